@@ -1,1 +1,25 @@
-//! Placeholder.
+//! What to run, in what order, and whether to run it.
+//!
+//! The solver holds the graph of a build, computes the cache keys of its steps and drives them in
+//! parallel. It does no I/O and knows no clock, environment or randomness: what a step does, where
+//! results are kept and who watches come in through [`Executor`], [`Cache`] and [`Progress`].
+
+pub mod digest;
+mod execute;
+pub mod graph;
+pub mod key;
+pub mod op;
+pub mod path;
+pub mod platform;
+pub mod progress;
+mod schedule;
+mod solve;
+
+pub use digest::{ContentDigest, DiffId, Key, Sha256Digest};
+pub use execute::{Cache, Executor, Exit, Outcome, Step, StepError, StepKeys};
+pub use graph::{Description, Graph, SourceSpan, Vertex, VertexId};
+pub use op::Op;
+pub use path::RelPath;
+pub use platform::Platform;
+pub use progress::{Event, EventKind, LogStream, Progress, Reporter, StepId, StepReporter};
+pub use solve::{SolveError, Solved, Solver};

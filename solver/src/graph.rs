@@ -1,0 +1,176 @@
+//! The graph of a build: vertices that do something, edges to what they need.
+//!
+//! Acyclic by construction, since a vertex can only be added after its inputs.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Dfs, Reversed};
+
+use crate::op::{InputIndex, Op};
+
+/// Names a vertex of one graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VertexId(NodeIndex);
+
+impl VertexId {
+    /// The vertex's position, dense from 0 in the order of adding.
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
+/// One operation of a build.
+#[derive(Debug, Clone)]
+pub struct Vertex {
+    /// What it does. Shared, because running steps outlive a borrow of the graph.
+    pub op: Arc<Op>,
+    /// What it needs, in the positions that the operation refers to.
+    pub inputs: Vec<VertexId>,
+    /// What people see of it. Never hashed.
+    pub description: Description,
+    /// Whether its result may not come from the cache. Never hashed.
+    pub ignore_cache: bool,
+}
+
+/// What people see of a vertex.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Description {
+    /// One line, such as `[builder 2/5] RUN make`.
+    pub name: String,
+    /// Where the instruction stands.
+    pub span: Option<SourceSpan>,
+}
+
+/// A place in a Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSpan {
+    /// Byte offsets in the Dockerfile's text.
+    pub bytes: Range<usize>,
+}
+
+/// The operations of a build and what each needs.
+#[derive(Debug, Default)]
+pub struct Graph {
+    vertices: DiGraph<Vertex, InputIndex>,
+    known: HashMap<(Arc<Op>, Vec<VertexId>, bool), VertexId>,
+}
+
+impl Graph {
+    /// A graph without vertices.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an operation, or returns the vertex that already does the same on the same inputs.
+    pub fn add(
+        &mut self,
+        op: Op,
+        inputs: Vec<VertexId>,
+        description: Description,
+        ignore_cache: bool,
+    ) -> VertexId {
+        let op = Arc::new(op);
+        let identity = (Arc::clone(&op), inputs.clone(), ignore_cache);
+        if let Some(id) = self.known.get(&identity) {
+            return *id;
+        }
+        let vertex = Vertex { op, inputs: inputs.clone(), description, ignore_cache };
+        let id = VertexId(self.vertices.add_node(vertex));
+        for (index, input) in inputs.iter().enumerate() {
+            self.vertices.add_edge(input.0, id.0, InputIndex(index));
+        }
+        self.known.insert(identity, id);
+        id
+    }
+
+    /// The vertex of that name.
+    pub fn vertex(&self, id: VertexId) -> &Vertex {
+        &self.vertices[id.0]
+    }
+
+    /// All vertices, inputs before what needs them.
+    pub fn ids(&self) -> impl Iterator<Item = VertexId> + use<> {
+        self.vertices.node_indices().map(VertexId)
+    }
+
+    /// How many vertices there are.
+    pub fn len(&self) -> usize {
+        self.vertices.node_count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The vertices that `target` needs, itself included, inputs before what needs them.
+    pub fn needed_by(&self, target: VertexId) -> Vec<VertexId> {
+        let mut found = Vec::new();
+        let mut walk = Dfs::new(Reversed(&self.vertices), target.0);
+        while let Some(node) = walk.next(Reversed(&self.vertices)) {
+            found.push(VertexId(node));
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// The vertices that directly need `id`, each once.
+    pub fn consumers(&self, id: VertexId) -> Vec<VertexId> {
+        let neighbors = self.vertices.neighbors_directed(id.0, Direction::Outgoing);
+        let mut consumers: Vec<_> = neighbors.map(VertexId).collect();
+        consumers.sort_unstable();
+        consumers.dedup();
+        consumers
+    }
+
+    /// For each vertex, how many steps lie between it and the farthest end: what is run first when
+    /// not everything can run at once.
+    pub fn heights(&self) -> Vec<usize> {
+        let mut heights = vec![0; self.len()];
+        for node in self.vertices.node_indices().rev() {
+            let above = self.vertices.neighbors_directed(node, Direction::Outgoing);
+            heights[node.index()] = above.map(|n| heights[n.index()] + 1).max().unwrap_or(0);
+        }
+        heights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{FileOp, LocalSource, Source};
+
+    fn local(graph: &mut Graph, name: &str) -> VertexId {
+        let op = Op::Source(Source::Local(LocalSource { name: name.to_owned() }));
+        graph.add(op, Vec::new(), Description::default(), false)
+    }
+
+    fn empty_file_op(base: usize) -> Op {
+        Op::File(FileOp { base: Some(InputIndex(base)), actions: Vec::new() })
+    }
+
+    #[test]
+    fn the_same_operation_on_the_same_inputs_is_one_vertex() {
+        let mut graph = Graph::new();
+        let (a, b) = (local(&mut graph, "a"), local(&mut graph, "a"));
+        assert_eq!(a, b);
+        let c = local(&mut graph, "c");
+        assert_ne!(a, c);
+    }
+
+    #[test]
+    fn only_what_the_target_needs_is_listed_inputs_first() {
+        let mut graph = Graph::new();
+        let (a, unneeded) = (local(&mut graph, "a"), local(&mut graph, "b"));
+        let step = graph.add(empty_file_op(0), vec![a], Description::default(), false);
+        let target = graph.add(empty_file_op(1), vec![a, step], Description::default(), false);
+        assert_eq!(graph.needed_by(target), [a, step, target]);
+        assert_eq!(graph.consumers(a), [step, target]);
+        assert_eq!(graph.heights()[a.index()], 2);
+        assert_eq!(graph.heights()[unneeded.index()], 0);
+    }
+}
