@@ -137,8 +137,14 @@ fn parse(text: &str, algorithm: &'static str) -> Result<[u8; 32], DigestError> {
     let hex = text
         .strip_prefix(algorithm)
         .and_then(|rest| rest.strip_prefix(':'))
-        .ok_or_else(|| DigestError::Algorithm { algorithm, found: text.to_owned() })?;
-    let malformed = || DigestError::Hex { algorithm, found: text.to_owned() };
+        .ok_or_else(|| DigestError::Algorithm {
+            algorithm,
+            found: text.to_owned(),
+        })?;
+    let malformed = || DigestError::Hex {
+        algorithm,
+        found: text.to_owned(),
+    };
     let digits = hex.as_bytes();
     if digits.len() != 64 {
         return Err(malformed());
@@ -172,7 +178,13 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused() {
-        for text in ["", "sha256:", "md5:00", "sha256:zz", &format!("sha256:{}", "A".repeat(64))] {
+        for text in [
+            "",
+            "sha256:",
+            "md5:00",
+            "sha256:zz",
+            &format!("sha256:{}", "A".repeat(64)),
+        ] {
             assert!(text.parse::<Sha256Digest>().is_err(), "{text:?}");
         }
     }

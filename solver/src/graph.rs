@@ -78,7 +78,12 @@ impl Graph {
         if let Some(id) = self.known.get(&identity) {
             return *id;
         }
-        let vertex = Vertex { op, inputs: inputs.clone(), description, ignore_cache };
+        let vertex = Vertex {
+            op,
+            inputs: inputs.clone(),
+            description,
+            ignore_cache,
+        };
         let id = VertexId(self.vertices.add_node(vertex));
         for (index, input) in inputs.iter().enumerate() {
             self.vertices.add_edge(input.0, id.0, InputIndex(index));
@@ -145,12 +150,17 @@ mod tests {
     use crate::op::{FileOp, LocalSource, Source};
 
     fn local(graph: &mut Graph, name: &str) -> VertexId {
-        let op = Op::Source(Source::Local(LocalSource { name: name.to_owned() }));
+        let op = Op::Source(Source::Local(LocalSource {
+            name: name.to_owned(),
+        }));
         graph.add(op, Vec::new(), Description::default(), false)
     }
 
     fn empty_file_op(base: usize) -> Op {
-        Op::File(FileOp { base: Some(InputIndex(base)), actions: Vec::new() })
+        Op::File(FileOp {
+            base: Some(InputIndex(base)),
+            actions: Vec::new(),
+        })
     }
 
     #[test]
@@ -167,7 +177,12 @@ mod tests {
         let mut graph = Graph::new();
         let (a, unneeded) = (local(&mut graph, "a"), local(&mut graph, "b"));
         let step = graph.add(empty_file_op(0), vec![a], Description::default(), false);
-        let target = graph.add(empty_file_op(1), vec![a, step], Description::default(), false);
+        let target = graph.add(
+            empty_file_op(1),
+            vec![a, step],
+            Description::default(),
+            false,
+        );
         assert_eq!(graph.needed_by(target), [a, step, target]);
         assert_eq!(graph.consumers(a), [step, target]);
         assert_eq!(graph.heights()[a.index()], 2);

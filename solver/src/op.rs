@@ -365,6 +365,9 @@ impl Copy {
             CopySource::Path(pattern) => Some(pattern.clone()),
             CopySource::Inline { .. } => None,
         });
-        Selection { patterns: patterns.collect(), exclude: self.exclude.clone() }
+        Selection {
+            patterns: patterns.collect(),
+            exclude: self.exclude.clone(),
+        }
     }
 }

@@ -49,7 +49,11 @@ impl RelPath {
     /// Reads a path as a shell inside the root would: `..` goes up and stops at the root, and `text`
     /// starts at `base` unless it is absolute. NUL bytes are dropped.
     pub fn resolve(base: &RelPath, text: &str) -> Self {
-        let mut path: Vec<u8> = if text.starts_with('/') { Vec::new() } else { base.0.to_vec() };
+        let mut path: Vec<u8> = if text.starts_with('/') {
+            Vec::new()
+        } else {
+            base.0.to_vec()
+        };
         for component in text.as_bytes().split(|b| *b == b'/') {
             match component {
                 b"" | b"." => {}
@@ -141,7 +145,10 @@ impl RelPath {
     /// Whether this path is `ancestor` or lies below it.
     pub fn starts_with(&self, ancestor: &RelPath) -> bool {
         ancestor.is_root()
-            || self.0.strip_prefix(&*ancestor.0).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+            || self
+                .0
+                .strip_prefix(&*ancestor.0)
+                .is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
     }
 }
 

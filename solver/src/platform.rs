@@ -19,14 +19,20 @@ pub struct Platform {
 
 /// Why a text is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a platform: expected os/architecture or os/architecture/variant, such as linux/amd64")]
+#[error(
+    "{0:?} is not a platform: expected os/architecture or os/architecture/variant, such as linux/amd64"
+)]
 pub struct PlatformError(String);
 
 impl Platform {
     /// Linux on the processor that this program was compiled for.
     pub fn host() -> Self {
         let (architecture, variant) = normalize_architecture(std::env::consts::ARCH, "");
-        Self { os: "linux".to_owned(), architecture, variant }
+        Self {
+            os: "linux".to_owned(),
+            architecture,
+            variant,
+        }
     }
 }
 
@@ -39,10 +45,12 @@ impl FromStr for Platform {
         let malformed = || PlatformError(text.to_owned());
         let is_word = |word: &&str| {
             !word.is_empty()
-                && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+                && word
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
         let words: Vec<&str> = text.split('/').collect();
-        if !words.iter().all(|word| is_word(word)) {
+        if !words.iter().all(is_word) {
             return Err(malformed());
         }
         let (os, architecture, variant) = match words[..] {
@@ -53,7 +61,11 @@ impl FromStr for Platform {
             _ => return Err(malformed()),
         };
         let (architecture, variant) = normalize_architecture(architecture, variant);
-        Ok(Self { os: os.to_ascii_lowercase(), architecture, variant })
+        Ok(Self {
+            os: os.to_ascii_lowercase(),
+            architecture,
+            variant,
+        })
     }
 }
 

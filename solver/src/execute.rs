@@ -1,0 +1,94 @@
+//! The seams of the solver: who performs steps, and who remembers their results.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::digest::{ContentDigest, Key};
+use crate::graph::VertexId;
+use crate::key::KeyPart;
+use crate::op::{Op, Reads};
+use crate::progress::StepReporter;
+
+/// Whatever went wrong inside an executor or a cache; the solver only passes it on.
+pub type StepError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One operation to perform.
+pub struct Step {
+    /// Its vertex in the graph.
+    pub vertex: VertexId,
+    /// What to do.
+    pub op: Arc<Op>,
+    /// Where its log and its transfers are reported; the solver itself reports start and end.
+    pub reporter: StepReporter,
+}
+
+/// How a step ended that could be performed.
+#[derive(Debug, Clone)]
+pub enum Outcome<O> {
+    /// It yielded something.
+    Done(O),
+    /// Its command ran and failed.
+    Exited(Exit),
+}
+
+/// How a command ended that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With a code other than 0.
+    Code(i32),
+    /// Through a signal.
+    Signal(i32),
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit code: {code}"),
+            Exit::Signal(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}
+
+/// Performs steps.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// What a step yields. Cheap to clone.
+    type Output: Clone + Send + Sync + 'static;
+
+    /// Performs a step on the outputs of its inputs. Dropping the future ends the step. A source is
+    /// only opened: bytes that nobody reads should not move.
+    async fn run(
+        &self,
+        step: Step,
+        inputs: Vec<Self::Output>,
+    ) -> Result<Outcome<Self::Output>, StepError>;
+
+    /// The content of what `reads` names of an output.
+    async fn content(
+        &self,
+        output: &Self::Output,
+        reads: &Reads,
+    ) -> Result<ContentDigest, StepError>;
+}
+
+/// The keys that a result is recorded under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepKeys {
+    /// Known before anything ran.
+    pub definition: Key,
+    /// Known once the inputs were.
+    pub content: Key,
+    /// What the content key consists of.
+    pub explanation: Vec<KeyPart>,
+}
+
+/// Remembers what steps yielded.
+#[async_trait]
+pub trait Cache<O>: Send + Sync + 'static {
+    /// What was recorded under a key (of either kind), if it is still there whole.
+    async fn look_up(&self, key: Key) -> Result<Option<O>, StepError>;
+
+    /// Records what a step yielded; of several records under one key the last one counts.
+    async fn record(&self, keys: &StepKeys, output: &O) -> Result<(), StepError>;
+}

@@ -1,0 +1,179 @@
+//! What happens in a build, as data. Whoever watches adds the times.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::graph::SourceSpan;
+
+/// Names something that people can watch: a vertex, a download, an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId(pub u32);
+
+/// Something that happened to a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The step.
+    pub step: StepId,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What can happen to a step. After `Announced`, a step is either never started (nobody needed it),
+/// or ends in exactly one of `Cached`, `Finished`, `Failed` and `Canceled`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    /// It exists.
+    Announced {
+        /// One line, such as `[builder 2/5] RUN make`.
+        name: String,
+        /// Where its instruction stands.
+        span: Option<SourceSpan>,
+    },
+    /// Work on it began.
+    Started,
+    /// It wrote something.
+    Log {
+        /// Where to.
+        stream: LogStream,
+        /// What; not always whole lines.
+        bytes: Arc<[u8]>,
+    },
+    /// Bytes moved.
+    Transferred {
+        /// What moves, such as a layer's digest or `transferring context`.
+        item: String,
+        /// How many so far.
+        current: u64,
+        /// How many in all, if known.
+        total: Option<u64>,
+    },
+    /// Its result was in the cache.
+    Cached,
+    /// It was done.
+    Finished,
+    /// It could not be done.
+    Failed {
+        /// Why, in one line.
+        message: String,
+    },
+    /// It was ended before it was done, because of something else.
+    Canceled,
+}
+
+/// The stream that a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Someone who watches a build. Called from many threads; must not block for long.
+pub trait Progress: Send + Sync {
+    /// Takes note of one event.
+    fn report(&self, event: Event);
+}
+
+/// Announces steps to whoever watches. Cheap to clone.
+#[derive(Clone)]
+pub struct Reporter {
+    progress: Arc<dyn Progress>,
+    next: Arc<AtomicU32>,
+}
+
+impl Reporter {
+    /// Reports to `progress`.
+    pub fn new(progress: Arc<dyn Progress>) -> Self {
+        Self {
+            progress,
+            next: Arc::default(),
+        }
+    }
+
+    /// Announces a step without starting it.
+    pub fn announce(&self, name: impl Into<String>, span: Option<SourceSpan>) -> StepReporter {
+        let step = StepId(self.next.fetch_add(1, Ordering::Relaxed));
+        let reporter = StepReporter {
+            progress: Arc::clone(&self.progress),
+            step,
+        };
+        reporter.report(EventKind::Announced {
+            name: name.into(),
+            span,
+        });
+        reporter
+    }
+
+    /// Announces a step and starts it.
+    pub fn start(&self, name: impl Into<String>) -> StepReporter {
+        let reporter = self.announce(name, None);
+        reporter.started();
+        reporter
+    }
+}
+
+/// Reports what happens to one step. Cheap to clone.
+#[derive(Clone)]
+pub struct StepReporter {
+    progress: Arc<dyn Progress>,
+    step: StepId,
+}
+
+impl StepReporter {
+    /// The step's name among all.
+    pub fn id(&self) -> StepId {
+        self.step
+    }
+
+    /// Work began.
+    pub fn started(&self) {
+        self.report(EventKind::Started);
+    }
+
+    /// The step wrote something.
+    pub fn log(&self, stream: LogStream, bytes: &[u8]) {
+        self.report(EventKind::Log {
+            stream,
+            bytes: bytes.into(),
+        });
+    }
+
+    /// Bytes moved.
+    pub fn transferred(&self, item: &str, current: u64, total: Option<u64>) {
+        self.report(EventKind::Transferred {
+            item: item.to_owned(),
+            current,
+            total,
+        });
+    }
+
+    /// The result was in the cache.
+    pub fn cached(&self) {
+        self.report(EventKind::Cached);
+    }
+
+    /// The step is done.
+    pub fn finished(&self) {
+        self.report(EventKind::Finished);
+    }
+
+    /// The step could not be done.
+    pub fn failed(&self, message: impl Into<String>) {
+        self.report(EventKind::Failed {
+            message: message.into(),
+        });
+    }
+
+    /// The step was ended because of something else.
+    pub fn canceled(&self) {
+        self.report(EventKind::Canceled);
+    }
+
+    fn report(&self, kind: EventKind) {
+        self.progress.report(Event {
+            step: self.step,
+            kind,
+        });
+    }
+}

@@ -1,0 +1,432 @@
+//! Drives a schedule: opens the sources, computes keys, asks the cache, runs what misses, records.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::digest::Key;
+use crate::execute::{Cache, Executor, Exit, Outcome, Step, StepError, StepKeys};
+use crate::graph::{Graph, VertexId};
+use crate::key::{InputPart, content_key, definition_key, explain};
+use crate::op::{InputIndex, Op};
+use crate::progress::{Reporter, StepReporter};
+use crate::schedule::{Action, Found, Schedule};
+
+/// Why a build did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SolveError {
+    /// A command ran and failed.
+    #[error("process did not complete successfully: {exit}")]
+    Exited {
+        /// The step.
+        vertex: VertexId,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// A step could not be performed.
+    #[error("{source}")]
+    Step {
+        /// The step.
+        vertex: VertexId,
+        /// What went wrong.
+        source: StepError,
+    },
+}
+
+/// What a build came to.
+pub struct Solved<O> {
+    /// The target's output.
+    pub output: O,
+    /// The output of every vertex that was asked for, by [`VertexId::index`].
+    pub outputs: Vec<Option<O>>,
+}
+
+/// Builds targets of graphs.
+pub struct Solver<E: Executor, C: Cache<E::Output>> {
+    /// Performs steps.
+    pub executor: Arc<E>,
+    /// Remembers results.
+    pub cache: Arc<C>,
+    /// Announces steps.
+    pub reporter: Reporter,
+    /// How many steps may run at once.
+    pub parallel_steps: usize,
+}
+
+impl<E: Executor, C: Cache<E::Output>> Solver<E, C> {
+    /// Builds one target. The first failure ends everything that still runs.
+    pub async fn solve(
+        &self,
+        graph: &Graph,
+        target: VertexId,
+    ) -> Result<Solved<E::Output>, SolveError> {
+        let needed = graph.needed_by(target);
+        let mut run = Run::new(self, graph, &needed);
+        let result = run.drive(&needed, target).await;
+        if result.is_err() {
+            run.cancel_unfinished();
+        }
+        result.map(|output| Solved {
+            output,
+            outputs: run.outputs,
+        })
+    }
+}
+
+/// One solve under way.
+struct Run<'s, E: Executor, C: Cache<E::Output>> {
+    solver: &'s Solver<E, C>,
+    graph: &'s Graph,
+    reporters: Vec<Option<StepReporter>>,
+    /// Steps that were started and have not ended.
+    unfinished: Vec<bool>,
+    definitions: Vec<Option<Key>>,
+    outputs: Vec<Option<E::Output>>,
+}
+
+/// What came of an action.
+struct Completed<O> {
+    action: Action,
+    output: Option<O>,
+}
+
+impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
+    fn new(solver: &'s Solver<E, C>, graph: &'s Graph, needed: &[VertexId]) -> Self {
+        let mut reporters = vec![None; graph.len()];
+        for id in needed {
+            let description = &graph.vertex(*id).description;
+            let reporter = solver
+                .reporter
+                .announce(description.name.clone(), description.span.clone());
+            reporters[id.index()] = Some(reporter);
+        }
+        Self {
+            solver,
+            graph,
+            reporters,
+            unfinished: vec![false; graph.len()],
+            definitions: vec![None; graph.len()],
+            outputs: vec![None; graph.len()],
+        }
+    }
+
+    async fn drive(
+        &mut self,
+        needed: &[VertexId],
+        target: VertexId,
+    ) -> Result<E::Output, SolveError> {
+        self.open_sources(needed).await?;
+        self.compute_definitions(needed).await?;
+        let mut schedule = Schedule::new(self.graph, self.solver.parallel_steps);
+        for id in needed {
+            if self.is_source(*id) {
+                schedule.provide(*id);
+            }
+        }
+        schedule.demand(target);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            for action in schedule.actions() {
+                if let Action::Run(id) = action {
+                    self.start(id);
+                }
+                let inputs = self.inputs_of(action);
+                under_way.push(perform(self.solver, self.task(action), inputs));
+            }
+            let Some(completed) = under_way.next().await else {
+                break;
+            };
+            let Completed { action, output } = match completed {
+                Ok(completed) => completed,
+                Err(error) => {
+                    self.fail(&error);
+                    return Err(error);
+                }
+            };
+            let found = if output.is_some() {
+                Found::Output
+            } else {
+                Found::Nothing
+            };
+            if let Some(output) = output {
+                self.finish(action, output);
+            }
+            schedule.complete(action, found);
+        }
+        let output = self.outputs[target.index()].clone();
+        Ok(output.expect("the schedule ends only when the target is done"))
+    }
+
+    async fn open_sources(&mut self, needed: &[VertexId]) -> Result<(), SolveError> {
+        let sources: Vec<_> = needed
+            .iter()
+            .copied()
+            .filter(|id| self.is_source(*id))
+            .collect();
+        for id in &sources {
+            self.start(*id);
+        }
+        let tasks = sources.iter().map(|id| self.task(Action::Run(*id)));
+        let mut opened: FuturesUnordered<_> = tasks
+            .map(|task| perform_source(self.solver, task))
+            .collect();
+        while let Some(result) = opened.next().await {
+            match result {
+                Ok((id, output)) => self.finish(Action::Run(id), output),
+                Err(error) => {
+                    self.fail(&error);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn compute_definitions(&mut self, needed: &[VertexId]) -> Result<(), SolveError> {
+        for id in needed.iter().copied() {
+            if self.is_source(id) {
+                continue;
+            }
+            let vertex = self.graph.vertex(id);
+            let mut parts = Vec::with_capacity(vertex.inputs.len());
+            for (index, input) in vertex.inputs.iter().enumerate() {
+                parts.push(
+                    match (
+                        &self.definitions[input.index()],
+                        &self.outputs[input.index()],
+                    ) {
+                        (Some(key), _) => InputPart::Definition(*key),
+                        (None, Some(output)) => {
+                            content_part(self.solver, id, &vertex.op, index, output).await?
+                        }
+                        (None, None) => unreachable!("inputs come before what needs them"),
+                    },
+                );
+            }
+            self.definitions[id.index()] = Some(definition_key(&vertex.op, &parts));
+        }
+        Ok(())
+    }
+
+    fn is_source(&self, id: VertexId) -> bool {
+        matches!(*self.graph.vertex(id).op, Op::Source(_))
+    }
+
+    fn task(&self, action: Action) -> Task {
+        let (Action::LookUpDefinition(id) | Action::LookUpContent(id) | Action::Run(id)) = action;
+        Task {
+            action,
+            id,
+            op: Arc::clone(&self.graph.vertex(id).op),
+            definition: self.definitions[id.index()],
+            reporter: self.reporters[id.index()]
+                .clone()
+                .expect("needed vertices are announced"),
+        }
+    }
+
+    fn inputs_of(&self, action: Action) -> Vec<E::Output> {
+        match action {
+            Action::LookUpDefinition(_) => Vec::new(),
+            Action::LookUpContent(id) | Action::Run(id) => {
+                let inputs = self.graph.vertex(id).inputs.iter();
+                let output = |input: &VertexId| self.outputs[input.index()].clone();
+                inputs
+                    .map(|i| output(i).expect("inputs are done before"))
+                    .collect()
+            }
+        }
+    }
+
+    fn reporter(&self, id: VertexId) -> &StepReporter {
+        self.reporters[id.index()]
+            .as_ref()
+            .expect("needed vertices are announced")
+    }
+
+    fn start(&mut self, id: VertexId) {
+        self.unfinished[id.index()] = true;
+        self.reporter(id).started();
+    }
+
+    fn finish(&mut self, action: Action, output: E::Output) {
+        match action {
+            Action::Run(id) => {
+                self.unfinished[id.index()] = false;
+                self.reporter(id).finished();
+                self.outputs[id.index()] = Some(output);
+            }
+            Action::LookUpDefinition(id) | Action::LookUpContent(id) => {
+                self.reporter(id).cached();
+                self.outputs[id.index()] = Some(output);
+            }
+        }
+    }
+
+    fn fail(&mut self, error: &SolveError) {
+        let (SolveError::Exited { vertex, .. } | SolveError::Step { vertex, .. }) = error;
+        self.unfinished[vertex.index()] = false;
+        self.reporter(*vertex).failed(error.to_string());
+    }
+
+    fn cancel_unfinished(&mut self) {
+        for id in self.graph.ids() {
+            if std::mem::take(&mut self.unfinished[id.index()]) {
+                self.reporter(id).canceled();
+            }
+        }
+    }
+}
+
+/// What an action needs to know, apart from the run's own state.
+struct Task {
+    action: Action,
+    id: VertexId,
+    op: Arc<Op>,
+    definition: Option<Key>,
+    reporter: StepReporter,
+}
+
+impl Task {
+    fn step(&self) -> Step {
+        Step {
+            vertex: self.id,
+            op: Arc::clone(&self.op),
+            reporter: self.reporter.clone(),
+        }
+    }
+
+    fn fail(&self) -> impl FnOnce(StepError) -> SolveError + use<> {
+        let vertex = self.id;
+        move |source| SolveError::Step { vertex, source }
+    }
+}
+
+async fn perform_source<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: Task,
+) -> Result<(VertexId, E::Output), SolveError> {
+    let outcome = solver
+        .executor
+        .run(task.step(), Vec::new())
+        .await
+        .map_err(task.fail())?;
+    match outcome {
+        Outcome::Done(output) => Ok((task.id, output)),
+        Outcome::Exited(exit) => Err(SolveError::Exited {
+            vertex: task.id,
+            exit,
+        }),
+    }
+}
+
+async fn perform<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: Task,
+    inputs: Vec<E::Output>,
+) -> Result<Completed<E::Output>, SolveError> {
+    let definition = task
+        .definition
+        .expect("all definition keys are computed first");
+    let output = match task.action {
+        Action::LookUpDefinition(_) => solver
+            .cache
+            .look_up(definition)
+            .await
+            .map_err(task.fail())?,
+        Action::LookUpContent(_) => look_up_content(solver, &task, definition, &inputs).await?,
+        Action::Run(_) => Some(run_and_record(solver, &task, definition, inputs).await?),
+    };
+    Ok(Completed {
+        action: task.action,
+        output,
+    })
+}
+
+/// Looks up a content key; a hit is recorded under the definition key too, so that the next build
+/// finds it before its inputs are known.
+async fn look_up_content<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    definition: Key,
+    inputs: &[E::Output],
+) -> Result<Option<E::Output>, SolveError> {
+    let keys = step_keys(solver, task, definition, inputs).await?;
+    let found = solver
+        .cache
+        .look_up(keys.content)
+        .await
+        .map_err(task.fail())?;
+    if let Some(output) = &found {
+        solver
+            .cache
+            .record(&keys, output)
+            .await
+            .map_err(task.fail())?;
+    }
+    Ok(found)
+}
+
+async fn run_and_record<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    definition: Key,
+    inputs: Vec<E::Output>,
+) -> Result<E::Output, SolveError> {
+    let keys = step_keys(solver, task, definition, &inputs).await?;
+    match solver
+        .executor
+        .run(task.step(), inputs)
+        .await
+        .map_err(task.fail())?
+    {
+        Outcome::Exited(exit) => Err(SolveError::Exited {
+            vertex: task.id,
+            exit,
+        }),
+        Outcome::Done(output) => {
+            solver
+                .cache
+                .record(&keys, &output)
+                .await
+                .map_err(task.fail())?;
+            Ok(output)
+        }
+    }
+}
+
+async fn step_keys<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    definition: Key,
+    inputs: &[E::Output],
+) -> Result<StepKeys, SolveError> {
+    let parts = inputs
+        .iter()
+        .enumerate()
+        .map(|(index, output)| content_part(solver, task.id, &task.op, index, output));
+    let parts = try_join_all(parts).await?;
+    Ok(StepKeys {
+        definition,
+        content: content_key(&task.op, &parts),
+        explanation: explain(&task.op, &parts),
+    })
+}
+
+async fn content_part<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    vertex: VertexId,
+    op: &Op,
+    index: usize,
+    output: &E::Output,
+) -> Result<InputPart, SolveError> {
+    let reads = op.reads(InputIndex(index));
+    let contents = reads
+        .iter()
+        .map(|reads| solver.executor.content(output, reads));
+    let contents = try_join_all(contents).await;
+    contents
+        .map(InputPart::Content)
+        .map_err(|source| SolveError::Step { vertex, source })
+}
