@@ -73,19 +73,18 @@ impl Graph {
         description: Description,
         ignore_cache: bool,
     ) -> VertexId {
-        let op = Arc::new(op);
-        let identity = (Arc::clone(&op), inputs.clone(), ignore_cache);
+        let identity = (Arc::new(op), inputs, ignore_cache);
         if let Some(id) = self.known.get(&identity) {
             return *id;
         }
-        let vertex = Vertex {
+        let (op, inputs, _) = identity.clone();
+        let id = VertexId(self.vertices.add_node(Vertex {
             op,
-            inputs: inputs.clone(),
+            inputs,
             description,
             ignore_cache,
-        };
-        let id = VertexId(self.vertices.add_node(vertex));
-        for (index, input) in inputs.iter().enumerate() {
+        }));
+        for (index, input) in identity.1.iter().enumerate() {
             self.vertices.add_edge(input.0, id.0, InputIndex(index));
         }
         self.known.insert(identity, id);

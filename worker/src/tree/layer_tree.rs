@@ -1,0 +1,192 @@
+//! What one layer holds, as a sorted list.
+
+use std::collections::BTreeMap;
+
+use kiln_solver::{ContentDigest, RelPath};
+
+use super::entry::{DirectoryKind, Entry, EntryKind, Timestamp};
+
+/// The entries of one layer, each path once, in path order: everything below a directory follows it
+/// at once.
+///
+/// # Encoding
+/// The ASCII bytes `kilntree`, a version byte (1), then the entries in postcard's format.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LayerTree {
+    entries: Vec<Entry>,
+}
+
+/// Why bytes are not an encoded tree.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// They do not begin as one.
+    #[error("not a layer tree of a known version")]
+    Header,
+    /// They are damaged.
+    #[error("a damaged layer tree: {0}")]
+    Damaged(#[from] postcard::Error),
+    /// Entries are out of order.
+    #[error("a damaged layer tree: {0} is out of order")]
+    Order(RelPath),
+}
+
+const HEADER: &[u8] = b"kilntree\x01";
+
+impl LayerTree {
+    /// Takes entries in any order. Of several for one path the last counts. Parents that are not
+    /// there are added as implied directories; the root never stands in a tree that it alone is in.
+    pub fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut by_path: BTreeMap<RelPath, Entry> = BTreeMap::new();
+        for entry in entries {
+            let mut ancestor = entry.path.parent();
+            while let Some(path) = ancestor.filter(|path| !path.is_root()) {
+                ancestor = path.parent();
+                if by_path.contains_key(&path) {
+                    break;
+                }
+                by_path.insert(path.clone(), implied_directory(path));
+            }
+            match by_path.get(&entry.path) {
+                // A tar may name a directory after what is in it.
+                Some(known) if is_implied(&entry) && !is_implied(known) => {}
+                _ => {
+                    by_path.insert(entry.path.clone(), entry);
+                }
+            }
+        }
+        Self {
+            entries: by_path.into_values().collect(),
+        }
+    }
+
+    /// Takes entries that are sorted, with each path once and every parent present.
+    pub fn from_sorted(entries: Vec<Entry>) -> Self {
+        debug_assert!(entries.is_sorted_by(|a, b| a.path < b.path));
+        Self { entries }
+    }
+
+    /// The entries in path order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry at a path.
+    pub fn get(&self, path: &RelPath) -> Option<&Entry> {
+        let index = self
+            .entries
+            .binary_search_by(|entry| entry.path.cmp(path))
+            .ok()?;
+        Some(&self.entries[index])
+    }
+
+    /// The entry at a path, if it is there, and all below it.
+    pub fn subtree(&self, path: &RelPath) -> &[Entry] {
+        let start = self.entries.partition_point(|entry| entry.path < *path);
+        let length = self.entries[start..].partition_point(|entry| entry.path.starts_with(path));
+        &self.entries[start..start + length]
+    }
+
+    /// Whether what the layer shows depends on the layers below: it has implied directories, or
+    /// entries below something that is no directory.
+    pub fn needs_settling(&self) -> bool {
+        self.entries.iter().any(is_implied)
+            || self
+                .entries
+                .windows(2)
+                .any(|pair| pair[1].path.starts_with(&pair[0].path) && !pair[0].is_directory())
+    }
+
+    /// Names the layer by its content, modification times left out.
+    pub fn content(&self) -> ContentDigest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"kiln layer content 1");
+        for entry in &self.entries {
+            entry.hash_content(&mut hasher);
+        }
+        ContentDigest::new(*hasher.finalize().as_bytes())
+    }
+
+    /// How many bytes its files have.
+    pub fn file_bytes(&self) -> u64 {
+        let size = |entry: &Entry| match entry.kind {
+            EntryKind::File { size, .. } => size,
+            _ => 0,
+        };
+        self.entries.iter().map(size).sum()
+    }
+
+    /// The bytes to keep on disk.
+    pub fn encode(&self) -> Vec<u8> {
+        let bytes = HEADER.to_vec();
+        postcard::to_extend(&self.entries, bytes)
+            .expect("entries hold nothing that postcard refuses")
+    }
+
+    /// The inverse of [`LayerTree::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, TreeError> {
+        let body = bytes.strip_prefix(HEADER).ok_or(TreeError::Header)?;
+        let entries: Vec<Entry> = postcard::from_bytes(body)?;
+        if let Some(pair) = entries.windows(2).find(|pair| pair[0].path >= pair[1].path) {
+            return Err(TreeError::Order(pair[1].path.clone()));
+        }
+        Ok(Self { entries })
+    }
+}
+
+fn is_implied(entry: &Entry) -> bool {
+    matches!(entry.kind, EntryKind::Directory(DirectoryKind::Implied))
+}
+
+fn implied_directory(path: RelPath) -> Entry {
+    Entry {
+        kind: EntryKind::Directory(DirectoryKind::Implied),
+        ..Entry::directory(path, 0o755, Timestamp::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text.as_bytes()).expect("a path")
+    }
+
+    fn directory(text: &str) -> Entry {
+        Entry::directory(
+            path(text),
+            0o700,
+            Timestamp {
+                seconds: 5,
+                nanoseconds: 0,
+            },
+        )
+    }
+
+    #[test]
+    fn missing_parents_are_implied_and_later_named_ones_count() {
+        let tree = LayerTree::new([directory("a/b/c"), directory("a")]);
+        assert_eq!(tree.get(&path("a")).map(|e| e.mode), Some(0o700));
+        assert!(tree.get(&path("a/b")).is_some_and(is_implied));
+        assert!(tree.needs_settling());
+        assert_eq!(tree.subtree(&path("a/b")).len(), 2);
+    }
+
+    #[test]
+    fn decode_is_the_inverse_of_encode() {
+        let tree = LayerTree::new([directory("x"), directory("x/y")]);
+        assert_eq!(LayerTree::decode(&tree.encode()).expect("decodes"), tree);
+        assert!(LayerTree::decode(b"kilntree\x02").is_err());
+    }
+
+    #[test]
+    fn content_leaves_out_modification_times_only() {
+        let tree = LayerTree::new([directory("x")]);
+        let mut later = directory("x");
+        later.mtime.seconds += 1;
+        assert_eq!(LayerTree::new([later]).content(), tree.content());
+        let mut other = directory("x");
+        other.mode = 0o755;
+        assert_ne!(LayerTree::new([other]).content(), tree.content());
+    }
+}

@@ -1,0 +1,11 @@
+//! File trees as data: what a layer holds, what a stack of layers shows.
+//!
+//! Trees know nothing of where their files' bytes are; [`crate::layer`] does.
+
+mod entry;
+mod layer_tree;
+mod view;
+
+pub use entry::{DirectoryKind, Entry, EntryKind, Timestamp, Xattrs};
+pub use layer_tree::{LayerTree, TreeError};
+pub use view::{Found, View};
