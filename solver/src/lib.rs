@@ -10,6 +10,7 @@ pub mod graph;
 pub mod key;
 pub mod op;
 pub mod path;
+pub mod pattern;
 pub mod platform;
 pub mod progress;
 mod schedule;

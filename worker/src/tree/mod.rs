@@ -8,4 +8,4 @@ mod view;
 
 pub use entry::{DirectoryKind, Entry, EntryKind, Timestamp, Xattrs};
 pub use layer_tree::{LayerTree, TreeError};
-pub use view::{Found, View};
+pub use view::{Found, View, resolve};

@@ -68,36 +68,9 @@ impl View {
     }
 
     fn resolve_with(&self, path: &RelPath, follow_last: bool) -> Option<RelPath> {
-        let mut pending: Vec<Box<[u8]>> = path.components().rev().map(Into::into).collect();
-        let mut resolved = RelPath::root();
-        let mut links = 0;
-        while let Some(component) = pending.pop() {
-            if &*component == b".." {
-                resolved = resolved.parent().unwrap_or_default();
-                continue;
-            }
-            let next = resolved.join_name(&component);
-            let link = match self.get(&next).map(|found| &found.entry.kind) {
-                Some(EntryKind::Symlink { target }) if follow_last || !pending.is_empty() => target,
-                _ => {
-                    resolved = next;
-                    continue;
-                }
-            };
-            links += 1;
-            if links > MAXIMUM_LINKS {
-                return None;
-            }
-            if link.first() == Some(&b'/') {
-                resolved = RelPath::root();
-            }
-            let names = link
-                .split(|b| *b == b'/')
-                .filter(|c| !matches!(*c, b"" | b"."))
-                .rev();
-            pending.extend(names.map(Into::into));
-        }
-        Some(resolved)
+        resolve(path, follow_last, |path| {
+            self.get(path).map(|found| &found.entry.kind)
+        })
     }
 
     /// The entry at a path, if it is there, and all below it, in path order. Links are not followed.
@@ -156,6 +129,45 @@ impl View {
             ..below.unwrap_or(entry).clone()
         }
     }
+}
+
+/// Where a path leads in a tree that `kind_at` looks things up in, symbolic links followed inside
+/// the root, the one in the last place only on request. `None` if there are too many links.
+pub fn resolve<'t>(
+    path: &RelPath,
+    follow_last: bool,
+    kind_at: impl Fn(&RelPath) -> Option<&'t EntryKind>,
+) -> Option<RelPath> {
+    let mut pending: Vec<Box<[u8]>> = path.components().rev().map(Into::into).collect();
+    let mut resolved = RelPath::root();
+    let mut links = 0;
+    while let Some(component) = pending.pop() {
+        if &*component == b".." {
+            resolved = resolved.parent().unwrap_or_default();
+            continue;
+        }
+        let next = resolved.join_name(&component);
+        let link = match kind_at(&next) {
+            Some(EntryKind::Symlink { target }) if follow_last || !pending.is_empty() => target,
+            _ => {
+                resolved = next;
+                continue;
+            }
+        };
+        links += 1;
+        if links > MAXIMUM_LINKS {
+            return None;
+        }
+        if link.first() == Some(&b'/') {
+            resolved = RelPath::root();
+        }
+        let names = link
+            .split(|b| *b == b'/')
+            .filter(|c| !matches!(*c, b"" | b"."))
+            .rev();
+        pending.extend(names.map(Into::into));
+    }
+    Some(resolved)
 }
 
 fn is_implied(entry: &Entry) -> bool {

@@ -1,0 +1,115 @@
+//! A client's directory as a file tree: scanned with its ignore rules, each file hashed once.
+//!
+//! Only what a build asks for is looked at. What is known of a file (see [`stat_index`]) is kept from
+//! build to build, so that an unchanged file is not read again.
+
+mod scan;
+mod stat_index;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kiln_solver::pattern::Patterns;
+use kiln_solver::{RelPath, StepReporter};
+use rustix::fs::{Mode, OFlags};
+
+use crate::io_error::{AtPath, IoError};
+use crate::layer::FileBytes;
+use crate::store::Store;
+use crate::tree::{Entry, EntryKind, LayerTree, View};
+use scan::Scanner;
+use stat_index::StatIndex;
+
+/// An open context.
+pub struct Context {
+    root: Arc<PathBuf>,
+    directory: Arc<OwnedFd>,
+    excludes: Patterns,
+    index_path: PathBuf,
+    known: StatIndex,
+    /// What was scanned so far, by the path that was asked for.
+    scanned: Mutex<HashMap<RelPath, Arc<LayerTree>>>,
+    learned: Mutex<StatIndex>,
+}
+
+impl Context {
+    /// Opens a directory, and what the store remembers of it.
+    pub fn open(store: &Store, root: &Path, excludes: Patterns) -> Result<Self, IoError> {
+        let root = root.canonicalize().at("open build context", root)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory =
+            rustix::fs::open(&root, flags, Mode::empty()).at("open build context", &root)?;
+        let index_path = store
+            .directory("contexts")?
+            .join(stat_index::file_name(&root));
+        Ok(Self {
+            root: Arc::new(root),
+            directory: Arc::new(directory),
+            excludes,
+            known: StatIndex::load(&index_path),
+            index_path,
+            scanned: Mutex::default(),
+            learned: Mutex::default(),
+        })
+    }
+
+    /// What is at some paths and below them, as a tree with their parents; symbolic links on the way
+    /// to a path are followed inside the context. What does not exist is left out.
+    pub fn view(&self, paths: &[RelPath], reporter: &StepReporter) -> Result<View, IoError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let trees: Vec<_> = paths
+            .iter()
+            .map(|path| self.tree(path, reporter))
+            .collect::<Result<_, _>>()?;
+        if let [tree] = &trees[..] {
+            return Ok(View::new(vec![Arc::clone(tree)]));
+        }
+        for tree in &trees {
+            entries.extend_from_slice(tree.entries());
+        }
+        Ok(View::new(vec![Arc::new(LayerTree::new(entries))]))
+    }
+
+    fn tree(&self, path: &RelPath, reporter: &StepReporter) -> Result<Arc<LayerTree>, IoError> {
+        let mut scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
+        // A wider scan knows everything that a narrower one would find.
+        if let Some((_, tree)) = scanned.iter().find(|(wider, _)| path.starts_with(wider)) {
+            return Ok(Arc::clone(tree));
+        }
+        let scanner = Scanner::new(
+            &self.root,
+            &self.directory,
+            &self.excludes,
+            &self.known,
+            reporter,
+        );
+        let scan = scanner.scan(path)?;
+        let tree = Arc::new(scan.tree);
+        self.learned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .merge(scan.index);
+        scanned.insert(path.clone(), Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    /// Where the bytes of a file of this context are.
+    pub fn bytes(&self, entry: &Entry) -> FileBytes {
+        match entry.kind {
+            EntryKind::File { size, .. } if size > 0 => FileBytes::Below {
+                directory: Arc::clone(&self.directory),
+                directory_path: Arc::clone(&self.root),
+                path: entry.path.clone(),
+            },
+            _ => FileBytes::Memory(Arc::from([])),
+        }
+    }
+
+    /// Remembers what was learned of the files, for the next build.
+    pub fn remember(&self) -> Result<(), IoError> {
+        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.save_over(&self.known, &self.index_path)
+    }
+}

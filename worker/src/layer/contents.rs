@@ -1,0 +1,163 @@
+//! Where the bytes of a file are, whatever form its layer has.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_solver::{DiffId, RelPath};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::io_error::{AtPath, IoError};
+use crate::store::{LayerError, Store};
+use crate::tree::{Entry, EntryKind};
+
+/// Where the bytes of one file are.
+#[derive(Clone)]
+pub enum FileBytes {
+    /// In a file below a directory; no symbolic link is followed on the way.
+    Below {
+        /// The directory.
+        directory: Arc<OwnedFd>,
+        /// Its path, for error messages.
+        directory_path: Arc<PathBuf>,
+        /// The file.
+        path: RelPath,
+    },
+    /// In a part of a file.
+    Range {
+        /// The whole file.
+        file: Arc<File>,
+        /// Where the part begins.
+        offset: u64,
+    },
+    /// In memory.
+    Memory(Arc<[u8]>),
+}
+
+impl FileBytes {
+    /// Opens the bytes; `size` ends a [`FileBytes::Range`].
+    pub fn open(&self, size: u64) -> Result<Box<dyn Read + Send>, IoError> {
+        match self {
+            FileBytes::Below {
+                directory,
+                directory_path,
+                path,
+            } => {
+                let file = open_below(directory, path)
+                    .at("open", directory_path.join(path.as_os_path()))?;
+                Ok(Box::new(file))
+            }
+            FileBytes::Range { file, offset } => Ok(Box::new(RangeReader {
+                file: Arc::clone(file),
+                offset: *offset,
+                left: size,
+            })),
+            FileBytes::Memory(bytes) => Ok(Box::new(io::Cursor::new(Arc::clone(bytes)))),
+        }
+    }
+
+    /// What to call the bytes in an error message.
+    pub fn describe(&self, fallback: &RelPath) -> PathBuf {
+        match self {
+            FileBytes::Below {
+                directory_path,
+                path,
+                ..
+            } => directory_path.join(path.as_os_path()),
+            _ => PathBuf::from(fallback.to_string()),
+        }
+    }
+}
+
+/// Opens a regular file below a directory, through no symbolic link; a named pipe does not block.
+pub(crate) fn open_below(directory: &OwnedFd, path: &RelPath) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let file = rustix::fs::openat2(directory, path.as_os_path(), flags, Mode::empty(), resolve)?;
+    Ok(File::from(file))
+}
+
+struct RangeReader {
+    file: Arc<File>,
+    offset: u64,
+    left: u64,
+}
+
+impl Read for RangeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let length = self.file.read_at(&mut buffer[..wanted], self.offset)?;
+        self.offset += length as u64;
+        self.left -= length as u64;
+        Ok(length)
+    }
+}
+
+/// The files of one layer, from its tar or its directory.
+#[derive(Clone)]
+pub enum Contents {
+    /// The uncompressed tar.
+    Tar(Arc<File>),
+    /// The directory.
+    Directory {
+        /// The open directory.
+        directory: Arc<OwnedFd>,
+        /// Its path.
+        path: Arc<PathBuf>,
+    },
+}
+
+impl Contents {
+    /// Opens a layer that the store has as a tar or as a directory; `None` if it has only a
+    /// compressed blob.
+    pub fn open(store: &Store, diff_id: &DiffId) -> Result<Option<Self>, LayerError> {
+        let tar = store.blob_path(&(*diff_id).into());
+        match File::open(&tar) {
+            Ok(file) => return Ok(Some(Contents::Tar(Arc::new(file)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(Err::<(), _>(error)
+                    .at("open", tar)
+                    .expect_err("it is")
+                    .into());
+            }
+        }
+        match store.layers().directory(diff_id, "") {
+            Some(path) => Ok(Some(Contents::open_directory(path)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens a directory whose files are a layer's.
+    pub fn open_directory(path: PathBuf) -> Result<Self, IoError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&path, flags, Mode::empty()).at("open", &path)?;
+        Ok(Contents::Directory {
+            directory: Arc::new(directory),
+            path: Arc::new(path),
+        })
+    }
+
+    /// Where the bytes of a file of this layer are; for what is no file, nothing.
+    pub fn bytes(&self, entry: &Entry) -> FileBytes {
+        let EntryKind::File { offset, .. } = entry.kind else {
+            return FileBytes::Memory(Arc::from([]));
+        };
+        match self {
+            Contents::Tar(file) => FileBytes::Range {
+                file: Arc::clone(file),
+                offset,
+            },
+            Contents::Directory { directory, path } => FileBytes::Below {
+                directory: Arc::clone(directory),
+                directory_path: Arc::clone(path),
+                path: entry.path.clone(),
+            },
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What a step changed: from an overlay's upper directory to the entries of a layer.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kiln_solver::{ContentDigest, RelPath};
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
+
+use super::contents::{Contents, open_below};
+use super::overlay;
+use super::pack::PackEntry;
+use crate::io_error::{AtPath, IoError};
+use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, Xattrs};
+
+/// Why an upper directory could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DiffError(#[from] IoError);
+
+/// The entries of the layer that turns `below` into what an overlay of it with `upper` shows, ready
+/// to be packed. Nobody else may write to `upper`.
+pub fn diff(upper: &Path, below: &View) -> Result<Vec<PackEntry>, DiffError> {
+    let contents = Contents::open_directory(upper.to_owned())?;
+    let mut walk = Walk {
+        upper,
+        below,
+        found: Vec::new(),
+        links: HashMap::new(),
+    };
+    walk.directory(&RelPath::root())?;
+    let mut entries = walk.found;
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    point_links_at_first_names(&mut entries);
+    let changed = without_unchanged(entries, below, &contents)?;
+    let pack = |entry: Entry| PackEntry {
+        bytes: contents.bytes(&entry),
+        expected: None,
+        entry,
+    };
+    Ok(changed.into_iter().map(pack).collect())
+}
+
+struct Walk<'w> {
+    upper: &'w Path,
+    below: &'w View,
+    found: Vec<Entry>,
+    /// The first name met of each file that has several, by device and inode.
+    links: HashMap<(u64, u64), RelPath>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, path: &RelPath) -> Result<(), IoError> {
+        let absolute = self.absolute(path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&absolute, flags, Mode::empty()).at("open", &absolute)?;
+        for entry in Dir::new(opened).at("read", &absolute)? {
+            let entry = entry.at("read", &absolute)?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                self.entry(&path.join_name(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &RelPath) -> Result<(), IoError> {
+        let absolute = self.absolute(path);
+        let stat = rustix::fs::lstat(&absolute).at("stat", &absolute)?;
+        let Some(kind) = self.kind(path, &absolute, &stat)? else {
+            return Ok(());
+        };
+        let is_directory = matches!(kind, EntryKind::Directory(_));
+        let xattrs = match kind {
+            EntryKind::Whiteout => Xattrs::new(),
+            _ => read_xattrs(&absolute)?,
+        };
+        self.found.push(Entry {
+            path: path.clone(),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: mtime(&stat),
+            xattrs,
+        });
+        if is_directory {
+            self.directory(&path)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// `None` for what a layer cannot hold (sockets) or need not (a deletion of nothing).
+    fn kind(
+        &mut self,
+        path: &RelPath,
+        absolute: &Path,
+        stat: &Stat,
+    ) -> Result<Option<EntryKind>, IoError> {
+        let (major, minor) = (
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        );
+        Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => self.file(path, stat),
+            FileType::Directory => EntryKind::Directory(self.directory_kind(path, absolute)),
+            FileType::Symlink => {
+                let target = rustix::fs::readlink(absolute, Vec::new()).at("read", absolute)?;
+                EntryKind::Symlink {
+                    target: target.as_bytes().into(),
+                }
+            }
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::CharacterDevice if stat.st_rdev == 0 => {
+                if self.below.get(path).is_none() {
+                    return Ok(None);
+                }
+                EntryKind::Whiteout
+            }
+            FileType::CharacterDevice => EntryKind::CharDevice { major, minor },
+            FileType::BlockDevice => EntryKind::BlockDevice { major, minor },
+            FileType::Socket | FileType::Unknown => return Ok(None),
+        }))
+    }
+
+    fn file(&mut self, path: &RelPath, stat: &Stat) -> EntryKind {
+        if stat.st_nlink > 1 {
+            let inode = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&inode) {
+                return EntryKind::HardLink {
+                    target: first.clone(),
+                };
+            }
+            self.links.insert(inode, path.clone());
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        EntryKind::File {
+            size,
+            digest: ContentDigest::new([0; 32]),
+            offset: 0,
+        }
+    }
+
+    /// Overlayfs marks new directories opaque for speed, so the mark counts only where it hides
+    /// something.
+    fn directory_kind(&self, path: &RelPath, absolute: &Path) -> DirectoryKind {
+        let hides_something = self
+            .below
+            .get(path)
+            .is_some_and(|found| found.entry.is_directory());
+        let mut value = [0; 1];
+        let is_marked = rustix::fs::lgetxattr(absolute, overlay::opaque_attribute(), &mut value);
+        if hides_something && is_marked == Ok(1) && value == *b"y" {
+            DirectoryKind::Opaque
+        } else {
+            DirectoryKind::Merged
+        }
+    }
+
+    fn absolute(&self, path: &RelPath) -> PathBuf {
+        if path.is_root() {
+            self.upper.to_owned()
+        } else {
+            self.upper.join(path.as_os_path())
+        }
+    }
+}
+
+/// The walk meets names in the order of the disk; in a layer the first name in path order is the
+/// file, and the others are links to it.
+fn point_links_at_first_names(entries: &mut [Entry]) {
+    let mut first_names: HashMap<RelPath, RelPath> = HashMap::new();
+    for index in 0..entries.len() {
+        let EntryKind::HardLink { target } = &entries[index].kind else {
+            continue;
+        };
+        let target = target.clone();
+        let path = entries[index].path.clone();
+        if let Some(first) = first_names.get(&target) {
+            entries[index].kind = EntryKind::HardLink {
+                target: first.clone(),
+            };
+        } else if path < target {
+            let found = entries.binary_search_by(|entry| entry.path.cmp(&target));
+            let file = found.expect("a link's target was met before it");
+            entries[index].kind = entries[file].kind.clone();
+            entries[file].kind = EntryKind::HardLink {
+                target: path.clone(),
+            };
+            first_names.insert(target, path);
+        }
+    }
+}
+
+/// Leaves out what was copied up but is as before: directories on the way to nothing, and files
+/// that were only opened for writing.
+fn without_unchanged(
+    entries: Vec<Entry>,
+    below: &View,
+    contents: &Contents,
+) -> Result<Vec<Entry>, IoError> {
+    let linked: HashSet<RelPath> = entries.iter().filter_map(link_target).cloned().collect();
+    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries.into_iter().rev() {
+        let leads_to_something = kept
+            .last()
+            .is_some_and(|next| next.path.starts_with(&entry.path));
+        let is_needed = leads_to_something || linked.contains(&entry.path);
+        if is_needed || !is_unchanged(&entry, below, contents)? {
+            kept.push(entry);
+        }
+    }
+    kept.reverse();
+    Ok(kept)
+}
+
+fn link_target(entry: &Entry) -> Option<&RelPath> {
+    match &entry.kind {
+        EntryKind::HardLink { target } => Some(target),
+        _ => None,
+    }
+}
+
+fn is_unchanged(entry: &Entry, below: &View, contents: &Contents) -> Result<bool, IoError> {
+    let Some(before) = below.get(&entry.path).map(|found| found.entry) else {
+        return Ok(false);
+    };
+    if (before.mode, before.uid, before.gid, &before.xattrs)
+        != (entry.mode, entry.uid, entry.gid, &entry.xattrs)
+    {
+        return Ok(false);
+    }
+    match (&entry.kind, &before.kind) {
+        (EntryKind::Directory(DirectoryKind::Merged), EntryKind::Directory(_)) => Ok(true),
+        (
+            EntryKind::File { size, .. },
+            EntryKind::File {
+                size: size_before,
+                digest,
+                ..
+            },
+        ) if size == size_before && entry.mtime.seconds == before.mtime.seconds => {
+            Ok(hash_file(contents, entry)? == *digest)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn hash_file(contents: &Contents, entry: &Entry) -> Result<ContentDigest, IoError> {
+    let Contents::Directory { directory, path } = contents else {
+        unreachable!("an upper directory is a directory")
+    };
+    let path = path.join(entry.path.as_os_path());
+    let mut file: File = open_below(directory, &entry.path).at("open", &path)?;
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut file, &mut hasher).at("read", &path)?;
+    Ok(ContentDigest::new(*hasher.finalize().as_bytes()))
+}
+
+pub(crate) fn mtime(stat: &Stat) -> Timestamp {
+    Timestamp {
+        seconds: stat.st_mtime,
+        nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    }
+}
+
+/// Reads the extended attributes that belong to a layer.
+pub(crate) fn read_xattrs(path: &Path) -> Result<Xattrs, IoError> {
+    let mut names = Vec::new();
+    let mut xattrs = Xattrs::new();
+    match rustix::fs::llistxattr(path, &mut [] as &mut [u8]) {
+        Ok(0) | Err(rustix::io::Errno::OPNOTSUPP) => return Ok(xattrs),
+        Ok(length) => names.resize(length + 256, 0),
+        Err(error) => return Err(error).at("list extended attributes of", path),
+    }
+    let length =
+        rustix::fs::llistxattr(path, &mut names[..]).at("list extended attributes of", path)?;
+    for name in names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| belongs_to_layers(name))
+    {
+        let mut value = vec![0; 64 * 1024];
+        let length = rustix::fs::lgetxattr(path, name, &mut value[..])
+            .at("read extended attributes of", path)?;
+        value.truncate(length);
+        if name == b"security.capability" {
+            without_namespace(&mut value);
+        }
+        xattrs.push((name.into(), value.into()));
+    }
+    xattrs.sort();
+    Ok(xattrs)
+}
+
+/// Labels of the machine's own security modules stay on the machine.
+fn belongs_to_layers(name: &[u8]) -> bool {
+    const MACHINE: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
+    !name.is_empty() && !overlay::is_overlay_attribute(name) && !MACHINE.contains(&name)
+}
+
+/// Turns file capabilities that are bound to a user namespace (revision 3, with its root's id) into
+/// those of an image (revision 2); see `vfs_ns_cap_data` in linux/capability.h.
+fn without_namespace(value: &mut Vec<u8>) {
+    const REVISION_2: u8 = 2;
+    const REVISION_3: u8 = 3;
+    if value.len() == 24 && value[3] == REVISION_3 {
+        value.truncate(20);
+        value[3] = REVISION_2;
+    }
+}

@@ -1,0 +1,337 @@
+//! From a tar of anybody's to a tree: the one place where foreign archives are read.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use kiln_solver::path::PathError;
+use kiln_solver::{ContentDigest, DiffId, RelPath};
+use sha2::{Digest, Sha256};
+
+use super::contents::Contents;
+use super::header::{OPAQUE_NAME, WHITEOUT_PREFIX};
+use super::overlay;
+use super::tar_stream::{OpenTarError, open_compressed};
+use crate::io_error::AtPath;
+use crate::store::{LayerError, Store};
+use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp, Xattrs};
+
+/// Why an archive cannot be taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Its blob is missing or unreadable.
+    #[error(transparent)]
+    Open(#[from] OpenTarError),
+    /// The store refused.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// It is no tar, is cut off, or its compression is damaged.
+    #[error("the archive is damaged: {0}")]
+    Damaged(#[source] io::Error),
+    /// It names a path that leads out of it.
+    #[error("the archive is refused: {0}")]
+    Path(#[from] PathError),
+    /// A hard link leads to something that is not in the archive.
+    #[error(
+        "the archive is damaged: {path} is a hard link to {target}, which does not come before it"
+    )]
+    Link {
+        /// The link.
+        path: RelPath,
+        /// What it names.
+        target: RelPath,
+    },
+    /// Its uncompressed bytes are not those that the image's config names.
+    #[error("a layer's content has the diff id {found}, but the image's config says {expected}")]
+    DiffId {
+        /// What the config says.
+        expected: DiffId,
+        /// What the bytes hash to.
+        found: DiffId,
+    },
+}
+
+/// Takes in a layer that the store has as a compressed blob: verifies its diff id and notes what it
+/// holds. The returned contents are an unnamed file with the uncompressed tar.
+pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Contents), IngestError> {
+    let path = store.scratch().new_path();
+    let mut options = File::options();
+    let file = options.read(true).write(true).create_new(true).open(&path);
+    let file = file.at("create", &path).map_err(LayerError::from)?;
+    std::fs::remove_file(&path)
+        .at("remove", &path)
+        .map_err(LayerError::from)?;
+    let mut source = Tee {
+        inner: open_compressed(store, diff_id)?,
+        hasher: Sha256::new(),
+        copy: &file,
+    };
+    let tree = parse_tar(&mut source)?;
+    io::copy(&mut source, &mut io::sink()).map_err(IngestError::Damaged)?;
+    let found = DiffId::new(source.hasher.finalize().into());
+    if found != *diff_id {
+        return Err(IngestError::DiffId {
+            expected: *diff_id,
+            found,
+        });
+    }
+    let tree = Arc::new(tree);
+    store.layers().put_tree(diff_id, Arc::clone(&tree))?;
+    Ok((tree, Contents::Tar(Arc::new(file))))
+}
+
+/// Hashes and copies what is read.
+struct Tee<'f, R> {
+    inner: R,
+    hasher: Sha256,
+    copy: &'f File,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        self.copy.write_all(&buffer[..length])?;
+        Ok(length)
+    }
+}
+
+/// Reads a tar to its end marker; whiteouts are those of the OCI image specification.
+pub fn parse_tar(reader: &mut dyn Read) -> Result<LayerTree, IngestError> {
+    let mut archive = tar::Archive::new(BigReads {
+        inner: reader,
+        buffer: Vec::new(),
+        at: 0,
+    });
+    let mut parsed = Parsed::default();
+    for entry in archive.entries().map_err(IngestError::Damaged)? {
+        parsed.add(&mut entry.map_err(IngestError::Damaged)?)?;
+    }
+    Ok(LayerTree::new(parsed.entries))
+}
+
+/// Reads ahead in large pieces, since the parser asks for 512 bytes at a time.
+struct BigReads<'r> {
+    inner: &'r mut dyn Read,
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+impl Read for BigReads<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.buffer.len() {
+            self.buffer.resize(256 * 1024, 0);
+            let length = self.inner.read(&mut self.buffer)?;
+            self.buffer.truncate(length);
+            self.at = 0;
+        }
+        let length = out.len().min(self.buffer.len() - self.at);
+        out[..length].copy_from_slice(&self.buffer[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+#[derive(Default)]
+struct Parsed {
+    entries: Vec<Entry>,
+    files: std::collections::HashSet<RelPath>,
+}
+
+impl Parsed {
+    fn add(&mut self, source: &mut tar::Entry<'_, impl Read>) -> Result<(), IngestError> {
+        let xattrs = xattrs(source)?;
+        let path = RelPath::parse(&source.path_bytes())?;
+        let header = source.header();
+        let number = |value: io::Result<u64>| value.map_err(IngestError::Damaged);
+        let mut entry = Entry {
+            mode: header.mode().map_err(IngestError::Damaged)? & 0o7777,
+            uid: id(number(header.uid())?)?,
+            gid: id(number(header.gid())?)?,
+            mtime: Timestamp {
+                seconds: i64::try_from(number(header.mtime())?).unwrap_or(i64::MAX),
+                nanoseconds: 0,
+            },
+            kind: EntryKind::Fifo,
+            xattrs,
+            path,
+        };
+        if let Some(name) = entry
+            .path
+            .file_name()
+            .and_then(|name| name.strip_prefix(WHITEOUT_PREFIX))
+        {
+            let name = name.to_vec();
+            self.add_whiteout(entry, &name);
+            return Ok(());
+        }
+        let Some(kind) = self.kind(source, &entry.path)? else {
+            return Ok(());
+        };
+        if let EntryKind::File { .. } = kind {
+            self.files.insert(entry.path.clone());
+        }
+        if entry.path.is_root() && !matches!(kind, EntryKind::Directory(_)) {
+            return Ok(());
+        }
+        entry.kind = kind;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn add_whiteout(&mut self, marker: Entry, name: &[u8]) {
+        let directory = marker.path.parent().unwrap_or_default();
+        if marker.path.file_name() == Some(OPAQUE_NAME) {
+            self.make_opaque(&directory, &marker);
+        } else if !name.starts_with(WHITEOUT_PREFIX) && !matches!(name, b"" | b"." | b"..") {
+            let path = directory.join_name(name);
+            self.entries.push(Entry {
+                path,
+                kind: EntryKind::Whiteout,
+                ..marker
+            });
+        }
+    }
+
+    fn make_opaque(&mut self, directory: &RelPath, marker: &Entry) {
+        let opaque = EntryKind::Directory(DirectoryKind::Opaque);
+        match self
+            .entries
+            .iter_mut()
+            .rev()
+            .find(|entry| entry.path == *directory)
+        {
+            Some(known) if known.is_directory() => known.kind = opaque,
+            _ => self.entries.push(Entry {
+                kind: opaque,
+                ..Entry::directory(directory.clone(), 0o755, marker.mtime)
+            }),
+        }
+    }
+
+    /// What an entry is; `None` for what does not become a file, such as global PAX headers.
+    fn kind(
+        &self,
+        source: &mut tar::Entry<'_, impl Read>,
+        path: &RelPath,
+    ) -> Result<Option<EntryKind>, IngestError> {
+        use tar::EntryType;
+        let link = source
+            .link_name_bytes()
+            .map(|name| name.into_owned())
+            .unwrap_or_default();
+        Ok(Some(match source.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => file(source)?,
+            EntryType::Directory => EntryKind::Directory(self.directory_kind(path)),
+            EntryType::Symlink => EntryKind::Symlink {
+                target: link.into(),
+            },
+            EntryType::Link => {
+                let target = RelPath::parse(&link)?;
+                if !self.files.contains(&target) || target == *path {
+                    return self.link_to_no_file(path, target).map(Some);
+                }
+                EntryKind::HardLink { target }
+            }
+            EntryType::Fifo => EntryKind::Fifo,
+            EntryType::Char => {
+                let (major, minor) = device(source)?;
+                EntryKind::CharDevice { major, minor }
+            }
+            EntryType::Block => {
+                let (major, minor) = device(source)?;
+                EntryKind::BlockDevice { major, minor }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// A hard link to a symbolic link or to another hard link becomes what that is.
+    fn link_to_no_file(&self, path: &RelPath, target: RelPath) -> Result<EntryKind, IngestError> {
+        let known = self.entries.iter().rev().find(|entry| entry.path == target);
+        match known.map(|entry| &entry.kind) {
+            Some(
+                kind @ (EntryKind::Symlink { .. }
+                | EntryKind::HardLink { .. }
+                | EntryKind::Fifo
+                | EntryKind::CharDevice { .. }
+                | EntryKind::BlockDevice { .. }),
+            ) => Ok(kind.clone()),
+            _ => Err(IngestError::Link {
+                path: path.clone(),
+                target,
+            }),
+        }
+    }
+
+    /// A directory stays opaque if its marker came before it.
+    fn directory_kind(&self, path: &RelPath) -> DirectoryKind {
+        let known = self
+            .entries
+            .iter()
+            .rev()
+            .take(64)
+            .find(|entry| entry.path == *path);
+        match known.map(|entry| &entry.kind) {
+            Some(EntryKind::Directory(DirectoryKind::Opaque)) => DirectoryKind::Opaque,
+            _ => DirectoryKind::Merged,
+        }
+    }
+}
+
+fn file(source: &mut tar::Entry<'_, impl Read>) -> Result<EntryKind, IngestError> {
+    let offset = source.raw_file_position();
+    let mut hasher = blake3::Hasher::new();
+    let mut size = 0;
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        let length = source.read(&mut buffer).map_err(IngestError::Damaged)?;
+        if length == 0 {
+            break;
+        }
+        hasher.update(&buffer[..length]);
+        size += length as u64;
+    }
+    if size != source.size() {
+        return Err(IngestError::Damaged(io::ErrorKind::UnexpectedEof.into()));
+    }
+    let digest = ContentDigest::new(*hasher.finalize().as_bytes());
+    Ok(EntryKind::File {
+        size,
+        digest,
+        offset,
+    })
+}
+
+fn id(value: u64) -> Result<u32, IngestError> {
+    u32::try_from(value)
+        .map_err(|_| IngestError::Damaged(io::Error::other("an owner is out of range")))
+}
+
+fn device(source: &tar::Entry<'_, impl Read>) -> Result<(u32, u32), IngestError> {
+    let major = source
+        .header()
+        .device_major()
+        .map_err(IngestError::Damaged)?;
+    let minor = source
+        .header()
+        .device_minor()
+        .map_err(IngestError::Damaged)?;
+    Ok((major.unwrap_or(0), minor.unwrap_or(0)))
+}
+
+fn xattrs(source: &mut tar::Entry<'_, impl Read>) -> Result<Xattrs, IngestError> {
+    let mut xattrs = Xattrs::new();
+    let Some(records) = source.pax_extensions().map_err(IngestError::Damaged)? else {
+        return Ok(xattrs);
+    };
+    for record in records {
+        let record = record.map_err(IngestError::Damaged)?;
+        let name = record.key_bytes().strip_prefix(b"SCHILY.xattr.");
+        if let Some(name) = name.filter(|name| !overlay::is_overlay_attribute(name)) {
+            xattrs.push((name.into(), record.value_bytes().into()));
+        }
+    }
+    xattrs.sort();
+    Ok(xattrs)
+}

@@ -1,0 +1,25 @@
+//! The bytes of layers: from files to a tar and back, and which of its forms a layer has.
+//!
+//! A layer is named by the SHA-256 of its uncompressed tar, its diff id. The store may have it as
+//! that tar (what COPY makes), as a directory (what RUN leaves, and what a RUN must see) or as a
+//! compressed blob (what a registry sent). Any of them yields the others.
+
+mod contents;
+mod diff;
+mod directory;
+mod extract;
+mod header;
+mod ingest;
+mod overlay;
+mod pack;
+mod tar_stream;
+
+pub(crate) use contents::open_below;
+pub use contents::{Contents, FileBytes};
+pub use diff::{DiffError, diff};
+pub(crate) use diff::{mtime, read_xattrs};
+pub use directory::{DirectoryError, directory};
+pub use extract::{ExtractError, extract};
+pub use ingest::{IngestError, ingest, parse_tar};
+pub use pack::{PackEntry, PackError, Packed, pack};
+pub use tar_stream::{OpenTarError, decompress, open_tar};

@@ -1,0 +1,260 @@
+//! From entries and their bytes to a layer's tar, its diff id and its tree, in one pass.
+//!
+//! Small files are read ahead by several threads; the tar is written and hashed in order by one.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use kiln_solver::{ContentDigest, DiffId};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::contents::FileBytes;
+use super::header;
+use crate::io_error::IoError;
+use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
+
+/// Files up to this size are read whole, ahead of their turn.
+const SMALL: u64 = 256 * 1024;
+/// How much is read ahead at once.
+const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+/// How many files are read ahead at once.
+const BATCH_FILES: usize = 512;
+/// Fewer files than this are not worth a thread.
+const WORTH_A_THREAD: usize = 32;
+
+/// An entry to pack. The digest and offset of a file are filled in; its size must be right.
+#[derive(Clone)]
+pub struct PackEntry {
+    /// What stands in the layer.
+    pub entry: Entry,
+    /// A file's bytes.
+    pub bytes: FileBytes,
+    /// What the bytes must hash to, if that is known.
+    pub expected: Option<ContentDigest>,
+}
+
+/// A packed layer.
+pub struct Packed {
+    /// The SHA-256 of the tar.
+    pub diff_id: DiffId,
+    /// The tar's size.
+    pub size: u64,
+    /// What the layer holds.
+    pub tree: LayerTree,
+}
+
+/// Why a layer could not be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Read(#[from] IoError),
+    /// A file is not what it was when the build began.
+    #[error("{} changed while it was being read; build again once it is at rest", .0.display())]
+    Changed(PathBuf),
+    /// The tar could not be written.
+    #[error("cannot write a layer: {0}")]
+    Write(#[source] io::Error),
+}
+
+/// Packs entries, which are sorted by path with each path once, and writes the tar to `sink`.
+pub fn pack(entries: Vec<PackEntry>, sink: &mut dyn Write) -> Result<Packed, PackError> {
+    let mut tar = TarWriter {
+        sink,
+        hasher: Sha256::new(),
+        size: 0,
+        pending: Vec::new(),
+    };
+    let mut done = Vec::with_capacity(entries.len());
+    if entries.len() < WORTH_A_THREAD {
+        for entry in entries {
+            let read_ahead = read_small(&entry);
+            done.push(tar.append(entry, read_ahead)?);
+        }
+    } else {
+        std::thread::scope(|scope| {
+            let (sender, batches) = mpsc::sync_channel(1);
+            scope.spawn(move || read_ahead(entries, &sender));
+            for (entry, read_ahead) in batches.into_iter().flatten() {
+                done.push(tar.append(entry, read_ahead)?);
+            }
+            Ok::<_, PackError>(())
+        })?;
+    }
+    let (diff_id, size) = tar.finish()?;
+    Ok(Packed {
+        diff_id,
+        size,
+        tree: LayerTree::from_sorted(done),
+    })
+}
+
+/// A small file's bytes, read before its turn; `None` for what has none or is too long.
+type ReadAhead = Option<Result<Vec<u8>, PackError>>;
+
+fn read_ahead(entries: Vec<PackEntry>, sender: &mpsc::SyncSender<Vec<(PackEntry, ReadAhead)>>) {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let flush = |batch: &mut Vec<PackEntry>| {
+        let entries = std::mem::take(batch);
+        let read = entries.into_par_iter().map(|entry| {
+            let bytes = read_small(&entry);
+            (entry, bytes)
+        });
+        // The receiver is gone only after an error, which is reported there.
+        sender.send(read.collect()).is_ok()
+    };
+    for entry in entries {
+        bytes += small_size(&entry).unwrap_or(0);
+        batch.push(entry);
+        if bytes >= BATCH_BYTES || batch.len() >= BATCH_FILES {
+            bytes = 0;
+            if !flush(&mut batch) {
+                return;
+            }
+        }
+    }
+    flush(&mut batch);
+}
+
+fn small_size(entry: &PackEntry) -> Option<u64> {
+    match entry.entry.kind {
+        EntryKind::File { size, .. } if size <= SMALL => Some(size),
+        _ => None,
+    }
+}
+
+fn read_small(entry: &PackEntry) -> ReadAhead {
+    let size = small_size(entry)?;
+    let mut bytes = Vec::with_capacity(size as usize + 1);
+    let read = entry
+        .bytes
+        .open(size)
+        .map_err(PackError::from)
+        .and_then(|reader| {
+            // One byte more shows whether the file has grown.
+            let read = reader.take(size + 1).read_to_end(&mut bytes);
+            read.map_err(|source| read_error(entry, source))
+        });
+    Some(match read {
+        Ok(_) if bytes.len() as u64 == size => Ok(bytes),
+        Ok(_) => Err(changed(entry)),
+        Err(error) => Err(error),
+    })
+}
+
+fn read_error(entry: &PackEntry, source: io::Error) -> PackError {
+    let path = entry.bytes.describe(&entry.entry.path);
+    IoError {
+        action: "read",
+        path,
+        source,
+    }
+    .into()
+}
+
+fn changed(entry: &PackEntry) -> PackError {
+    PackError::Changed(entry.bytes.describe(&entry.entry.path))
+}
+
+/// Writes a tar and hashes it.
+struct TarWriter<'s> {
+    sink: &'s mut dyn Write,
+    hasher: Sha256,
+    size: u64,
+    /// Written together, so that small entries cost no call each.
+    pending: Vec<u8>,
+}
+
+impl TarWriter<'_> {
+    fn append(&mut self, mut entry: PackEntry, read_ahead: ReadAhead) -> Result<Entry, PackError> {
+        if matches!(
+            entry.entry.kind,
+            EntryKind::Directory(DirectoryKind::Implied)
+        ) {
+            return Ok(entry.entry);
+        }
+        header::write_entry(&entry.entry, &mut self.pending);
+        if let EntryKind::Directory(DirectoryKind::Opaque) = entry.entry.kind {
+            header::write_opaque_marker(&entry.entry, &mut self.pending);
+        }
+        let EntryKind::File { size, .. } = entry.entry.kind else {
+            self.flush_if_large()?;
+            return Ok(entry.entry);
+        };
+        let offset = self.size + self.pending.len() as u64;
+        let digest = match read_ahead {
+            Some(bytes) => {
+                let bytes = bytes?;
+                self.pending.extend_from_slice(&bytes);
+                blake3::hash(&bytes)
+            }
+            None => self.copy_large(&entry, size)?,
+        };
+        header::write_padding(size, &mut self.pending);
+        self.flush_if_large()?;
+        let digest = ContentDigest::new(*digest.as_bytes());
+        if entry.expected.is_some_and(|expected| expected != digest) {
+            return Err(changed(&entry));
+        }
+        entry.entry.kind = EntryKind::File {
+            size,
+            digest,
+            offset,
+        };
+        Ok(entry.entry)
+    }
+
+    fn copy_large(&mut self, entry: &PackEntry, size: u64) -> Result<blake3::Hash, PackError> {
+        let mut reader = entry.bytes.open(size)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 256 * 1024];
+        let mut left = size;
+        self.flush()?;
+        loop {
+            let length = reader
+                .read(&mut buffer)
+                .map_err(|source| read_error(entry, source))?;
+            if length as u64 > left || (length == 0 && left > 0) {
+                return Err(changed(entry));
+            }
+            if length == 0 {
+                return Ok(hasher.finalize());
+            }
+            left -= length as u64;
+            hasher.update(&buffer[..length]);
+            self.write(&buffer[..length])?;
+        }
+    }
+
+    fn flush_if_large(&mut self) -> Result<(), PackError> {
+        if self.pending.len() >= 256 * 1024 {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), PackError> {
+        let pending = std::mem::take(&mut self.pending);
+        self.write(&pending)?;
+        self.pending = pending;
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        self.sink.write_all(bytes).map_err(PackError::Write)
+    }
+
+    fn finish(mut self) -> Result<(DiffId, u64), PackError> {
+        self.pending
+            .resize(self.pending.len() + 2 * header::BLOCK, 0);
+        self.flush()?;
+        Ok((DiffId::new(self.hasher.finalize().into()), self.size))
+    }
+}

@@ -1,0 +1,129 @@
+//! A layer as a stream of its uncompressed tar, whatever form it has.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
+use kiln_solver::DiffId;
+
+use super::contents::Contents;
+use super::pack::{PackEntry, PackError, pack};
+use crate::io_error::{AtPath, IoError};
+use crate::store::{BlobError, IndexError, LayerError, Store};
+use crate::tree::{DirectoryKind, EntryKind};
+
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const BZIP2_MAGIC: &[u8] = b"BZh";
+const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+
+/// Why a layer cannot be streamed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenTarError {
+    /// Something of it could not be read.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// Its blob could not be read.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The store does not know it well enough.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The index could not be read.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// Opens the uncompressed tar of a layer. A layer that is only a directory is packed again while it
+/// is read; an error on the way ends the stream with that error.
+pub fn open_tar(store: &Store, diff_id: &DiffId) -> Result<Box<dyn Read + Send>, OpenTarError> {
+    match Contents::open(store, diff_id)? {
+        Some(Contents::Tar(_)) => Ok(Box::new(store.open_blob(&(*diff_id).into())?)),
+        Some(contents @ Contents::Directory { .. }) => repack(store, diff_id, &contents),
+        None => open_compressed(store, diff_id),
+    }
+}
+
+/// Opens the uncompressed tar of a layer that the store has as a compressed blob.
+pub(super) fn open_compressed(
+    store: &Store,
+    diff_id: &DiffId,
+) -> Result<Box<dyn Read + Send>, OpenTarError> {
+    let blobs = store.index().layer_blobs(diff_id)?;
+    let present = blobs.iter().find(|blob| store.has_blob(&blob.digest));
+    let blob = present.ok_or(LayerError::Missing(*diff_id))?;
+    let file = store.open_blob(&blob.digest)?;
+    Ok(decompress(file).at("read", store.blob_path(&blob.digest))?)
+}
+
+/// Undoes gzip (any number of members), zstd, bzip2 or xz, told by the first bytes; anything else
+/// is passed through.
+pub fn decompress(file: File) -> io::Result<Box<dyn Read + Send>> {
+    let mut reader = BufReader::with_capacity(256 * 1024, file);
+    let magic = io::BufRead::fill_buf(&mut reader)?;
+    Ok(if magic.starts_with(GZIP_MAGIC) {
+        Box::new(BufReader::with_capacity(
+            256 * 1024,
+            flate2::bufread::MultiGzDecoder::new(reader),
+        ))
+    } else if magic.starts_with(ZSTD_MAGIC) {
+        Box::new(zstd::Decoder::with_buffer(reader)?)
+    } else if magic.starts_with(BZIP2_MAGIC) {
+        Box::new(bzip2::bufread::MultiBzDecoder::new(reader))
+    } else if magic.starts_with(XZ_MAGIC) {
+        Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(reader))
+    } else {
+        Box::new(reader)
+    })
+}
+
+fn repack(
+    store: &Store,
+    diff_id: &DiffId,
+    contents: &Contents,
+) -> Result<Box<dyn Read + Send>, OpenTarError> {
+    let tree = store.layers().tree(diff_id)?;
+    let entries: Vec<PackEntry> = tree
+        .entries()
+        .iter()
+        .filter(|entry| !matches!(entry.kind, EntryKind::Directory(DirectoryKind::Implied)))
+        .map(|entry| PackEntry {
+            bytes: contents.bytes(entry),
+            expected: match entry.kind {
+                EntryKind::File { digest, .. } => Some(digest),
+                _ => None,
+            },
+            entry: entry.clone(),
+        })
+        .collect();
+    let (reader, mut writer) = io::pipe().at("make a pipe for", store.root())?;
+    let expected = *diff_id;
+    let packing = std::thread::spawn(move || {
+        let packed = pack(entries, &mut writer)?;
+        Ok(packed.diff_id == expected)
+    });
+    Ok(Box::new(Repacked {
+        reader,
+        packing: Some(packing),
+    }))
+}
+
+/// A tar that is packed while it is read. It fails before its end if it is not the layer's.
+struct Repacked {
+    reader: io::PipeReader,
+    packing: Option<std::thread::JoinHandle<Result<bool, PackError>>>,
+}
+
+impl Read for Repacked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        if length > 0 || buffer.is_empty() {
+            return Ok(length);
+        }
+        match self.packing.take().map(std::thread::JoinHandle::join) {
+            None | Some(Ok(Ok(true))) => Ok(0),
+            Some(Ok(Ok(false))) => Err(io::Error::other("the layer's files in the store changed")),
+            Some(Ok(Err(error))) => Err(io::Error::other(error)),
+            Some(Err(_)) => Err(io::Error::other("packing the layer panicked")),
+        }
+    }
+}
