@@ -1,6 +1,7 @@
 use kiln_worker::sandbox::*;
 fn main() {
     run_if_helper();
+    enter_user_namespace_if_needed().unwrap();
     let base = std::env::args().nth(1).unwrap();
     let t = std::path::PathBuf::from(&base);
     let _ = std::fs::remove_dir_all(t.join("u"));

@@ -19,6 +19,7 @@ mod network;
 mod overlay;
 mod process;
 mod rootfs;
+mod rootless;
 mod run;
 mod spec;
 mod stub;
@@ -28,6 +29,7 @@ mod wire;
 pub use error::{Errno, Error, Failure};
 pub use helper::run_if_helper;
 pub use identity::Identity;
+pub use rootless::{MapperError, RootlessError, enter_user_namespace_if_needed};
 pub use run::{Exit, Outcome, Sandbox, Stream};
 pub use spec::{
     Command, DEFAULT_HOSTNAME, Host, Limit, Mount, Network, Overlay, Resource, Secret, Source,
