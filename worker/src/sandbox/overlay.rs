@@ -75,6 +75,7 @@ fn configure(
             ("redirect_dir", "nofollow"),
             ("metacopy", "off"),
             ("index", "off"),
+            ("uuid", "off"),
         ] {
             fsconfig_set_string(&context, key, value)?;
         }
