@@ -120,7 +120,22 @@ pub struct StepReporter {
     step: StepId,
 }
 
+/// Nobody.
+struct Silent;
+
+impl Progress for Silent {
+    fn report(&self, _event: Event) {}
+}
+
 impl StepReporter {
+    /// Reports to nobody.
+    pub fn silent() -> Self {
+        Self {
+            progress: Arc::new(Silent),
+            step: StepId(0),
+        }
+    }
+
     /// The step's name among all.
     pub fn id(&self) -> StepId {
         self.step

@@ -1,7 +1,11 @@
 //! Everything of a build that touches disk, kernel or network.
 
+pub mod cache;
 pub mod context;
+pub mod executor;
 pub mod io_error;
 pub mod layer;
+pub mod sandbox;
+pub mod snapshot;
 pub mod store;
 pub mod tree;

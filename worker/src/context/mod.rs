@@ -27,6 +27,7 @@ pub struct Context {
     root: Arc<PathBuf>,
     directory: Arc<OwnedFd>,
     excludes: Patterns,
+    reporter: StepReporter,
     index_path: PathBuf,
     known: StatIndex,
     /// What was scanned so far, by the path that was asked for.
@@ -36,7 +37,12 @@ pub struct Context {
 
 impl Context {
     /// Opens a directory, and what the store remembers of it.
-    pub fn open(store: &Store, root: &Path, excludes: Patterns) -> Result<Self, IoError> {
+    pub fn open(
+        store: &Store,
+        root: &Path,
+        excludes: Patterns,
+        reporter: StepReporter,
+    ) -> Result<Self, IoError> {
         let root = root.canonicalize().at("open build context", root)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory =
@@ -48,6 +54,7 @@ impl Context {
             root: Arc::new(root),
             directory: Arc::new(directory),
             excludes,
+            reporter,
             known: StatIndex::load(&index_path),
             index_path,
             scanned: Mutex::default(),
@@ -57,11 +64,11 @@ impl Context {
 
     /// What is at some paths and below them, as a tree with their parents; symbolic links on the way
     /// to a path are followed inside the context. What does not exist is left out.
-    pub fn view(&self, paths: &[RelPath], reporter: &StepReporter) -> Result<View, IoError> {
+    pub fn view(&self, paths: &[RelPath]) -> Result<View, IoError> {
         let mut entries: Vec<Entry> = Vec::new();
         let trees: Vec<_> = paths
             .iter()
-            .map(|path| self.tree(path, reporter))
+            .map(|path| self.tree(path))
             .collect::<Result<_, _>>()?;
         if let [tree] = &trees[..] {
             return Ok(View::new(vec![Arc::clone(tree)]));
@@ -72,7 +79,7 @@ impl Context {
         Ok(View::new(vec![Arc::new(LayerTree::new(entries))]))
     }
 
-    fn tree(&self, path: &RelPath, reporter: &StepReporter) -> Result<Arc<LayerTree>, IoError> {
+    fn tree(&self, path: &RelPath) -> Result<Arc<LayerTree>, IoError> {
         let mut scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
         // A wider scan knows everything that a narrower one would find.
         if let Some((_, tree)) = scanned.iter().find(|(wider, _)| path.starts_with(wider)) {
@@ -83,7 +90,7 @@ impl Context {
             &self.directory,
             &self.excludes,
             &self.known,
-            reporter,
+            &self.reporter,
         );
         let scan = scanner.scan(path)?;
         let tree = Arc::new(scan.tree);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_solver::Sha256Digest;
 use sha2::{Digest, Sha256};
@@ -90,6 +90,12 @@ impl Store {
             super::write_new(&self.blob_path(&digest), bytes)?;
         }
         Ok(digest)
+    }
+
+    /// Takes over a file on the store's file system that is a blob of that name already.
+    pub fn adopt_blob(&self, path: &Path, digest: &Sha256Digest) -> Result<(), BlobError> {
+        let place = self.blob_path(digest);
+        Ok(fs::rename(path, &place).at("write blob", &place)?)
     }
 
     /// Begins a blob whose bytes come in pieces.

@@ -1,0 +1,141 @@
+//! ADD of a local archive: its entries instead of itself.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::sync::Arc;
+
+use kiln_solver::RelPath;
+
+use super::builder::{LayerBuilder, NewDirectory};
+use super::copy::Copying;
+use super::error::ExecutorError;
+use super::output::Files;
+use crate::io_error::AtPath;
+use crate::layer::{Contents, IngestError, decompress, parse_tar};
+use crate::tree::{DirectoryKind, Entry, EntryKind, Found, LayerTree};
+
+/// The longest header that tells an archive.
+const PROBE: u64 = 512;
+
+/// Unpacks a file to the copy's destination if it is an archive by its content, whatever its name;
+/// whether it was one. Owners are the archive's unless `--chown` says otherwise; `--chmod` does not
+/// apply.
+pub(super) fn unpack(
+    copying: &Copying<'_>,
+    files: &Files,
+    found: Found<'_>,
+    layer: &mut LayerBuilder<'_>,
+) -> Result<bool, ExecutorError> {
+    let EntryKind::File { size, .. } = found.entry.kind else { return Ok(false) };
+    let path = &found.entry.path;
+    let fail = |source| ExecutorError::Archive { path: path.clone(), source };
+    let mut file = scratch_file(copying)?;
+    let mut reader = files.bytes(found).open(size)?;
+    let mut probe = Vec::new();
+    reader.by_ref().take(PROBE).read_to_end(&mut probe).map_err(|e| fail(IngestError::Damaged(e)))?;
+    if !may_be_archive(&probe) {
+        return Ok(false);
+    }
+    file.write_all(&probe)
+        .and_then(|()| io::copy(&mut reader, &mut file))
+        .and_then(|_| file.rewind())
+        .map_err(|error| fail(IngestError::Damaged(error)))?;
+    let Some(plain) = plain_tar(copying, file)? else { return Ok(false) };
+    let mut reader = plain.try_clone().at("open", "a temporary file")?;
+    let tree = parse_tar(&mut reader).map_err(fail)?;
+    let contents = Contents::Tar(Arc::new(plain));
+    lay_out(copying, &tree, &contents, layer)?;
+    Ok(true)
+}
+
+/// Whether bytes begin like a tar or like something compressed.
+fn may_be_archive(probe: &[u8]) -> bool {
+    is_tar(probe)
+        || [&b"\x1f\x8b"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"]
+            .iter()
+            .any(|magic| probe.starts_with(magic))
+}
+
+/// Whether a block is a tar header: its checksum is right.
+fn is_tar(block: &[u8]) -> bool {
+    let Some(header) = block.first_chunk::<512>() else { return false };
+    let header = tar::Header::from_byte_slice(header);
+    let sum: u32 = header
+        .as_bytes()
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+        .sum();
+    sum != 8 * 32 && header.cksum().is_ok_and(|stored| stored == sum)
+}
+
+/// The uncompressed tar, at its beginning; `None` if what is compressed is no tar.
+fn plain_tar(copying: &Copying<'_>, file: File) -> Result<Option<File>, ExecutorError> {
+    let damaged = |error| ExecutorError::Ingest(IngestError::Damaged(error));
+    let mut reader = decompress(file).map_err(damaged)?;
+    let mut probe = Vec::new();
+    if reader.by_ref().take(PROBE).read_to_end(&mut probe).is_err() || !is_tar(&probe) {
+        return Ok(None);
+    }
+    let mut plain = scratch_file(copying)?;
+    plain
+        .write_all(&probe)
+        .and_then(|()| io::copy(&mut reader, &mut plain))
+        .and_then(|_| plain.rewind())
+        .map_err(damaged)?;
+    Ok(Some(plain))
+}
+
+/// An unnamed file in the store.
+fn scratch_file(copying: &Copying<'_>) -> Result<File, ExecutorError> {
+    let path = copying.store.scratch().new_path();
+    let mut options = File::options();
+    let file = options.read(true).write(true).create_new(true).open(&path).at("create", &path)?;
+    std::fs::remove_file(&path).at("remove", &path)?;
+    Ok(file)
+}
+
+fn lay_out(
+    copying: &Copying<'_>,
+    tree: &LayerTree,
+    contents: &Contents,
+    layer: &mut LayerBuilder<'_>,
+) -> Result<(), ExecutorError> {
+    let destination = layer.resolve(&copying.copy.destination)?;
+    let new = NewDirectory { mode: 0o755, ..copying.new_directory() };
+    layer.make_directories(&destination, new)?;
+    let mut links: HashMap<RelPath, RelPath> = HashMap::new();
+    for source in tree.entries().iter().filter(|entry| !entry.path.is_root()) {
+        // Links in the destination are followed, as when a shell unpacks there.
+        let parent = source.path.parent().unwrap_or_default();
+        let parent = layer.resolve(&destination.join(&parent))?;
+        layer.make_directories(&parent, new)?;
+        let name = source.path.file_name().unwrap_or_default();
+        let mut entry = Entry { path: parent.join_name(name), ..source.clone() };
+        if let Some(owner) = copying.owner {
+            (entry.uid, entry.gid) = (owner.uid, owner.gid);
+        }
+        match &source.kind {
+            EntryKind::Directory(DirectoryKind::Implied) => {
+                layer.make_directories(&entry.path, new)?;
+                continue;
+            }
+            EntryKind::Directory(_) => {
+                // An archive's directory goes through a link that is there.
+                entry.path = layer.resolve(&entry.path)?;
+                entry.kind = EntryKind::Directory(DirectoryKind::Merged);
+            }
+            EntryKind::HardLink { target } => {
+                if let Some(target) = links.get(target) {
+                    entry.kind = EntryKind::HardLink { target: target.clone() };
+                }
+            }
+            EntryKind::Whiteout => continue,
+            _ => {}
+        }
+        links.insert(source.path.clone(), entry.path.clone());
+        layer.put(entry, contents.bytes(source));
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! A layer in the making: what file operations put on a base, without touching a disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kiln_solver::RelPath;
+
+use super::error::ExecutorError;
+use crate::layer::{FileBytes, PackEntry};
+use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, resolve};
+
+/// The owner and mode of directories that are made on the way to something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewDirectory {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: Timestamp,
+}
+
+/// Entries on a base.
+pub(super) struct LayerBuilder<'b> {
+    base: &'b View,
+    entries: BTreeMap<RelPath, PackEntry>,
+}
+
+impl<'b> LayerBuilder<'b> {
+    pub(super) fn new(base: &'b View) -> Self {
+        Self { base, entries: BTreeMap::new() }
+    }
+
+    /// What is at a path, links not followed.
+    pub(super) fn get(&self, path: &RelPath) -> Option<&Entry> {
+        if let Some(known) = self.entries.get(path) {
+            return (known.entry.kind != EntryKind::Whiteout).then_some(&known.entry);
+        }
+        let mut ancestor = path.parent();
+        while let Some(path) = ancestor {
+            match self.entries.get(&path).map(|known| &known.entry.kind) {
+                None | Some(EntryKind::Directory(DirectoryKind::Merged)) => {}
+                Some(_) => return None,
+            }
+            ancestor = path.parent();
+        }
+        self.base.get(path).map(|found| found.entry)
+    }
+
+    /// Whether a directory is at a path; the root always is one.
+    pub(super) fn is_directory(&self, path: &RelPath) -> bool {
+        path.is_root() || self.get(path).is_some_and(Entry::is_directory)
+    }
+
+    /// Where a path leads, links followed inside the root.
+    pub(super) fn resolve(&self, path: &RelPath) -> Result<RelPath, ExecutorError> {
+        resolve(path, true, |path| self.get(path).map(|entry| &entry.kind))
+            .ok_or_else(|| ExecutorError::TooManyLinks(path.clone()))
+    }
+
+    /// Makes a resolved directory and its parents where they are missing; what exists stays as it
+    /// is. An error if something else is in the way.
+    pub(super) fn make_directories(
+        &mut self,
+        path: &RelPath,
+        new: NewDirectory,
+    ) -> Result<(), ExecutorError> {
+        let mut at = RelPath::root();
+        for name in path.components() {
+            at = at.join_name(name);
+            match self.get(&at) {
+                Some(entry) if entry.is_directory() => self.carry_up(&at),
+                Some(_) => return Err(ExecutorError::NotADirectory(at)),
+                None => self.insert_directory(&at, new),
+            }
+        }
+        Ok(())
+    }
+
+    fn insert_directory(&mut self, path: &RelPath, new: NewDirectory) {
+        let entry = Entry {
+            uid: new.uid,
+            gid: new.gid,
+            ..Entry::directory(path.clone(), new.mode, new.mtime)
+        };
+        self.insert(entry, FileBytes::Memory(Arc::from([])));
+    }
+
+    /// Lets a directory of the base stand in the layer, too, as it is.
+    fn carry_up(&mut self, path: &RelPath) {
+        if self.entries.contains_key(path) {
+            return;
+        }
+        if let Some(below) = self.base.get(path) {
+            let kind = EntryKind::Directory(DirectoryKind::Merged);
+            let entry = Entry { kind, ..below.entry.clone() };
+            self.insert(entry, FileBytes::Memory(Arc::from([])));
+        }
+    }
+
+    /// Puts something at a path whose parents exist, in place of what was there.
+    pub(super) fn put(&mut self, mut entry: Entry, bytes: FileBytes) {
+        if let Some(parent) = entry.path.parent().filter(|parent| !parent.is_root()) {
+            self.carry_up(&parent);
+        }
+        let was = self.get(&entry.path);
+        let hides_directory = was.is_some_and(Entry::is_directory) && !entry.is_directory();
+        let hides_other = was.is_some_and(|was| !was.is_directory()) && entry.is_directory();
+        if hides_directory {
+            self.forget_below(&entry.path);
+        }
+        if hides_other && self.base.get(&entry.path).is_some() {
+            entry.kind = EntryKind::Directory(DirectoryKind::Opaque);
+        }
+        self.insert(entry, bytes);
+    }
+
+    fn insert(&mut self, entry: Entry, bytes: FileBytes) {
+        let expected = match entry.kind {
+            EntryKind::File { digest, .. } => Some(digest),
+            _ => None,
+        };
+        self.entries.insert(entry.path.clone(), PackEntry { entry, bytes, expected });
+    }
+
+    fn forget_below(&mut self, path: &RelPath) {
+        self.entries.retain(|below, _| below == path || !below.starts_with(path));
+    }
+
+    /// The entries, ready to be packed.
+    pub(super) fn finish(self) -> Vec<PackEntry> {
+        self.entries.into_values().collect()
+    }
+}

@@ -1,0 +1,276 @@
+//! COPY and ADD: from what is selected to entries of a layer, with the rules of `cp -a` as BuildKit
+//! applies them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kiln_solver::op::{Copy, CopySource, ModeChange, Unpack};
+use kiln_solver::pattern::Patterns;
+use kiln_solver::{ContentDigest, RelPath};
+
+use super::archive;
+use super::builder::{LayerBuilder, NewDirectory};
+use super::error::ExecutorError;
+use super::mode;
+use super::output::Files;
+use super::owner::Ids;
+use super::select::{Selected, select};
+use crate::layer::FileBytes;
+use crate::store::Store;
+use crate::tree::{DirectoryKind, Entry, EntryKind, Found, Timestamp, Xattrs};
+
+/// Mode of a file whose content stands in the Dockerfile.
+const INLINE_MODE: u32 = 0o644;
+
+/// Everything that a copy needs beside the layer it goes into.
+pub(super) struct Copying<'c> {
+    pub(super) store: &'c Store,
+    pub(super) copy: &'c Copy,
+    /// Where paths come from; `None` if all sources are inline.
+    pub(super) files: Option<&'c Files>,
+    /// `--chown`, resolved.
+    pub(super) owner: Option<Ids>,
+    /// The time of what is made new.
+    pub(super) now: Timestamp,
+}
+
+impl Copying<'_> {
+    /// Performs the copy.
+    pub(super) fn run(&self, layer: &mut LayerBuilder<'_>) -> Result<(), ExecutorError> {
+        if let Some(files) = self.files {
+            if self.copy.keep_parents {
+                self.copy_with_parents(files, layer)?;
+            } else {
+                for selected in select(&files.view, &self.copy.selection())? {
+                    self.copy_selected(files, &selected, layer)?;
+                }
+            }
+        }
+        for source in &self.copy.sources {
+            if let CopySource::Inline { name, data } = source {
+                self.copy_inline(name, data, layer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_selected(
+        &self,
+        files: &Files,
+        selected: &Selected<'_>,
+        layer: &mut LayerBuilder<'_>,
+    ) -> Result<(), ExecutorError> {
+        if !selected.is_directory() && self.copy.unpack == Unpack::Archives {
+            if let Some(found) = selected.entries.first() {
+                if archive::unpack(self, files, *found, layer)? {
+                    return Ok(());
+                }
+            }
+        }
+        let target = self.target(selected.is_directory(), &selected.name, layer)?;
+        let root_exists = layer.get(&target).is_some() || target.is_root();
+        let mut links = HashMap::new();
+        for found in &selected.entries {
+            let below = found.entry.path.strip_prefix(&selected.path).unwrap_or_default();
+            let is_root = below.is_root();
+            let path = target.join(&below);
+            if is_root && selected.is_directory() && root_exists {
+                // An existing destination keeps its mode and owner.
+                layer.make_directories(&path, self.new_directory())?;
+                continue;
+            }
+            self.put(files, *found, path, &mut links, layer)?;
+        }
+        Ok(())
+    }
+
+    /// Where a source goes: into the destination if that is a directory, else to its very path. The
+    /// parents are made.
+    fn target(
+        &self,
+        source_is_directory: bool,
+        name: &[u8],
+        layer: &mut LayerBuilder<'_>,
+    ) -> Result<RelPath, ExecutorError> {
+        let destination = layer.resolve(&self.copy.destination)?;
+        if self.copy.destination_is_directory {
+            layer.make_directories(&destination, self.new_directory())?;
+        } else if let Some(parent) = destination.parent() {
+            layer.make_directories(&parent, self.new_directory())?;
+        }
+        if source_is_directory {
+            if !layer.is_directory(&destination) && layer.get(&destination).is_some() {
+                return Err(ExecutorError::NotADirectory(destination));
+            }
+            return Ok(destination);
+        }
+        if layer.is_directory(&destination) && !name.is_empty() {
+            return Ok(destination.join_name(name));
+        }
+        Ok(destination)
+    }
+
+    /// `--parents`: everything that a pattern matches, with the directories that lead to it from the
+    /// pivot on.
+    fn copy_with_parents(
+        &self,
+        files: &Files,
+        layer: &mut LayerBuilder<'_>,
+    ) -> Result<(), ExecutorError> {
+        for source in &self.copy.sources {
+            let CopySource::Path(pattern) = source else { continue };
+            let (pivot, pattern) = pattern.split_once("/./").unwrap_or(("", pattern));
+            let pivot = RelPath::resolve(&RelPath::root(), pivot);
+            let root = files.view.resolve(&pivot).unwrap_or(pivot);
+            let wanted = RelPath::resolve(&RelPath::root(), pattern);
+            let text = String::from_utf8_lossy(wanted.as_bytes()).into_owned();
+            let include = Patterns::new([text.as_str()].into_iter())
+                .map_err(|error| ExecutorError::Pattern(error.to_string()))?;
+            let exclude = Patterns::new(self.copy.exclude.iter().map(String::as_str))
+                .map_err(|error| ExecutorError::Pattern(error.to_string()))?;
+            let is_wild = super::select::has_wildcards(wanted.as_bytes());
+            if !is_wild && files.view.get(&root.join(&wanted)).is_none() && !wanted.is_root() {
+                return Err(ExecutorError::NotFound(root.join(&wanted)));
+            }
+            let destination = layer.resolve(&self.copy.destination)?;
+            layer.make_directories(&destination, self.new_directory())?;
+            let mut links = HashMap::new();
+            for found in files.view.subtree(&root) {
+                let below = found.entry.path.strip_prefix(&root).unwrap_or_default();
+                let is_wanted = !below.is_root()
+                    && (wanted.is_root() || include.excludes(&below))
+                    && !exclude.excludes(&below);
+                if is_wanted {
+                    self.copy_parents(files, &root, &below, &destination, layer)?;
+                    self.put(files, found, destination.join(&below), &mut links, layer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_parents(
+        &self,
+        files: &Files,
+        root: &RelPath,
+        below: &RelPath,
+        destination: &RelPath,
+        layer: &mut LayerBuilder<'_>,
+    ) -> Result<(), ExecutorError> {
+        let mut at = RelPath::root();
+        for name in below.parent().unwrap_or_default().components() {
+            at = at.join_name(name);
+            let target = destination.join(&at);
+            if layer.get(&target).is_none() {
+                if let Some(found) = files.view.get(&root.join(&at)) {
+                    self.put(files, found, target, &mut HashMap::new(), layer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_inline(
+        &self,
+        name: &str,
+        data: &Arc<[u8]>,
+        layer: &mut LayerBuilder<'_>,
+    ) -> Result<(), ExecutorError> {
+        let path = RelPath::resolve(&RelPath::root(), name);
+        let target = self.target(false, path.file_name().unwrap_or_default(), layer)?;
+        let digest = ContentDigest::new(*blake3::hash(data).as_bytes());
+        let entry = Entry {
+            path: target,
+            kind: EntryKind::File { size: data.len() as u64, digest, offset: 0 },
+            mode: INLINE_MODE,
+            uid: 0,
+            gid: 0,
+            mtime: self.now,
+            xattrs: Xattrs::new(),
+        };
+        let entry = self.with_owner_and_mode(entry)?;
+        self.check_target(&entry, layer)?;
+        layer.put(entry, FileBytes::Memory(Arc::clone(data)));
+        Ok(())
+    }
+
+    /// Puts one entry at a path. `links` knows where files that have several names went.
+    pub(super) fn put(
+        &self,
+        files: &Files,
+        found: Found<'_>,
+        path: RelPath,
+        links: &mut HashMap<RelPath, RelPath>,
+        layer: &mut LayerBuilder<'_>,
+    ) -> Result<(), ExecutorError> {
+        let source = found.entry;
+        let mut entry = Entry { path: path.clone(), ..source.clone() };
+        let mut file = found;
+        match &source.kind {
+            EntryKind::Directory(_) => {
+                entry.kind = EntryKind::Directory(DirectoryKind::Merged);
+            }
+            EntryKind::HardLink { target } => match links.get(target) {
+                Some(first) => entry.kind = EntryKind::HardLink { target: first.clone() },
+                None => {
+                    // The file itself was not selected: this name becomes the file.
+                    file = files
+                        .view
+                        .layers()
+                        .get(found.layer)
+                        .and_then(|tree| tree.get(target))
+                        .map(|entry| Found { layer: found.layer, entry })
+                        .ok_or_else(|| ExecutorError::NotFound(target.clone()))?;
+                    entry.kind = file.entry.kind.clone();
+                    links.insert(target.clone(), path);
+                }
+            },
+            EntryKind::File { .. } => {
+                links.insert(source.path.clone(), path);
+            }
+            _ => {}
+        }
+        let entry = self.with_owner_and_mode(entry)?;
+        self.check_target(&entry, layer)?;
+        layer.put(entry, files.bytes(file));
+        Ok(())
+    }
+
+    fn check_target(
+        &self,
+        entry: &Entry,
+        layer: &LayerBuilder<'_>,
+    ) -> Result<(), ExecutorError> {
+        match layer.get(&entry.path) {
+            Some(was) if was.is_directory() && !entry.is_directory() => {
+                Err(ExecutorError::IsADirectory(entry.path.clone()))
+            }
+            Some(was) if !was.is_directory() && entry.is_directory() => {
+                Err(ExecutorError::NotADirectory(entry.path.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn with_owner_and_mode(&self, mut entry: Entry) -> Result<Entry, ExecutorError> {
+        if let Some(Ids { uid, gid }) = self.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(change) = &self.copy.mode {
+            if !matches!(entry.kind, EntryKind::Symlink { .. }) {
+                entry.mode = mode::apply(change, entry.mode, entry.is_directory())?;
+            }
+        }
+        Ok(entry)
+    }
+
+    /// Parents that are made get the owner of `--chown` and the mode of an octal `--chmod`.
+    pub(super) fn new_directory(&self) -> NewDirectory {
+        let mode = match &self.copy.mode {
+            Some(ModeChange::Octal(bits)) => bits & 0o7777,
+            Some(ModeChange::Symbolic(_)) | None => 0o755,
+        };
+        let Ids { uid, gid } = self.owner.unwrap_or(Ids { uid: 0, gid: 0 });
+        NewDirectory { mode, uid, gid, mtime: self.now }
+    }
+}

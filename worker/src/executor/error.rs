@@ -1,0 +1,69 @@
+//! What can go wrong when a step is performed.
+
+use kiln_solver::{RelPath, StepError};
+
+use crate::io_error::IoError;
+use crate::layer::{DiffError, DirectoryError, ExtractError, IngestError, PackError};
+use crate::store::{BlobError, IndexError, LayerError, StoreError};
+
+/// Why a step could not be performed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant's message says what it is")]
+pub enum ExecutorError {
+    #[error("{0}: not found")]
+    NotFound(RelPath),
+    #[error("{0}: too many levels of symbolic links")]
+    TooManyLinks(RelPath),
+    #[error("cannot copy to {0}: it is not a directory")]
+    NotADirectory(RelPath),
+    #[error("cannot replace the directory {0} with a file")]
+    IsADirectory(RelPath),
+    #[error("{path}: longer than the {limit} bytes that are allowed here")]
+    TooLong { path: RelPath, limit: u64 },
+    #[error("no user {0:?} in the image's /etc/passwd")]
+    UnknownUser(String),
+    #[error("no group {0:?} in the image's /etc/group")]
+    UnknownGroup(String),
+    #[error("{0:?} is not a mode: expected octal digits or, for example, u+x,go=rX")]
+    Mode(String),
+    #[error("{0}")]
+    Pattern(String),
+    #[error("no build context is named {0:?}")]
+    NoContext(String),
+    #[error("{0:?} is not an address: --add-host takes NAME:ADDRESS")]
+    Address(String),
+    #[error("{0} is not supported yet")]
+    Unsupported(&'static str),
+    #[error("the build was ended")]
+    Canceled,
+    #[error("the secret {0:?} is required, but the build was not given it")]
+    MissingSecret(String),
+    #[error("the ssh agent {0:?} is required, but the build was not given it")]
+    MissingAgent(String),
+    #[error("{0}")]
+    Fetch(#[source] StepError),
+    #[error("cannot unpack {path}: {source}")]
+    Archive { path: RelPath, source: IngestError },
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::Error),
+}

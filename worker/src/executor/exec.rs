@@ -1,0 +1,158 @@
+//! RUN: a command in the sandbox, and the layer of what it changed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kiln_solver::op::{Exec, Network, Security};
+use kiln_solver::{Exit, LogStream, Outcome, StepReporter};
+
+use super::Worker;
+use super::error::ExecutorError;
+use super::layers;
+use super::mounts::Mounts;
+use super::output::Output;
+use crate::io_error::AtPath;
+use crate::layer::{diff, pack};
+use crate::sandbox;
+use crate::snapshot::{Snapshot, SnapshotLayer};
+use crate::store::Store;
+use crate::tree::{Timestamp, View};
+
+impl Worker {
+    /// Runs a command on its root and returns the root with the layer of what changed.
+    pub(super) async fn execute(
+        &self,
+        exec: &Exec,
+        inputs: &[Output],
+        reporter: &StepReporter,
+    ) -> Result<Outcome<Output>, ExecutorError> {
+        if exec.security == Security::Insecure {
+            return Err(ExecutorError::Unsupported("RUN --security=insecure"));
+        }
+        for input in inputs {
+            if let Output::Snapshot(snapshot) = input {
+                self.fetch_layers(snapshot, Some(reporter)).await?;
+            }
+        }
+        let root = match exec.root {
+            Some(index) => Arc::clone(layers::snapshot(&inputs[index.0])?),
+            None => Arc::default(),
+        };
+        let prepared = {
+            let (root, exec, inputs) = (Arc::clone(&root), exec.clone(), inputs.to_vec());
+            self.blocking(move |store| Prepared::new(store, &root, &exec, &inputs)).await?
+        };
+        let spec = prepared.spec(exec)?;
+        let log = |stream, bytes: &[u8]| {
+            let stream = match stream {
+                sandbox::Stream::Stdout => LogStream::Stdout,
+                sandbox::Stream::Stderr => LogStream::Stderr,
+            };
+            reporter.log(stream, bytes);
+        };
+        let outcome = self.sandbox.run(&spec, log, std::future::pending()).await?;
+        match outcome.exit {
+            sandbox::Exit::Code(0) => {}
+            sandbox::Exit::Code(code) => return Ok(Outcome::Exited(Exit::Code(code.into()))),
+            sandbox::Exit::Signal(signal) => return Ok(Outcome::Exited(Exit::Signal(signal))),
+        }
+        let layer = self.blocking(move |store| prepared.commit(store)).await?;
+        Ok(Outcome::Done(Output::Snapshot(Arc::new(root.with(layer)))))
+    }
+}
+
+/// What a command needs on disk; removed when dropped, unless it was committed.
+struct Prepared {
+    directories: Vec<PathBuf>,
+    below: View,
+    workspace: PathBuf,
+    mounts: Mounts,
+}
+
+impl Prepared {
+    fn new(
+        store: &Store,
+        root: &Snapshot,
+        exec: &Exec,
+        inputs: &[Output],
+    ) -> Result<Self, ExecutorError> {
+        let (directories, below) = layers::directories(store, root)?;
+        let workspace = store.scratch().new_directory()?;
+        let mut prepared =
+            Self { directories, below, workspace, mounts: Mounts::default() };
+        for name in ["upper", "work"] {
+            let path = prepared.workspace.join(name);
+            std::fs::create_dir(&path).at("create", &path)?;
+        }
+        prepared.mounts = Mounts::prepare(store, exec, inputs, &prepared.workspace)?;
+        prepared.give_root_directory_its_metadata()?;
+        Ok(prepared)
+    }
+
+    /// The upper directory's own mode and owner are those of the root that the command sees.
+    fn give_root_directory_its_metadata(&self) -> Result<(), ExecutorError> {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let upper = self.upper();
+        let entry = self.below.get(&kiln_solver::RelPath::root()).map(|found| found.entry);
+        let (mode, uid, gid) = entry.map_or((0o755, 0, 0), |e| (e.mode, e.uid, e.gid));
+        chown(&upper, Some(uid), Some(gid)).at("change owner of", &upper)?;
+        let permissions = std::fs::Permissions::from_mode(mode);
+        Ok(std::fs::set_permissions(&upper, permissions).at("set permissions of", &upper)?)
+    }
+
+    fn upper(&self) -> PathBuf {
+        self.workspace.join("upper")
+    }
+
+    fn spec(&self, exec: &Exec) -> Result<sandbox::Spec, ExecutorError> {
+        let root = sandbox::Overlay {
+            layers: self.directories.clone(),
+            writable: Some(sandbox::Writable {
+                upper: self.upper(),
+                work: self.workspace.join("work"),
+            }),
+        };
+        let mut spec = sandbox::Spec::new(root, exec.args.iter().cloned());
+        spec.command.env = exec.env.clone();
+        spec.command.env.extend(exec.unhashed_env.iter().cloned());
+        spec.command.env.extend(self.mounts.env.iter().cloned());
+        spec.command.cwd = exec.cwd.clone();
+        spec.command.user = exec.user.clone();
+        spec.mounts = self.mounts.mounts.clone();
+        spec.network = match exec.network {
+            Network::Default | Network::Host => sandbox::Network::Host,
+            Network::None => sandbox::Network::None,
+        };
+        if let Some(hostname) = &exec.hostname {
+            spec.hostname = hostname.clone();
+        }
+        for (name, address) in &exec.extra_hosts {
+            let address = address
+                .parse()
+                .map_err(|_| ExecutorError::Address(format!("{name}:{address}")))?;
+            spec.hosts.push(sandbox::Host { name: name.clone(), address });
+        }
+        Ok(spec)
+    }
+
+    /// Makes a layer of what the command changed.
+    fn commit(self, store: &Store) -> Result<SnapshotLayer, ExecutorError> {
+        let entries = diff(&self.upper(), &self.below)?;
+        let packed = pack(entries, &mut std::io::sink())?;
+        store.layers().put_directory(&packed.diff_id, "", &self.upper())?;
+        let content = packed.tree.content();
+        store.layers().put_tree(&packed.diff_id, Arc::new(packed.tree))?;
+        Ok(SnapshotLayer { diff_id: packed.diff_id, content, created: Some(Timestamp::now()) })
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        remove(&self.workspace);
+    }
+}
+
+/// Removes a workspace; what a killed step left in the way goes with the store's next sweep.
+fn remove(workspace: &Path) {
+    let _ = std::fs::remove_dir_all(workspace);
+}

@@ -1,0 +1,135 @@
+//! File operations: COPY, ADD and WORKDIR, from inputs to a packed layer.
+
+use std::sync::Arc;
+
+use kiln_solver::StepReporter;
+use kiln_solver::op::{Copy, FileAction, FileOp, InputIndex, Owner};
+
+use super::Worker;
+use super::builder::{LayerBuilder, NewDirectory};
+use super::copy::Copying;
+use super::error::ExecutorError;
+use super::layers;
+use super::output::{Files, Output, open_layers, paths_selected};
+use super::owner::{Ids, resolve_owner};
+use crate::context::Context;
+use crate::io_error::AtPath;
+use crate::layer::{PackEntry, pack};
+use crate::snapshot::{Snapshot, SnapshotLayer};
+use crate::store::Store;
+use crate::tree::{Timestamp, View};
+
+impl Worker {
+    /// Performs a file operation and returns its base with the new layer.
+    pub(super) async fn change_files(
+        &self,
+        operation: &FileOp,
+        inputs: &[Output],
+        reporter: &StepReporter,
+    ) -> Result<Snapshot, ExecutorError> {
+        for input in inputs {
+            if let Output::Snapshot(snapshot) = input {
+                self.fetch_layers(snapshot, Some(reporter)).await?;
+            }
+        }
+        let base = match operation.base {
+            Some(index) => Arc::clone(layers::snapshot(&inputs[index.0])?),
+            None => Arc::default(),
+        };
+        let (operation, inputs) = (operation.clone(), inputs.to_vec());
+        self.blocking(move |store| {
+            let change = Change { store, operation: &operation, inputs: &inputs, base: &base };
+            let entries = change.entries()?;
+            Ok(base.with(commit_packed(store, entries)?))
+        })
+        .await
+    }
+}
+
+/// One file operation under way.
+struct Change<'c> {
+    store: &'c Store,
+    operation: &'c FileOp,
+    inputs: &'c [Output],
+    base: &'c Snapshot,
+}
+
+impl Change<'_> {
+    fn entries(&self) -> Result<Vec<PackEntry>, ExecutorError> {
+        let base = layers::view(self.store, self.base)?;
+        let mut layer = LayerBuilder::new(&base);
+        let now = Timestamp::now();
+        for action in &self.operation.actions {
+            match action {
+                FileAction::MakeDirectory { path, mode, owner } => {
+                    let Ids { uid, gid } =
+                        self.owner(owner.as_ref(), &base)?.unwrap_or(Ids { uid: 0, gid: 0 });
+                    let path = layer.resolve(path)?;
+                    layer.make_directories(&path, NewDirectory { mode: *mode, uid, gid, mtime: now })?;
+                }
+                FileAction::Copy(copy) => {
+                    let files = copy.from.map(|from| self.files(from, copy)).transpose()?;
+                    let owner = self.owner(copy.owner.as_ref(), &base)?;
+                    let copying =
+                        Copying { store: self.store, copy, files: files.as_ref(), owner, now };
+                    copying.run(&mut layer)?;
+                }
+            }
+        }
+        Ok(layer.finish())
+    }
+
+    fn files(&self, from: InputIndex, copy: &Copy) -> Result<Files, ExecutorError> {
+        match &self.inputs[from.0] {
+            Output::Context(context) => Files::of_context(context, &paths_selected(&copy.selection())),
+            Output::Snapshot(snapshot) => {
+                let view = layers::view(self.store, snapshot)?;
+                open_layers(self.store, snapshot, view)
+            }
+        }
+    }
+
+    fn owner(&self, owner: Option<&Owner>, base: &View) -> Result<Option<Ids>, ExecutorError> {
+        let Some(owner) = owner else { return Ok(None) };
+        let is_numeric = |text: &String| text.parse::<u32>().is_ok();
+        let files = if is_numeric(&owner.user) && owner.group.as_ref().is_none_or(is_numeric) {
+            Files::of_layers(View::default(), Vec::new())
+        } else {
+            open_layers(self.store, self.base, base.clone())?
+        };
+        resolve_owner(owner, &files).map(Some)
+    }
+}
+
+/// Packs entries into a layer that the store keeps as a tar.
+pub(super) fn commit_packed(
+    store: &Store,
+    entries: Vec<PackEntry>,
+) -> Result<SnapshotLayer, ExecutorError> {
+    let path = store.scratch().new_path();
+    let mut file = std::fs::File::create_new(&path).at("create", &path)?;
+    let packed = pack(entries, &mut file).inspect_err(|_| {
+        // The packing error is the one to report.
+        let _ = std::fs::remove_file(&path);
+    })?;
+    store.adopt_blob(&path, &packed.diff_id.into())?;
+    let content = packed.tree.content();
+    store.layers().put_tree(&packed.diff_id, Arc::new(packed.tree))?;
+    Ok(SnapshotLayer { diff_id: packed.diff_id, content, created: Some(Timestamp::now()) })
+}
+
+/// A part of a context as a layer of its own, for a step that mounts it.
+pub(super) fn context_layer(
+    store: &Store,
+    context: &Arc<Context>,
+    path: &kiln_solver::RelPath,
+) -> Result<SnapshotLayer, ExecutorError> {
+    let files = Files::of_context(context, std::slice::from_ref(path))?;
+    let entries = files.view.subtree(&kiln_solver::RelPath::root());
+    let entries = entries.into_iter().map(|found| PackEntry {
+        bytes: files.bytes(found),
+        expected: None,
+        entry: found.entry.clone(),
+    });
+    commit_packed(store, entries.collect())
+}

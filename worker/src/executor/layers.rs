@@ -1,0 +1,90 @@
+//! The layers under a step: fetched, looked into, or laid out as directories.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_solver::{DiffId, StepReporter};
+
+use super::error::ExecutorError;
+use super::output::Output;
+use super::{LayerSource, Worker};
+use crate::layer::{directory, ingest};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use crate::tree::View;
+
+impl Worker {
+    /// Sees to it that the store has every layer of a snapshot in some form.
+    pub(super) async fn fetch_layers(
+        &self,
+        snapshot: &Snapshot,
+        reporter: Option<&StepReporter>,
+    ) -> Result<(), ExecutorError> {
+        let mut missing = Vec::new();
+        for layer in &snapshot.layers {
+            if !is_present(&self.store, &layer.diff_id)? {
+                missing.push(layer.diff_id);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let silent = StepReporter::silent();
+        let reporter = reporter.unwrap_or(&silent);
+        self.layer_source.fetch(&missing, reporter).await.map_err(ExecutorError::Fetch)
+    }
+}
+
+/// Whether the store has a layer's bytes: whole, or as a blob that it can take in.
+pub(crate) fn is_present(store: &Store, diff_id: &DiffId) -> Result<bool, ExecutorError> {
+    if store.layers().contains(diff_id) {
+        return Ok(true);
+    }
+    let blobs = store.index().layer_blobs(diff_id)?;
+    Ok(blobs.iter().any(|blob| store.has_blob(&blob.digest)))
+}
+
+/// Whether a layer is in the store or can be brought there.
+pub(crate) fn is_within_reach(
+    store: &Store,
+    source: &dyn LayerSource,
+    diff_id: &DiffId,
+) -> Result<bool, ExecutorError> {
+    Ok(source.has(diff_id) || is_present(store, diff_id)?)
+}
+
+/// What a snapshot shows. Its layers must have been fetched.
+pub(crate) fn view(store: &Store, snapshot: &Snapshot) -> Result<View, ExecutorError> {
+    let mut view = View::default();
+    for layer in &snapshot.layers {
+        let tree = if store.layers().contains(&layer.diff_id) {
+            store.layers().tree(&layer.diff_id)?
+        } else {
+            ingest(store, &layer.diff_id)?.0
+        };
+        view.push(tree);
+    }
+    Ok(view)
+}
+
+/// A snapshot's layers as directories for overlayfs, lowest first, and what they show.
+pub(super) fn directories(
+    store: &Store,
+    snapshot: &Snapshot,
+) -> Result<(Vec<PathBuf>, View), ExecutorError> {
+    let mut view = View::default();
+    let mut paths = Vec::with_capacity(snapshot.layers.len());
+    for layer in &snapshot.layers {
+        paths.push(directory(store, &view, &layer.diff_id)?);
+        view.push(store.layers().tree(&layer.diff_id)?);
+    }
+    Ok((paths, view))
+}
+
+/// An input that must be a snapshot.
+pub(super) fn snapshot(output: &Output) -> Result<&Arc<Snapshot>, ExecutorError> {
+    match output {
+        Output::Snapshot(snapshot) => Ok(snapshot),
+        Output::Context(_) => Err(ExecutorError::Unsupported("a build context as a root")),
+    }
+}

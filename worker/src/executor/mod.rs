@@ -1,0 +1,178 @@
+//! Performs the steps of a graph: opens sources, changes files, runs commands.
+
+mod archive;
+mod builder;
+mod copy;
+mod error;
+mod exec;
+mod file;
+mod layers;
+mod mode;
+mod mounts;
+mod output;
+mod owner;
+mod select;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kiln_solver::key::selection_key;
+use kiln_solver::op::{ImageSource, Reads, Source};
+use kiln_solver::pattern::Patterns;
+use kiln_solver::{
+    ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter,
+};
+
+pub use error::ExecutorError;
+pub(crate) use layers::is_within_reach;
+pub use output::Output;
+
+use crate::context::Context;
+use crate::sandbox::Sandbox;
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+
+/// Brings the layers of base images into the store, when a step must see them.
+#[async_trait]
+pub trait LayerSource: Send + Sync {
+    /// Whether the layer can be had from here.
+    fn has(&self, diff_id: &DiffId) -> bool;
+
+    /// Brings the blobs of layers into the store and notes in its index which layer each holds.
+    async fn fetch(&self, layers: &[DiffId], reporter: &StepReporter) -> Result<(), StepError>;
+}
+
+/// A client's directory and what is left out of it.
+#[derive(Clone)]
+pub struct LocalDirectory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What of it is not part of the context.
+    pub excludes: Patterns,
+}
+
+/// Performs steps on a store.
+pub struct Worker {
+    /// Where results go.
+    pub store: Store,
+    /// The client's directories, by name.
+    pub directories: HashMap<String, LocalDirectory>,
+    /// Where base images' layers come from.
+    pub layer_source: Arc<dyn LayerSource>,
+    /// Runs commands.
+    pub sandbox: Sandbox,
+}
+
+impl Worker {
+    /// Runs work that blocks on disks away from the threads that wait for the network.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, ExecutorError> + Send + 'static,
+    ) -> Result<T, ExecutorError> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(ExecutorError::Canceled),
+        }
+    }
+
+    async fn open_source(
+        &self,
+        source: &Source,
+        reporter: &StepReporter,
+    ) -> Result<Output, ExecutorError> {
+        match source {
+            Source::Image(ImageSource { diff_ids, .. }) => {
+                Ok(Output::Snapshot(Arc::new(Snapshot::of_image(diff_ids))))
+            }
+            Source::Local(local) => {
+                let known = self.directories.get(&local.name).cloned();
+                let LocalDirectory { path, excludes } =
+                    known.ok_or_else(|| ExecutorError::NoContext(local.name.clone()))?;
+                let reporter = reporter.clone();
+                let open = move |store: &Store| Ok(Context::open(store, &path, excludes, reporter)?);
+                Ok(Output::Context(Arc::new(self.blocking(open).await?)))
+            }
+        }
+    }
+
+    async fn perform(
+        &self,
+        step: &Step,
+        inputs: Vec<Output>,
+    ) -> Result<Outcome<Output>, ExecutorError> {
+        match &*step.op {
+            Op::Source(source) => self.open_source(source, &step.reporter).await.map(Outcome::Done),
+            Op::File(operation) => {
+                let snapshot = self.change_files(operation, &inputs, &step.reporter).await?;
+                Ok(Outcome::Done(Output::Snapshot(Arc::new(snapshot))))
+            }
+            Op::Exec(exec) => self.execute(exec, &inputs, &step.reporter).await,
+            Op::Merge => {
+                let mut merged = Snapshot::default();
+                for input in &inputs {
+                    merged.layers.extend_from_slice(&layers::snapshot(input)?.layers);
+                }
+                Ok(Outcome::Done(Output::Snapshot(Arc::new(merged))))
+            }
+        }
+    }
+
+    async fn content_of(
+        &self,
+        output: &Output,
+        reads: &Reads,
+    ) -> Result<ContentDigest, ExecutorError> {
+        match output {
+            Output::Context(context) => {
+                let (context, reads) = (Arc::clone(context), reads.clone());
+                self.blocking(move |_| {
+                    let view = context.view(&output::paths_read(&reads))?;
+                    output::content_of(&view, &reads)
+                })
+                .await
+            }
+            Output::Snapshot(snapshot) => match reads {
+                Reads::Everything => Ok(snapshot.content()),
+                _ => self.selected_content(snapshot, reads).await,
+            },
+        }
+    }
+
+    /// What is selected of a snapshot has always the same content: it is computed once.
+    async fn selected_content(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        reads: &Reads,
+    ) -> Result<ContentDigest, ExecutorError> {
+        let key = selection_key(snapshot.content(), reads);
+        if let Some(content) = self.store.index().selection(&key)? {
+            return Ok(content);
+        }
+        self.fetch_layers(snapshot, None).await?;
+        let (snapshot, reads) = (Arc::clone(snapshot), reads.clone());
+        self.blocking(move |store| {
+            let view = layers::view(store, &snapshot)?;
+            let content = output::content_of(&view, &reads)?;
+            store.index().put_selection(&key, &content)?;
+            Ok(content)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Executor for Worker {
+    type Output = Output;
+
+    async fn run(&self, step: Step, inputs: Vec<Output>) -> Result<Outcome<Output>, StepError> {
+        Ok(self.perform(&step, inputs).await?)
+    }
+
+    async fn content(&self, output: &Output, reads: &Reads) -> Result<ContentDigest, StepError> {
+        Ok(self.content_of(output, reads).await?)
+    }
+}

@@ -1,0 +1,125 @@
+//! What steps yield, and how what one yields is read by another.
+
+use std::sync::Arc;
+
+use kiln_solver::op::{Reads, Selection};
+use kiln_solver::{ContentDigest, RelPath};
+
+use super::error::ExecutorError;
+use super::select::{literal_prefix, select};
+use crate::context::Context;
+use crate::layer::{Contents, FileBytes};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use crate::tree::{EntryKind, Found, View};
+
+/// What a step yields.
+#[derive(Clone)]
+pub enum Output {
+    /// A file system state.
+    Snapshot(Arc<Snapshot>),
+    /// A client's directory.
+    Context(Arc<Context>),
+}
+
+/// A tree together with its files' bytes.
+pub(super) struct Files {
+    pub(super) view: View,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    /// One for each layer of the view.
+    Layers(Vec<Contents>),
+    Context(Arc<Context>),
+}
+
+impl Files {
+    /// A view and the contents of each of its layers.
+    pub(super) fn of_layers(view: View, contents: Vec<Contents>) -> Self {
+        Self { view, bytes: Bytes::Layers(contents) }
+    }
+
+    /// What a copy may select of a context.
+    pub(super) fn of_context(
+        context: &Arc<Context>,
+        paths: &[RelPath],
+    ) -> Result<Self, ExecutorError> {
+        let view = context.view(paths)?;
+        Ok(Self { view, bytes: Bytes::Context(Arc::clone(context)) })
+    }
+
+    /// Where the bytes of a file are.
+    pub(super) fn bytes(&self, found: Found<'_>) -> FileBytes {
+        match (&found.entry.kind, &self.bytes) {
+            (EntryKind::File { size: 0, .. }, _) => FileBytes::Memory(Arc::from([])),
+            (_, Bytes::Layers(contents)) => contents[found.layer].bytes(found.entry),
+            (_, Bytes::Context(context)) => context.bytes(found.entry),
+        }
+    }
+}
+
+/// The paths that must be looked at to answer a read.
+pub(super) fn paths_read(reads: &Reads) -> Vec<RelPath> {
+    match reads {
+        Reads::Everything => vec![RelPath::root()],
+        Reads::Subtree(path) => vec![path.clone()],
+        Reads::Selection(selection) => paths_selected(selection),
+    }
+}
+
+/// The paths that must be looked at to find what a copy selects.
+pub(super) fn paths_selected(selection: &Selection) -> Vec<RelPath> {
+    selection.patterns.iter().map(|pattern| literal_prefix(pattern)).collect()
+}
+
+/// Names what `reads` selects of a view by its content.
+pub(super) fn content_of(view: &View, reads: &Reads) -> Result<ContentDigest, ExecutorError> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"kiln selected content 1");
+    match reads {
+        Reads::Everything => hash_below(view, &RelPath::root(), &mut hasher),
+        Reads::Subtree(path) => {
+            let resolved = view.resolve(path).unwrap_or_default();
+            hash_below(view, &resolved, &mut hasher);
+        }
+        Reads::Selection(selection) => {
+            for selected in select(view, selection)? {
+                hasher.update(&(selected.pattern as u64).to_le_bytes());
+                hasher.update(&(selected.name.len() as u64).to_le_bytes());
+                hasher.update(&selected.name);
+                hasher.update(&(selected.entries.len() as u64).to_le_bytes());
+                for found in &selected.entries {
+                    found.entry.hash_content(&mut hasher);
+                }
+            }
+        }
+    }
+    Ok(ContentDigest::new(*hasher.finalize().as_bytes()))
+}
+
+fn hash_below(view: &View, path: &RelPath, hasher: &mut blake3::Hasher) {
+    for found in view.subtree(path) {
+        found.entry.hash_content(hasher);
+    }
+}
+
+/// Opens the files of a snapshot's layers; all of them must be in the store.
+pub(super) fn open_layers(
+    store: &Store,
+    snapshot: &Snapshot,
+    view: View,
+) -> Result<Files, ExecutorError> {
+    let mut contents = Vec::with_capacity(snapshot.layers.len());
+    for (index, layer) in snapshot.layers.iter().enumerate() {
+        contents.push(match Contents::open(store, &layer.diff_id)? {
+            Some(contents) => contents,
+            None => {
+                let below = View::new(view.layers()[..index].to_vec());
+                let path = crate::layer::directory(store, &below, &layer.diff_id)?;
+                Contents::open_directory(path)?
+            }
+        });
+    }
+    Ok(Files::of_layers(view, contents))
+}

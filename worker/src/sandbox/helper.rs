@@ -1,0 +1,214 @@
+//! The process between Kiln and a step: Kiln itself, executed anew, with one thread, so that it may fork
+//! and change namespaces freely. It makes the step's namespaces and the mounts that need the host's view,
+//! then only watches: when Kiln's end of the socket closes, however Kiln ended, the step is killed, and
+//! when the helper dies the kernel kills the step. Its mount namespace goes with it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{DumpableBehavior, Pid, Signal, pidfd_send_signal};
+use rustix::thread::UnshareFlags;
+
+use super::command;
+use super::error::{During, Failure};
+use super::identity::{self, Identity};
+use super::init;
+use super::layers;
+use super::process;
+use super::spec::{Network, Spec};
+use super::wire::{self, Ended, Job, Report};
+
+/// The name under which Kiln is executed to be the helper.
+pub(super) const NAME: &str = "kiln-step";
+
+/// Takes this process over if it was started to be a step's helper; otherwise does nothing.
+/// Must be the first thing that `main` does: the helper has one thread.
+pub fn run_if_helper() {
+    if std::env::args_os().next().is_some_and(|name| name == NAME) {
+        std::process::exit(serve());
+    }
+}
+
+fn serve() -> i32 {
+    let report = |engine: &UnixStream| -> Report {
+        let job: Job = wire::receive(engine).map_err(|_| Failure::Abandoned)?;
+        run(&job, engine)
+    };
+    let sent = isolate().and_then(|engine| wire::send(&engine, &report(&engine)));
+    if sent.is_ok() { 0 } else { 1 }
+}
+
+/// Leaves the terminal, the directory and the descriptors of Kiln behind; standard input was the socket
+/// to it, and becomes `/dev/null`.
+fn isolate() -> std::io::Result<UnixStream> {
+    process::close_from(3)?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(null)?;
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    rustix::process::umask(Mode::empty());
+    // The step must not reach this process, nor the one that it forks, through /proc.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(socket.into())
+}
+
+/// The step's first process, as the helper sees it.
+struct Init {
+    pid: Pid,
+    pidfd: OwnedFd,
+    socket: UnixStream,
+}
+
+fn run(Job { spec, identity }: &Job, engine: &UnixStream) -> Report {
+    // SAFETY: only the mount namespace is left, which no other thread can depend on.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.needs(
+        "make a mount namespace",
+        "Kiln must be root or have subordinate ids",
+    )?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .during("make private", "/")?;
+    raise_limits(spec);
+    let init = start_init(spec)?;
+    let setup = set_up(&init, spec, *identity);
+    if setup.is_err() {
+        init.kill();
+    } else {
+        init.watch(engine);
+    }
+    let ended = process::wait(Some(init.pid)).during("wait for", "the step")?;
+    let told: Option<Result<i32, Failure>> = wire::receive(&init.socket).ok();
+    match (setup, told) {
+        // When both failed, one of them only saw the other's end.
+        (Err(failure), None | Some(Ok(_) | Err(Failure::Abandoned))) => Err(failure),
+        (_, Some(Ok(status))) => Ok(Ended::new(status, &ended.usage)),
+        (_, Some(Err(failure))) => Err(failure),
+        (Ok(()), None) => Err(Failure::InitKilled {
+            signal: libc::WTERMSIG(ended.status),
+        }),
+    }
+}
+
+fn start_init(spec: &Spec) -> Result<Init, Failure> {
+    let mut flags = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    match spec.network {
+        Network::Host => {}
+        Network::None => flags |= libc::CLONE_NEWNET,
+    }
+    let (ours, theirs) = UnixStream::pair().during("make", "a socket pair")?;
+    let child = process::fork(flags as u64).needs(
+        "make the step's namespaces",
+        "user namespaces may be switched off or used up (sysctl user.max_user_namespaces)",
+    )?;
+    match child {
+        Some((pid, pidfd)) => Ok(Init {
+            pid,
+            pidfd,
+            socket: ours,
+        }),
+        None => {
+            drop(ours);
+            let result = init::serve(spec, &theirs);
+            let sent = wire::send(&theirs, &result);
+            std::process::exit(if sent.is_ok() { 0 } else { 1 });
+        }
+    }
+}
+
+/// Gives the step's namespaces what only the helper can: ids, output, and mounts of the host's files.
+fn set_up(init: &Init, spec: &Spec, identity: Identity) -> Result<(), Failure> {
+    identity.write_maps(init.pid)?;
+    give_output_to_root(identity)?;
+    let shift = match identity {
+        Identity::Shifted => Some(user_namespace_of(init.pid)?),
+        Identity::Same => None,
+    };
+    wire::send_go(&init.socket).map_err(|_| Failure::Abandoned)?;
+    identity.assume_for_files()?;
+    let mounts = layers::mount(
+        spec,
+        shift.as_ref().map(AsFd::as_fd),
+        !identity::is_first_namespace(),
+    )?;
+    for mount in std::iter::once(&mounts.root).chain(&mounts.binds) {
+        wire::send_descriptor(&init.socket, mount.as_fd()).map_err(|_| Failure::Abandoned)?;
+    }
+    Ok(())
+}
+
+/// Makes the step's root the owner of the output pipes, so that it can give them to its user.
+fn give_output_to_root(identity: Identity) -> Result<(), Failure> {
+    let root = identity.root();
+    for output in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        rustix::fs::fchown(output, Some(Uid::from_raw(root)), Some(Gid::from_raw(root)))
+            .during("give away", "the output")?;
+    }
+    Ok(())
+}
+
+fn user_namespace_of(pid: Pid) -> Result<OwnedFd, Failure> {
+    let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+    Ok(File::open(&path).during("open", &path)?.into())
+}
+
+/// Raises our own hard limits where the step asks for more than we have: once inside its user namespace
+/// nobody can. Where we may not either, setting the limit says so later.
+fn raise_limits(spec: &Spec) {
+    for limit in &spec.command.limits {
+        let resource = command::resource(limit.resource);
+        let mut ours = rustix::process::getrlimit(resource);
+        let hard = limit.hard.unwrap_or(u64::MAX);
+        if ours.maximum.is_some_and(|maximum| maximum < hard) {
+            ours.maximum = limit.hard;
+            let _ = rustix::process::setrlimit(resource, ours);
+        }
+    }
+}
+
+impl Init {
+    fn kill(&self) {
+        // It fails only if the process is dead already.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Returns when init has ended, by itself or because Kiln has.
+    fn watch(&self, engine: &UnixStream) {
+        let mut watched = [
+            PollFd::new(&self.pidfd, PollFlags::IN),
+            PollFd::new(engine, PollFlags::IN | PollFlags::RDHUP),
+        ];
+        loop {
+            let ready = poll(&mut watched, None);
+            if !watched[0].revents().is_empty() {
+                return;
+            }
+            // Kiln never writes after the job: whatever happens on its socket means the end.
+            if ready.is_ok() && !watched[1].revents().is_empty() {
+                return self.kill();
+            }
+        }
+    }
+}
+
+impl Ended {
+    fn new(status: i32, usage: &libc::rusage) -> Self {
+        let micros = |time: libc::timeval| (time.tv_sec as u64) * 1_000_000 + time.tv_usec as u64;
+        Self {
+            status,
+            cpu: (micros(usage.ru_utime), micros(usage.ru_stime)),
+            peak_memory: (usage.ru_maxrss as u64) << 10,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Runs one step of a build: a command in namespaces of its own, on an overlay of layer directories, as
+//! root of a user namespace that is nobody on the host. What it starts ends with it, and all of it
+//! ends with Kiln. It knows nothing of Dockerfiles, keys and the store.
+//!
+//! Four processes take part: the engine ([`Sandbox`]), the helper that it executes anew (`helper`), the
+//! first process of the step's namespaces (`init`), and the command. Each watches the one before.
+
+mod capability;
+mod command;
+mod device;
+mod error;
+mod helper;
+mod identity;
+mod init;
+mod kernel;
+mod layers;
+mod mount;
+mod network;
+mod overlay;
+mod process;
+mod rootfs;
+mod rootless;
+mod run;
+mod spec;
+mod stub;
+mod user;
+mod wire;
+
+pub use error::{Errno, Error, Failure};
+pub use helper::run_if_helper;
+pub use identity::Identity;
+pub use rootless::{MapperError, RootlessError, enter_user_namespace_if_needed};
+pub use run::{Exit, Outcome, Sandbox, Stream};
+pub use spec::{
+    Command, DEFAULT_HOSTNAME, Host, Limit, Mount, Network, Overlay, Resource, Secret, Source,
+    Spec, Writable,
+};

@@ -1,0 +1,269 @@
+//! Runs a step from the engine's side: starts the helper, passes on the output as it comes, and turns
+//! the report into an outcome. Knows nothing of namespaces and mounts.
+
+use std::future::Future;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+
+use super::error::{Error, Failure};
+use super::helper;
+use super::identity::Identity;
+use super::spec::Spec;
+use super::wire::{self, Ended, Job, Report};
+
+/// Which of the two streams of a step's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It ended itself with this code.
+    Code(u8),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// What became of a step whose command could be run, whether it did well or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// How the command itself ended.
+    pub exit: Exit,
+    /// Bytes that the largest process of the step held at most.
+    pub peak_memory: u64,
+    /// Time on processors in user mode of all processes of the step together.
+    pub user_time: Duration,
+    /// Time on processors in the kernel, setting the step up included.
+    pub system_time: Duration,
+    /// Whose ids the step had.
+    pub identity: Identity,
+}
+
+/// Runs steps. Cheap to make; what it learns about the machine serves later steps.
+#[derive(Debug)]
+pub struct Sandbox {
+    program: PathBuf,
+    identity: Mutex<Identity>,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::with_program("/proc/self/exe")
+    }
+}
+
+impl Sandbox {
+    /// A sandbox whose helper is `program` rather than the running one: it must begin with
+    /// [`run_if_helper`](super::run_if_helper).
+    pub fn with_program(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            identity: Mutex::new(Identity::of_this_process()),
+        }
+    }
+
+    /// Runs steps with these ids from now on, whatever this machine is capable of.
+    pub fn set_identity(&self, identity: Identity) {
+        *self
+            .identity
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = identity;
+    }
+
+    /// Whose ids the next step will have.
+    pub fn identity(&self) -> Identity {
+        *self
+            .identity
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Runs `spec` to its end; `log` gets the output in the pieces in which it comes.
+    ///
+    /// A command that fails is an [`Outcome`]; an error means that it could not be run. When this
+    /// returns, no process of the step is left. When `cancelled` is ready first, or the future is
+    /// dropped, all of them are killed; only in the first case is that waited for.
+    pub async fn run(
+        &self,
+        spec: &Spec,
+        mut log: impl FnMut(Stream, &[u8]),
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<Outcome, Error> {
+        let mut cancelled = std::pin::pin!(cancelled);
+        let identity = self.identity();
+        match self
+            .attempt(spec, identity, &mut log, cancelled.as_mut())
+            .await
+        {
+            // Nothing of the step has run yet, so a second attempt repeats nothing.
+            Err(Error::Step(Failure::IdMapRefused { .. })) if identity == Identity::Shifted => {
+                self.set_identity(Identity::Same);
+                self.attempt(spec, Identity::Same, &mut log, cancelled)
+                    .await
+            }
+            result => result,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        spec: &Spec,
+        identity: Identity,
+        log: &mut impl FnMut(Stream, &[u8]),
+        mut cancelled: impl Future<Output = ()> + Unpin,
+    ) -> Result<Outcome, Error> {
+        let job = wire::frame(&Job {
+            spec: spec.clone(),
+            identity,
+        })?;
+        let failed = |operation| {
+            move |source| Error::Helper {
+                operation,
+                program: self.program.clone(),
+                source,
+            }
+        };
+        let Step {
+            mut helper,
+            socket,
+            lifeline,
+            mut stdout,
+            mut stderr,
+        } = self.start().map_err(failed("start"))?;
+        let mut stopped = false;
+        let mut report = std::pin::pin!(exchange(socket, &job));
+        let report = loop {
+            tokio::select! {
+                report = &mut report => break report,
+                length = stdout.read(), if stdout.open => stdout.pass_on(length, log),
+                length = stderr.read(), if stderr.open => stderr.pass_on(length, log),
+                () = &mut cancelled, if !stopped => {
+                    stopped = true;
+                    lifeline.shutdown(Shutdown::Write).map_err(failed("stop"))?;
+                }
+            }
+        };
+        stdout.drain(log);
+        stderr.drain(log);
+        helper.wait().await.map_err(failed("wait for"))?;
+        match report {
+            _ if stopped => Err(Error::Cancelled),
+            Err(_) => Err(Error::Lost),
+            Ok(bytes) => Ok(Outcome::new(
+                postcard::from_bytes::<Report>(&bytes)??,
+                identity,
+            )),
+        }
+    }
+
+    fn start(&self) -> io::Result<Step> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let (stdout, stdout_writer) = io::pipe()?;
+        let (stderr, stderr_writer) = io::pipe()?;
+        // Everything else of ours closes itself on exec, so that the helper alone holds its ends.
+        let helper = Command::new(&self.program)
+            .arg0(helper::NAME)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(stdout_writer)
+            .stderr(stderr_writer)
+            .spawn()?;
+        ours.set_nonblocking(true)?;
+        Ok(Step {
+            helper,
+            lifeline: ours.try_clone()?,
+            socket: UnixStream::from_std(ours)?,
+            stdout: Output::new(Stream::Stdout, stdout.into())?,
+            stderr: Output::new(Stream::Stderr, stderr.into())?,
+        })
+    }
+}
+
+/// A started helper. Dropping it closes the socket, which ends the step.
+struct Step {
+    helper: Child,
+    socket: UnixStream,
+    /// The same socket, to close it for writing while the report is awaited.
+    lifeline: std::os::unix::net::UnixStream,
+    stdout: Output,
+    stderr: Output,
+}
+
+/// Sends the job and waits for the report.
+async fn exchange(mut socket: UnixStream, job: &[u8]) -> io::Result<Vec<u8>> {
+    socket.write_all(job).await?;
+    let length = socket.read_u32_le().await?;
+    let mut report = vec![0; length as usize];
+    socket.read_exact(&mut report).await?;
+    Ok(report)
+}
+
+/// Our end of one of the step's output pipes.
+struct Output {
+    stream: Stream,
+    pipe: Receiver,
+    open: bool,
+    buffer: Vec<u8>,
+}
+
+impl Output {
+    fn new(stream: Stream, pipe: OwnedFd) -> io::Result<Self> {
+        let pipe = Receiver::from_owned_fd(pipe)?;
+        Ok(Self {
+            stream,
+            pipe,
+            open: true,
+            buffer: vec![0; 64 << 10],
+        })
+    }
+
+    /// Reads what comes next; nothing is the end.
+    async fn read(&mut self) -> usize {
+        self.pipe.read(&mut self.buffer).await.unwrap_or(0)
+    }
+
+    fn pass_on(&mut self, length: usize, log: &mut impl FnMut(Stream, &[u8])) {
+        match length {
+            0 => self.open = false,
+            length => log(self.stream, &self.buffer[..length]),
+        }
+    }
+
+    /// Passes on what is left, without waiting for the end: a descriptor that the step handed to some
+    /// process outside could keep that from coming.
+    fn drain(&mut self, log: &mut impl FnMut(Stream, &[u8])) {
+        while let Ok(length @ 1..) = self.pipe.try_read(&mut self.buffer) {
+            log(self.stream, &self.buffer[..length]);
+        }
+    }
+}
+
+impl Outcome {
+    fn new(ended: Ended, identity: Identity) -> Self {
+        let exit = match libc::WIFSIGNALED(ended.status) {
+            true => Exit::Signal(libc::WTERMSIG(ended.status)),
+            false => Exit::Code(libc::WEXITSTATUS(ended.status) as u8),
+        };
+        Self {
+            exit,
+            peak_memory: ended.peak_memory,
+            user_time: Duration::from_micros(ended.cpu.0),
+            system_time: Duration::from_micros(ended.cpu.1),
+            identity,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What one step is: its root, command, mounts and surroundings. Pure data, no system call is made here;
+//! the same value crosses a socket to the process that sets the step up.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The hostname of a step that asks for no other.
+pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
+
+/// One step, complete.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spec {
+    /// The root file system.
+    pub root: Overlay,
+    /// The program and how it is started.
+    pub command: Command,
+    /// Mounted in this order, after `/proc`, `/dev` and `/sys`: a parent must come before its child.
+    pub mounts: Vec<Mount>,
+    /// What the step sees of the network.
+    pub network: Network,
+    /// The name that the step's UTS namespace carries.
+    pub hostname: String,
+    /// Lines of `/etc/hosts` beside those for localhost.
+    pub hosts: Vec<Host>,
+    /// Bytes that `/dev/shm` may hold.
+    pub shm_size: u64,
+}
+
+impl Spec {
+    /// A step on `root` with Docker's defaults for all that is not given.
+    pub fn new(root: Overlay, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            root,
+            command: Command {
+                args: args.into_iter().map(Into::into).collect(),
+                env: Vec::new(),
+                cwd: "/".into(),
+                user: String::new(),
+                limits: Vec::new(),
+            },
+            mounts: Vec::new(),
+            network: Network::Host,
+            hostname: DEFAULT_HOSTNAME.into(),
+            hosts: Vec::new(),
+            shm_size: 64 << 20,
+        }
+    }
+}
+
+/// Layer directories put over one another, in the overlay file system's own format:
+/// a whiteout is a character device 0/0, an opaque directory carries the opaque xattr.
+///
+/// Files carry the step's ids on disk: what root in the step owns is owned by uid 0.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Overlay {
+    /// Lowest first. May be empty when `writable` is given.
+    pub layers: Vec<PathBuf>,
+    /// Where writes go; without it the whole is read-only.
+    pub writable: Option<Writable>,
+}
+
+/// The two directories of an overlay's upper layer; they must be empty, apart, and on one mount.
+///
+/// `upper`'s own mode, owner and mtime become those of the root directory.
+/// The overlay is mounted volatile: `work` serves one mount only, and what `upper` holds is not
+/// on the disk until the caller syncs it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Writable {
+    /// Receives the changes.
+    pub upper: PathBuf,
+    /// The overlay's own scratch directory.
+    pub work: PathBuf,
+}
+
+/// The program of a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Command {
+    /// The program and its arguments; a program without a slash is looked for in the step's `PATH`.
+    pub args: Vec<String>,
+    /// The whole environment. `HOME` is added from `/etc/passwd` when it is not here.
+    pub env: Vec<(String, String)>,
+    /// An existing directory of the root.
+    pub cwd: String,
+    /// As in `USER`: empty for root, else `name`, `uid`, `name:group`, `uid:gid` or a mixture.
+    pub user: String,
+    /// Resource limits that differ from Kiln's own.
+    pub limits: Vec<Limit>,
+}
+
+/// One resource limit; `None` is unlimited.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Limit {
+    /// What is limited.
+    pub resource: Resource,
+    /// What is enforced.
+    pub soft: Option<u64>,
+    /// How far the step may raise `soft`.
+    pub hard: Option<u64>,
+}
+
+/// What a [`Limit`] is about; the names are those of getrlimit(2).
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    AddressSpace,
+    Core,
+    Cpu,
+    Data,
+    FileSize,
+    Locks,
+    LockedMemory,
+    MessageQueue,
+    Nice,
+    OpenFiles,
+    Processes,
+    ResidentSet,
+    RealtimePriority,
+    RealtimeTime,
+    PendingSignals,
+    Stack,
+}
+
+/// Something mounted into the step's root.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mount {
+    /// An absolute path in the root, symlinks followed within the root; made for the time of the step if missing.
+    pub target: String,
+    /// What is mounted.
+    pub source: Source,
+    /// Whether writes are refused.
+    pub readonly: bool,
+}
+
+/// What a [`Mount`] shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Source {
+    /// A directory or file of the host's, with the step's ids on disk: a context, a cache mount.
+    Host(PathBuf),
+    /// A path in an overlay of its own: another stage's root, with throw-away writes if it is writable.
+    Overlay {
+        /// The layers.
+        overlay: Overlay,
+        /// What of them is shown; symlinks are followed within them.
+        path: String,
+    },
+    /// Empty memory; `size` in bytes, half of the machine's memory when it is not given.
+    Tmpfs {
+        /// The most that it holds.
+        size: Option<u64>,
+    },
+    /// A file in memory that never touches a disk.
+    File {
+        /// The bytes.
+        content: Secret,
+        /// Permission bits.
+        mode: u32,
+        /// Owner, as the step sees it.
+        uid: u32,
+        /// Group, as the step sees it.
+        gid: u32,
+    },
+}
+
+impl Source {
+    /// Whether the host's files are shown, so that the mount is made outside the step's namespaces.
+    pub(super) fn is_bind(&self) -> bool {
+        match self {
+            Self::Host(_) | Self::Overlay { .. } => true,
+            Self::Tmpfs { .. } | Self::File { .. } => false,
+        }
+    }
+}
+
+/// Bytes that debug output does not show.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
+}
+
+/// What a step sees of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// The host's.
+    Host,
+    /// A loopback interface of its own.
+    None,
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}

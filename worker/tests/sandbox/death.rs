@@ -1,0 +1,280 @@
+//! The end of a step, however it comes: nothing of it may outlive it, nor Kiln.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use kiln_worker::sandbox::{Error, Overlay, Sandbox, Spec, Writable};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::bench::Bench;
+
+crate::cases![
+    what_a_step_leaves_behind_is_killed,
+    cancelling_kills_within_a_second,
+    dropping_kills_within_a_second,
+    killing_kiln_leaves_nothing,
+    killing_the_helper_leaves_nothing,
+    killing_init_is_reported,
+    an_escaped_output_does_not_hold_the_step_up,
+];
+
+/// What makes this program run one endless step, so that it can be killed: root, upper and work
+/// directories and a mark follow.
+pub(crate) const VICTIM: &str = "--victim=";
+
+/// A script that marks itself, ignores what it can, and leaves more processes than one.
+fn endless(mark: &str) -> String {
+    format!(
+        "trap '' TERM INT HUP; setsid sh -c 'sleep 99{mark}' & sleep 98{mark} & sleep 97{mark}; :"
+    )
+}
+
+/// A process of the machine.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+}
+
+fn processes() -> impl Iterator<Item = (Process, String)> {
+    let entries = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+    entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let path = entry.path();
+        let command = fs::read(path.join("cmdline")).ok()?;
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let parent = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        let uid = fs::metadata(path.join("ns")).ok()?.uid();
+        let uid = fs::metadata(&path).map_or(uid, |metadata| metadata.uid());
+        let command = String::from_utf8_lossy(&command).into_owned();
+        Some((
+            Process {
+                pid,
+                parent,
+                name: name.into(),
+                uid,
+            },
+            command,
+        ))
+    })
+}
+
+/// The processes that have `mark` among their arguments.
+pub(crate) fn processes_with(mark: &str) -> Vec<Process> {
+    processes()
+        .filter(|(_, command)| command.contains(mark))
+        .map(|(process, _)| process)
+        .collect()
+}
+
+/// The helper and init of the step that `process` runs for.
+fn children_of(process: u32) -> Vec<i32> {
+    processes()
+        .filter(|(child, _)| child.parent == process as i32)
+        .map(|(child, _)| child.pid)
+        .collect()
+}
+
+fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).expect("a process id"), Signal::KILL).expect("kill");
+}
+
+/// Waits for something, for a second at most.
+#[track_caller]
+fn within_a_second(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "not within a second: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn mark(case: &str) -> String {
+    let number = case.bytes().fold(7_u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    format!("{}{number}", std::process::id())
+}
+
+fn what_a_step_leaves_behind_is_killed(bench: &Bench) {
+    let mark = mark("left");
+    let script =
+        format!("(setsid sleep 99{mark} </dev/null >/dev/null 2>&1 &); sleep 98{mark} & echo done");
+    let began = Instant::now();
+    assert_eq!(bench.output(&script), "done\n");
+    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(processes_with(&mark).is_empty());
+}
+
+fn cancelling_kills_within_a_second(bench: &Bench) {
+    let mark = mark("cancel");
+    let root = bench.root();
+    let spec = bench.script(&root, &endless(&mark));
+    let mut asked = None;
+    let cancel = async {
+        while processes_with(&mark).len() < 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        asked = Some(Instant::now());
+    };
+    let result = bench.run_until(&spec, cancel);
+    assert!(matches!(result, Err(Error::Cancelled)));
+    assert!(asked.expect("it was cancelled").elapsed() < Duration::from_secs(1));
+    assert!(processes_with(&mark).is_empty());
+    assert!(children_of(std::process::id()).is_empty());
+    fs::remove_dir_all(&root.upper).expect("nothing is mounted");
+}
+
+fn dropping_kills_within_a_second(bench: &Bench) {
+    let mark = mark("drop");
+    let root = bench.root();
+    let spec = bench.script(&root, &endless(&mark));
+    bench.block_on(async {
+        let step = bench.sandbox.run(&spec, |_, _| {}, std::future::pending());
+        let running = async {
+            while processes_with(&mark).len() < 4 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = step => panic!("the step ended"),
+            () = running => {}
+        }
+    });
+    within_a_second("the processes are gone", || {
+        processes_with(&mark).is_empty()
+    });
+}
+
+/// A copy of this program that runs an endless step, once that step has begun.
+fn start_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child {
+    let directory = upper.parent().expect("a parent");
+    let argument = format!(
+        "{VICTIM}{}:{}:{mark}",
+        bench.debian.display(),
+        directory.display()
+    );
+    let victim = Command::new("/proc/self/exe")
+        .arg(argument)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let began = Instant::now();
+    while processes_with(&format!("98{mark}")).len() < 2 {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "the victim's step does not begin"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    victim
+}
+
+/// What the program does when it is to be killed.
+pub(crate) fn be_victim(argument: &str) -> ExitCode {
+    let parts: Vec<_> = argument.split(':').collect();
+    let [debian, directory, mark] = parts[..] else {
+        return ExitCode::FAILURE;
+    };
+    let directory = Path::new(directory);
+    let writable = Writable {
+        upper: directory.join("upper"),
+        work: directory.join("work"),
+    };
+    let root = Overlay {
+        layers: vec![debian.into()],
+        writable: Some(writable),
+    };
+    let spec = Spec::new(root, ["/bin/sh", "-c", &endless(mark)]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let result = runtime.block_on(Sandbox::default().run(&spec, |_, _| {}, std::future::pending()));
+    match result {
+        Err(Error::Lost) => ExitCode::from(77),
+        Err(Error::Step(error)) if error.to_string().contains("killed by signal 9") => {
+            ExitCode::from(78)
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn mounts() -> usize {
+    fs::read_to_string("/proc/self/mountinfo")
+        .expect("mounts")
+        .lines()
+        .count()
+}
+
+#[track_caller]
+fn nothing_is_left(mark: &str, upper: &Path, mounts_before: usize) {
+    within_a_second("the processes are gone", || processes_with(mark).is_empty());
+    assert_eq!(mounts(), mounts_before);
+    // A mounted overlay would refuse a second use of its directories.
+    fs::remove_dir_all(upper.parent().expect("a parent")).expect("nothing is mounted");
+}
+
+fn killing_kiln_leaves_nothing(bench: &Bench) {
+    let (mark, root, before) = (mark("kiln"), bench.root(), mounts());
+    let mut victim = start_victim(bench, &root.upper, &mark);
+    let helpers = children_of(victim.id());
+    assert_eq!(helpers.len(), 1);
+    victim.kill().expect("kill");
+    victim.wait().expect("wait");
+    within_a_second("the helper is gone", || {
+        fs::read_to_string(format!("/proc/{}/stat", helpers[0]))
+            .map_or(true, |stat| stat.contains(") Z "))
+    });
+    nothing_is_left(&mark, &root.upper, before);
+}
+
+fn killing_the_helper_leaves_nothing(bench: &Bench) {
+    let (mark, root, before) = (mark("helper"), bench.root(), mounts());
+    let mut victim = start_victim(bench, &root.upper, &mark);
+    kill(children_of(victim.id())[0]);
+    assert_eq!(victim.wait().expect("wait").code(), Some(77));
+    nothing_is_left(&mark, &root.upper, before);
+}
+
+fn killing_init_is_reported(bench: &Bench) {
+    let (mark, root, before) = (mark("init"), bench.root(), mounts());
+    let mut victim = start_victim(bench, &root.upper, &mark);
+    let helper = children_of(victim.id())[0];
+    kill(children_of(helper as u32)[0]);
+    assert_eq!(victim.wait().expect("wait").code(), Some(78));
+    nothing_is_left(&mark, &root.upper, before);
+}
+
+/// A process outside may get hold of the pipe, here by opening it through /proc.
+fn an_escaped_output_does_not_hold_the_step_up(bench: &Bench) {
+    let mark = mark("escape");
+    let root = bench.root();
+    let spec = bench.script(&root, &format!("echo before; sleep 0.5{mark}; echo after"));
+    let held = std::sync::Mutex::new(None);
+    let hold = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let sleeping = processes_with(&mark)
+                .into_iter()
+                .find(|process| process.name == "sleep");
+            let Some(process) = sleeping else { continue };
+            let path = format!("/proc/{}/fd/1", process.pid);
+            *held.lock().expect("lock") = fs::OpenOptions::new().write(true).open(path).ok();
+            break std::future::pending::<()>().await;
+        }
+    };
+    let done = bench.run_until(&spec, hold).expect("it runs");
+    assert!(held.into_inner().expect("lock").is_some());
+    assert_eq!(done.text(), "before\nafter\n");
+}
