@@ -1,0 +1,135 @@
+//! What is wrong with a Dockerfile, said in a way that can be shown beside its lines.
+
+use std::fmt;
+
+use crate::source::Span;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// The build goes on.
+    Warning,
+    /// The build cannot go on.
+    Error,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable name: BuildKit's rule name for a lint, words with dashes for everything else.
+    pub code: &'static str,
+    /// Where; `None` if it concerns no place in the file.
+    pub span: Option<Span>,
+    /// What is wrong, in one line without a full stop.
+    pub message: String,
+    /// What to write beside the marked place.
+    pub label: Option<String>,
+    /// What could be done about it.
+    pub hints: Vec<String>,
+}
+
+impl Diagnostic {
+    /// An error at a place.
+    pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, Some(span), message.into())
+    }
+
+    /// An error of no place in the file.
+    pub fn error_nowhere(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, None, message.into())
+    }
+
+    /// A warning at a place.
+    pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, Some(span), message.into())
+    }
+
+    /// A warning of no place in the file.
+    pub fn warning_nowhere(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, None, message.into())
+    }
+
+    /// An error for what the language has and this program does not yet.
+    pub fn unsupported(span: Span, what: &str) -> Self {
+        Self::error("unsupported", span, format!("{what} is not supported yet"))
+    }
+
+    fn new(severity: Severity, code: &'static str, span: Option<Span>, message: String) -> Self {
+        Self {
+            severity,
+            code,
+            span,
+            message,
+            label: None,
+            hints: Vec::new(),
+        }
+    }
+
+    /// Adds the text beside the marked place.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds advice.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds "did you mean" if one of `options` is close to `written`, letter case included.
+    pub fn did_you_mean<'a>(
+        self,
+        written: &str,
+        options: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        match closest(written, options) {
+            Some(option) => self.hint(format!("did you mean {option}?")),
+            None => self,
+        }
+    }
+
+    /// Moves the finding to another place.
+    pub fn at(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// Whether the build cannot go on.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.hints
+            .iter()
+            .try_for_each(|hint| write!(f, " ({hint})"))
+    }
+}
+
+/// The option that fewest edits, at most two, lead to; none if `written` is itself an option.
+pub fn closest<'a>(written: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = options
+        .into_iter()
+        .map(|option| (strsim::levenshtein(written, option), option));
+    let (distance, option) = distances.min_by_key(|(distance, _)| *distance)?;
+    (1..=2).contains(&distance).then_some(option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_near_names_are_suggested() {
+        assert_eq!(closest("COYP", ["COPY", "ADD"]), Some("COPY"));
+        assert_eq!(closest("COPY", ["COPY", "COPYX"]), None);
+        assert_eq!(closest("frobnicate", ["COPY"]), None);
+        assert_eq!(closest("x", []), None);
+    }
+}

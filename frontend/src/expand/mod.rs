@@ -1,0 +1,144 @@
+//! Variables and quotes: BuildKit's dialect of shell words.
+//!
+//! A word knows `$name`, `${name}` with the operators `:-` `-` `:+` `+` `:?` `?` `#` `##` `%` `%%` `/`
+//! `//`, single and double quotes, and the escape character. Written as a cursor and not with
+//! combinators, because what a character means depends on state that crosses the grammar's levels.
+
+mod glob;
+mod lexer;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The values that words can refer to.
+pub trait Variables {
+    /// The value of a variable, if it is set.
+    fn get(&self, name: &str) -> Option<&str>;
+}
+
+/// No variable is set.
+#[derive(Debug, Clone, Copy)]
+pub struct NoVariables;
+
+impl Variables for NoVariables {
+    fn get(&self, _name: &str) -> Option<&str> {
+        None
+    }
+}
+
+impl Variables for BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<&str> {
+        BTreeMap::get(self, name).map(String::as_str)
+    }
+}
+
+/// Why a word cannot be expanded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExpandError {
+    /// A quote is never closed.
+    #[error("a {0} quote is not closed")]
+    OpenQuote(&'static str),
+    /// A `${` is never closed, or the operator's next part is missing.
+    #[error("missing '{0}' in a substitution")]
+    Missing(char),
+    /// `${` is followed by something that no name can begin with.
+    #[error("bad substitution")]
+    BadSubstitution,
+    /// An operator that does not exist here.
+    #[error("the operator {0:?} does not exist in substitutions")]
+    UnknownOperator(String),
+    /// `${name?}` of an unset or `${name:?}` of an empty variable.
+    #[error("{name}: {message}")]
+    Required {
+        /// The variable.
+        name: String,
+        /// What the author wrote, or a text that says what is wrong.
+        message: String,
+    },
+    /// A pattern of `#`, `%` or `/` escapes what cannot be escaped.
+    #[error("the pattern {0:?} has an invalid escape")]
+    InvalidPattern(String),
+    /// Substitutions inside substitutions, beyond what anybody writes.
+    #[error("substitutions are nested more than {MAX_DEPTH} deep")]
+    TooDeep,
+    /// The result is larger than anything useful.
+    #[error("the word expands to more than {MAX_LENGTH} bytes")]
+    TooLong,
+}
+
+/// How deep substitutions may be nested.
+pub const MAX_DEPTH: usize = 128;
+
+/// How long a word may become.
+pub const MAX_LENGTH: usize = 16 << 20;
+
+/// What a word expands to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expansion {
+    /// The result.
+    pub text: String,
+    /// The variables that were used and are set.
+    pub matched: BTreeSet<String>,
+    /// The variables that were used and are not set.
+    pub unmatched: BTreeSet<String>,
+}
+
+/// Expands words with one set of variables.
+#[derive(Clone, Copy)]
+pub struct Expander<'a> {
+    escape: char,
+    variables: &'a dyn Variables,
+    raw_quotes: bool,
+    raw_escapes: bool,
+    literal_quotes: bool,
+    keep_unset: bool,
+}
+
+impl<'a> Expander<'a> {
+    /// An expander that removes quotes and escapes and replaces unset variables by nothing.
+    pub fn new(escape: char, variables: &'a dyn Variables) -> Self {
+        Self {
+            escape,
+            variables,
+            raw_quotes: false,
+            raw_escapes: false,
+            literal_quotes: false,
+            keep_unset: false,
+        }
+    }
+
+    /// Quotes still quote, but stay in the result.
+    pub fn raw_quotes(mut self) -> Self {
+        self.raw_quotes = true;
+        self
+    }
+
+    /// Escape characters still escape, but stay in the result.
+    pub fn raw_escapes(mut self) -> Self {
+        self.raw_escapes = true;
+        self
+    }
+
+    /// Quotes are characters like any other.
+    pub fn literal_quotes(mut self) -> Self {
+        self.literal_quotes = true;
+        self
+    }
+
+    /// References to unset variables stay as they are.
+    pub fn keep_unset(mut self) -> Self {
+        self.keep_unset = true;
+        self
+    }
+
+    /// Expands a text to one word; blanks stay.
+    pub fn word(&self, text: &str) -> Result<Expansion, ExpandError> {
+        lexer::Lexer::new(self, text)
+            .run()
+            .map(|(expansion, _)| expansion)
+    }
+
+    /// Expands a text and splits it at blanks that are not quoted, those from variables included.
+    pub fn words(&self, text: &str) -> Result<Vec<String>, ExpandError> {
+        lexer::Lexer::new(self, text).run().map(|(_, words)| words)
+    }
+}

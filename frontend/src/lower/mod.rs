@@ -1,0 +1,244 @@
+//! The tree of a Dockerfile → the solver's graph and the image's config.
+//!
+//! Pure, and therefore in rounds: what is not known about an image comes back as
+//! [`LowerError::NeedsImages`]; the caller resolves it and lowers again.
+
+mod arguments;
+mod config;
+mod display;
+mod environment;
+mod epoch;
+mod mounts;
+mod plan;
+mod run;
+mod stage;
+mod transfer;
+
+use std::collections::BTreeMap;
+
+use kiln_solver::op::Network;
+use kiln_solver::{Graph, Platform, Sha256Digest, VertexId};
+
+use crate::diagnostic::Diagnostic;
+use crate::image_config::ImageConfig;
+use crate::source::Spanned;
+use crate::syntax::Dockerfile;
+
+/// What a build is asked to be, apart from the Dockerfile.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The stage to build; the last one if not given.
+    pub target: Option<String>,
+    /// `--build-arg`
+    pub build_args: BTreeMap<String, String>,
+    /// The platform that steps run on.
+    pub build_platform: Platform,
+    /// The platform to build for. If not given, it is the build platform, and a base image of
+    /// another platform decides what the result is called.
+    pub target_platform: Option<Platform>,
+    /// Whether this is one of several platforms, so that names of steps must tell them apart.
+    pub multi_platform: bool,
+    /// `--build-context`, by name; a name may end in `::platform`.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// `--label`
+    pub labels: BTreeMap<String, String>,
+    /// `--network`
+    pub network: Network,
+    /// `--add-host`: names and addresses.
+    pub extra_hosts: Vec<(String, String)>,
+    /// The host name of steps.
+    pub hostname: Option<String>,
+    /// `--no-cache` and `--no-cache-filter`
+    pub no_cache: NoCache,
+    /// `--shm-size` in bytes; 0 is the default.
+    pub shm_size: u64,
+}
+
+impl Options {
+    /// A build of the last stage for the platform it runs on, with nothing special.
+    pub fn new(build_platform: Platform) -> Self {
+        Self {
+            target: None,
+            build_args: BTreeMap::new(),
+            build_platform,
+            target_platform: None,
+            multi_platform: false,
+            contexts: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            network: Network::Default,
+            extra_hosts: Vec::new(),
+            hostname: None,
+            no_cache: NoCache::default(),
+            shm_size: 0,
+        }
+    }
+
+    /// The platform to build for.
+    pub fn target_platform(&self) -> &Platform {
+        self.target_platform
+            .as_ref()
+            .unwrap_or(&self.build_platform)
+    }
+}
+
+/// What a named context is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// `docker-image://`: an image of a registry.
+    Image(String),
+    /// `oci-layout://`: an image in a directory, with what follows the scheme.
+    Layout(String),
+    /// A directory of the client's, which the executor knows by this name.
+    Local(String),
+    /// A git repository.
+    Git(String),
+    /// A file behind an address.
+    Http(String),
+}
+
+/// Which steps may not come from the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum NoCache {
+    /// All may.
+    #[default]
+    Never,
+    /// None may.
+    All,
+    /// None of these stages may.
+    Stages(Vec<String>),
+}
+
+/// An image that lowering must know about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageRequest {
+    /// Where it is.
+    pub location: ImageLocation,
+    /// The platform to choose if it has several.
+    pub platform: Platform,
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageLocation {
+    /// In a registry, under a normalised name such as `docker.io/library/alpine:latest`.
+    Registry(String),
+    /// In an OCI layout, named as in `oci-layout://`.
+    Layout(String),
+}
+
+/// What is known about an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedImage {
+    /// What the name stands for at the moment: the digest of an index or a manifest.
+    pub digest: Sha256Digest,
+    /// The manifest for the requested platform.
+    pub manifest: Sha256Digest,
+    /// Its config.
+    pub config: ImageConfig,
+}
+
+/// The images that are resolved already.
+pub trait Images {
+    /// What is known about an image; `None` if nothing is yet.
+    fn image(&self, request: &ImageRequest) -> Option<&ResolvedImage>;
+}
+
+impl Images for BTreeMap<ImageRequest, ResolvedImage> {
+    fn image(&self, request: &ImageRequest) -> Option<&ResolvedImage> {
+        self.get(request)
+    }
+}
+
+/// A Dockerfile as operations.
+#[derive(Debug)]
+pub struct Lowered {
+    /// The operations.
+    pub graph: Graph,
+    /// The vertex whose result is the image's file system; `None` if that is empty.
+    pub target: Option<VertexId>,
+    /// The image's config. Its layers and the first entries of its history are the base image's.
+    pub config: ImageConfig,
+    /// The layers that this build adds, in order.
+    pub layers: Vec<Layer>,
+    /// The base image, if there is one.
+    pub base: Option<ResolvedImage>,
+    /// `SOURCE_DATE_EPOCH`: the time to use instead of the clock, in seconds.
+    pub epoch: Option<i64>,
+    /// What may be wrong, but does not prevent the build.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A layer and the entry of the history that stands for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// The entry's position in [`ImageConfig::history`].
+    pub history: usize,
+    /// The vertex that makes the layer.
+    pub vertex: VertexId,
+}
+
+/// Why there is no graph.
+#[derive(Debug)]
+pub enum LowerError {
+    /// These images must be known first; the places say who wants them.
+    NeedsImages(Vec<Spanned<ImageRequest>>),
+    /// The Dockerfile cannot be built.
+    Invalid(Vec<Diagnostic>),
+}
+
+impl From<Diagnostic> for LowerError {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Invalid(vec![diagnostic])
+    }
+}
+
+impl From<Box<Diagnostic>> for LowerError {
+    fn from(diagnostic: Box<Diagnostic>) -> Self {
+        Self::Invalid(vec![*diagnostic])
+    }
+}
+
+/// What most functions here return: one error suffices to stop a stage.
+type Checked<T> = Result<T, Box<Diagnostic>>;
+
+/// Lowers a Dockerfile that [`crate::parse()`] found no errors in.
+pub fn lower(
+    dockerfile: &Dockerfile,
+    options: &Options,
+    images: &dyn Images,
+) -> Result<Lowered, LowerError> {
+    check_syntax(dockerfile)?;
+    let stages = crate::stage::Stages::of(dockerfile);
+    let target = stages.target(options.target.as_deref())?;
+    let global = arguments::global(dockerfile, &stages, options, target)?;
+    let epoch = epoch::resolve(options, &global)?;
+    let mut plan = plan::Plan::new(dockerfile, &stages, options, &global)?;
+    plan.resolve(target, images)?;
+    let builder = stage::Builder::new(dockerfile, options, &global, &plan, images, epoch);
+    let mut lowered = builder.lower(target)?;
+    lowered.warnings.extend(arguments::unused(&plan, options));
+    Ok(lowered)
+}
+
+/// Another frontend would have to be run as a container; this one speaks only its own language.
+fn check_syntax(dockerfile: &Dockerfile) -> Result<(), Diagnostic> {
+    let Some(syntax) = &dockerfile.directives.syntax else {
+        return Ok(());
+    };
+    let image = syntax.value.split(' ').next().unwrap_or_default();
+    let known = crate::reference::Reference::parse(image).is_ok_and(|reference| {
+        reference.domain == "docker.io"
+            && matches!(
+                reference.path.as_str(),
+                "docker/dockerfile" | "docker/dockerfile-upstream"
+            )
+    });
+    if known {
+        Ok(())
+    } else {
+        Err(Diagnostic::unsupported(
+            syntax.span,
+            &format!("the frontend {image}"),
+        ))
+    }
+}

@@ -1,0 +1,251 @@
+//! `RUN --mount`, with its paths resolved and its inputs found.
+
+use kiln_solver::op::{CacheMount, InputIndex, Mount, MountKind, SecretMount, Sharing, SshMount};
+use kiln_solver::{RelPath, VertexId};
+
+use super::Checked;
+use super::plan::{Origin, Step};
+use super::stage::{Builder, State};
+use crate::diagnostic::Diagnostic;
+use crate::expand::Expander;
+use crate::mount::{self, MountSpec, MountType};
+use crate::source::Span;
+use crate::syntax::Run;
+
+impl Builder<'_> {
+    /// The mounts as written, variables expanded.
+    pub(super) fn mount_specs(&self, state: &State, run: &Run) -> Checked<Vec<MountSpec>> {
+        let escape = self.dockerfile.directives.escape_char();
+        let expander = Expander::new(escape, &state.environment);
+        let parse = |text: &str| mount::parse(text, |value| Ok(expander.word(value)?.text));
+        let specs = run.mounts.iter().map(|word| {
+            parse(&word.value).map_err(|error| Box::new(error.into_diagnostic(word.span)))
+        });
+        specs.collect()
+    }
+
+    /// All mounts, those of directories sorted so that none hides another.
+    pub(super) fn mounts(
+        &mut self,
+        state: &State,
+        step: &Step,
+        run: &Run,
+        specs: &[MountSpec],
+        inputs: &mut Vec<VertexId>,
+    ) -> Checked<Vec<Mount>> {
+        let (mut directories, mut others) = (self.shared_memory(), Vec::new());
+        let mut agents = 0;
+        for ((spec, word), origin) in specs.iter().zip(&run.mounts).zip(&step.origins) {
+            match spec.kind {
+                MountType::Secret => others.push(secret(spec)),
+                MountType::Ssh => {
+                    others.push(ssh(spec, agents));
+                    agents += 1;
+                }
+                _ => directories.push(self.directory(state, spec, *origin, word.span, inputs)?),
+            }
+        }
+        directories.sort_by_cached_key(|mount| RelPath::resolve(&RelPath::root(), &mount.target));
+        directories.extend(others);
+        Ok(directories)
+    }
+
+    fn shared_memory(&self) -> Vec<Mount> {
+        if self.options.shm_size == 0 {
+            return Vec::new();
+        }
+        let kind = MountKind::Tmpfs {
+            size: self.options.shm_size,
+        };
+        vec![Mount {
+            target: "/dev/shm".to_owned(),
+            kind,
+            read_only: false,
+        }]
+    }
+
+    fn directory(
+        &mut self,
+        state: &State,
+        spec: &MountSpec,
+        origin: Origin,
+        span: Span,
+        inputs: &mut Vec<VertexId>,
+    ) -> Checked<Mount> {
+        let root = RelPath::root();
+        let cwd = RelPath::resolve(&root, &state.config.config.working_dir);
+        let target = RelPath::resolve(&cwd, &spec.target);
+        if target.is_root() {
+            let message = format!("{:?} cannot be the target of a mount", spec.target);
+            return Err(Box::new(Diagnostic::error("invalid-mount", span, message)));
+        }
+        let source = RelPath::resolve(&root, &spec.source);
+        let kind = match spec.kind {
+            MountType::Tmpfs => MountKind::Tmpfs { size: spec.size },
+            MountType::Cache => {
+                let from = self.mount_input(cache_origin(spec, origin), span, inputs)?;
+                self.cache(spec, from, source)
+            }
+            _ => {
+                let from = self.mount_input(origin, span, inputs)?;
+                MountKind::Bind { from, source }
+            }
+        };
+        Ok(Mount {
+            target: target.to_string(),
+            kind,
+            read_only: spec.read_only,
+        })
+    }
+
+    fn mount_input(
+        &mut self,
+        origin: Origin,
+        span: Span,
+        inputs: &mut Vec<VertexId>,
+    ) -> Checked<Option<InputIndex>> {
+        let Some(vertex) = self.origin(origin, span)? else {
+            return Ok(None);
+        };
+        inputs.push(vertex);
+        Ok(Some(InputIndex(inputs.len() - 1)))
+    }
+
+    fn cache(&self, spec: &MountSpec, from: Option<InputIndex>, source: RelPath) -> MountKind {
+        let namespace = self.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS");
+        let id = if spec.id.is_empty() {
+            clean(&spec.target)
+        } else {
+            spec.id.clone()
+        };
+        MountKind::Cache(CacheMount {
+            id: format!("{}/{id}", namespace.map_or("", String::as_str)),
+            sharing: match spec.sharing {
+                None | Some(mount::Sharing::Shared) => Sharing::Shared,
+                Some(mount::Sharing::Private) => Sharing::Private,
+                Some(mount::Sharing::Locked) => Sharing::Locked,
+            },
+            from,
+            source,
+            mode: spec.mode.unwrap_or(0o755),
+            uid: spec.uid.unwrap_or(0),
+            gid: spec.gid.unwrap_or(0),
+        })
+    }
+}
+
+/// A cache begins empty unless it says otherwise; it never begins with the context.
+fn cache_origin(spec: &MountSpec, origin: Origin) -> Origin {
+    if spec.from.is_empty() {
+        Origin::Nothing
+    } else {
+        origin
+    }
+}
+
+/// The path without `.`, `..` and doubled slashes, relative if it was.
+fn clean(path: &str) -> String {
+    let absolute = path.starts_with('/');
+    let mut components: Vec<&str> = Vec::new();
+    for component in path.split('/') {
+        match component {
+            "" | "." => {}
+            ".." if components.last().is_some_and(|last| *last != "..") => {
+                components.pop();
+            }
+            ".." if absolute => {}
+            _ => components.push(component),
+        }
+    }
+    match (absolute, components.join("/")) {
+        (true, joined) => format!("/{joined}"),
+        (false, joined) if joined.is_empty() => ".".to_owned(),
+        (false, joined) => joined,
+    }
+}
+
+fn base_name(path: &str) -> &str {
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+}
+
+fn secret(spec: &MountSpec) -> Mount {
+    let named = if spec.source.is_empty() {
+        &spec.id
+    } else {
+        &spec.source
+    };
+    let id = if named.is_empty() {
+        base_name(&spec.target)
+    } else {
+        named
+    };
+    let target = match (&spec.env, spec.target.as_str()) {
+        (Some(_), "") => String::new(),
+        (None, "") => format!("/run/secrets/{}", base_name(id)),
+        (_, target) => below_root(target),
+    };
+    let kind = MountKind::Secret(SecretMount {
+        id: id.to_owned(),
+        env: spec.env.clone(),
+        required: spec.required,
+        mode: spec.mode.unwrap_or(0o400),
+        uid: spec.uid.unwrap_or(0),
+        gid: spec.gid.unwrap_or(0),
+    });
+    Mount {
+        target,
+        kind,
+        read_only: true,
+    }
+}
+
+fn ssh(spec: &MountSpec, number: usize) -> Mount {
+    let target = match spec.target.as_str() {
+        "" => format!("/run/buildkit/ssh_agent.{number}"),
+        target => below_root(target),
+    };
+    let id = if spec.id.is_empty() {
+        "default"
+    } else {
+        &spec.id
+    };
+    let kind = MountKind::Ssh(SshMount {
+        id: id.to_owned(),
+        required: spec.required,
+        mode: spec.mode.unwrap_or(0o600),
+        uid: spec.uid.unwrap_or(0),
+        gid: spec.gid.unwrap_or(0),
+    });
+    Mount {
+        target,
+        kind,
+        read_only: true,
+    }
+}
+
+/// Files of secrets and sockets of agents do not depend on the working directory.
+fn below_root(target: &str) -> String {
+    RelPath::resolve(&RelPath::root(), target).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_name_of_a_cache_is_its_cleaned_target() {
+        let cases = [
+            ("/a//b/", "/a/b"),
+            ("a/../b", "b"),
+            ("", "."),
+            ("/..", "/"),
+            ("../a", "../a"),
+        ];
+        for (path, cleaned) in cases {
+            assert_eq!(clean(path), cleaned);
+        }
+    }
+}

@@ -1,0 +1,578 @@
+//! What each stage is based on and takes from others, which stages the target needs, and which
+//! images must be known; ONBUILD triggers of base images become steps here.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use kiln_solver::Platform;
+
+use super::environment::Environment;
+use super::{Checked, ImageLocation, ImageRequest, Images, LowerError, NamedContext, Options};
+use crate::diagnostic::Diagnostic;
+use crate::expand::{Expander, NoVariables};
+use crate::mount;
+use crate::reference::Reference;
+use crate::source::{Span, Spanned};
+use crate::stage::{Stage, Stages};
+use crate::syntax::{Command, Dockerfile, Instruction, Word};
+
+/// The plan of a build.
+pub(super) struct Plan<'a> {
+    dockerfile: &'a Dockerfile,
+    stages: &'a Stages<'a>,
+    options: &'a Options,
+    pub(super) planned: Vec<PlannedStage>,
+    /// What stages take from that is no stage of the file.
+    pub(super) externals: Vec<External>,
+    /// The stages that the target needs, once [`Plan::resolve`] is done.
+    pub(super) needed: BTreeSet<usize>,
+}
+
+/// One stage of the plan.
+pub(super) struct PlannedStage {
+    /// What it begins with.
+    pub(super) base: Base,
+    /// The image as written, variables expanded.
+    pub(super) image: String,
+    /// The platform of its base image.
+    pub(super) platform: Option<Platform>,
+    /// Whether a named context takes the place of the whole stage.
+    pub(super) replaced: bool,
+    pub(super) steps: Vec<Step>,
+    triggers_added: bool,
+}
+
+/// What a stage begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    Stage(usize),
+    Root(Root),
+}
+
+/// A file system that no stage of the file makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Root {
+    Scratch,
+    /// A directory of the client's, and the context's name.
+    Local {
+        directory: String,
+        context: String,
+    },
+    /// An image; if a named context says so, its name.
+    Image {
+        request: ImageRequest,
+        context: Option<String>,
+    },
+}
+
+/// A root that only `--from` or a mount refers to.
+pub(super) struct External {
+    pub(super) root: Root,
+    pub(super) span: Span,
+}
+
+/// An instruction of a stage and where its files come from.
+pub(super) struct Step {
+    pub(super) instruction: Rc<Instruction>,
+    /// For COPY one origin, for RUN one for each mount.
+    pub(super) origins: Vec<Origin>,
+    /// Whether a base image's ONBUILD brought it.
+    pub(super) triggered: bool,
+}
+
+/// Where files come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The build context.
+    Context,
+    /// Nothing at all.
+    Nothing,
+    Stage(usize),
+    External(usize),
+}
+
+impl<'a> Plan<'a> {
+    /// Plans all stages, needed or not, because some mistakes count anywhere in the file.
+    pub(super) fn new(
+        dockerfile: &'a Dockerfile,
+        stages: &'a Stages<'a>,
+        options: &'a Options,
+        global: &Environment,
+    ) -> Result<Self, LowerError> {
+        let (planned, externals, needed) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut plan = Self {
+            dockerfile,
+            stages,
+            options,
+            planned,
+            externals,
+            needed,
+        };
+        let mut errors = Vec::new();
+        for stage in &stages.all {
+            match plan.stage(stage, global) {
+                Ok(planned) => plan.planned.push(planned),
+                Err(error) => {
+                    errors.push(*error);
+                    plan.planned.push(PlannedStage::broken());
+                }
+            }
+        }
+        for stage in &stages.all {
+            let steps: Checked<Vec<Step>> = stage
+                .instructions
+                .iter()
+                .map(|instruction| plan.step(Rc::new((*instruction).clone()), false))
+                .collect();
+            match steps {
+                Ok(steps) => plan.planned[stage.index].steps = steps,
+                Err(error) => errors.push(*error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(LowerError::Invalid(errors));
+        }
+        plan.check_circles()?;
+        Ok(plan)
+    }
+
+    fn stage(&self, stage: &Stage<'_>, global: &Environment) -> Checked<PlannedStage> {
+        let image = self.expand_from(&stage.from.image, global)?;
+        let platform = match &stage.from.platform {
+            Some(platform) => Some(self.platform(platform, global)?),
+            None => None,
+        };
+        let span = stage.from.image.span;
+        let replacement = match &stage.name {
+            Some(name) => self.named_context(name, platform.as_ref(), span)?,
+            None => None,
+        };
+        let replaced = replacement.is_some();
+        let base = match (replacement, self.stages.before(stage.index, &image)) {
+            (Some(root), _) => Base::Root(root),
+            (None, Some(earlier)) => Base::Stage(earlier),
+            (None, None) => Base::Root(self.root(&image, platform.as_ref(), span)?),
+        };
+        let (steps, triggers_added) = (Vec::new(), false);
+        Ok(PlannedStage {
+            base,
+            image,
+            platform,
+            replaced,
+            steps,
+            triggers_added,
+        })
+    }
+
+    fn expand_from(&self, word: &Word, global: &Environment) -> Checked<String> {
+        let expander = Expander::new(self.dockerfile.directives.escape_char(), global);
+        let error =
+            |message: String| Box::new(Diagnostic::error("invalid-from", word.span, message));
+        let expansion = expander
+            .word(&word.value)
+            .map_err(|e| error(e.to_string()))?;
+        if !expansion.text.is_empty() {
+            return Ok(expansion.text);
+        }
+        let mut finding = *error(format!("{} expands to nothing", word.value));
+        for name in &expansion.unmatched {
+            finding = finding.did_you_mean(name, global.names());
+        }
+        Err(Box::new(finding.hint(
+            "only ARGs before the first FROM have a value in FROM",
+        )))
+    }
+
+    fn platform(&self, word: &Word, global: &Environment) -> Checked<Platform> {
+        let text = self.expand_from(word, global)?;
+        if matches!(text.as_str(), "linux" | "local") {
+            return Ok(self.options.build_platform.clone());
+        }
+        text.parse().map_err(|error| {
+            Box::new(Diagnostic::error(
+                "invalid-platform",
+                word.span,
+                format!("{error}"),
+            ))
+        })
+    }
+
+    /// The root of that name: nothing, a named context or an image.
+    fn root(&self, name: &str, platform: Option<&Platform>, span: Span) -> Checked<Root> {
+        if name == "scratch" {
+            return Ok(Root::Scratch);
+        }
+        let reference = Reference::parse(name).map_err(|error| {
+            let finding = Diagnostic::error("invalid-image", span, error.to_string());
+            Box::new(finding.did_you_mean(name, self.stages.names()))
+        })?;
+        let reference = reference.with_default_tag();
+        if let Some(root) = self.named_context(&reference.familiar(), platform, span)? {
+            return Ok(root);
+        }
+        let location = ImageLocation::Registry(reference.to_string());
+        let platform = self.platform_or_target(platform);
+        Ok(Root::Image {
+            request: ImageRequest { location, platform },
+            context: None,
+        })
+    }
+
+    fn platform_or_target(&self, platform: Option<&Platform>) -> Platform {
+        platform.unwrap_or(self.options.target_platform()).clone()
+    }
+
+    /// The named context that takes the place of a stage or an image.
+    fn named_context(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        span: Span,
+    ) -> Checked<Option<Root>> {
+        if ["scratch", "context"]
+            .iter()
+            .any(|reserved| name.eq_ignore_ascii_case(reserved))
+        {
+            return Ok(None);
+        }
+        let platform = self.platform_or_target(platform);
+        let Some((key, context)) = self.find_context(name, &platform) else {
+            return Ok(None);
+        };
+        let image = |location| Root::Image {
+            request: ImageRequest {
+                location,
+                platform: platform.clone(),
+            },
+            context: Some(key.to_owned()),
+        };
+        Ok(Some(match context {
+            NamedContext::Image(name) if name == "scratch" => Root::Scratch,
+            NamedContext::Image(name) => match Reference::parse(name) {
+                Ok(name) => image(ImageLocation::Registry(name.with_default_tag().to_string())),
+                Err(error) => {
+                    let message = format!("the context {key} is no image: {error}");
+                    return Err(Box::new(Diagnostic::error(
+                        "invalid-context",
+                        span,
+                        message,
+                    )));
+                }
+            },
+            NamedContext::Layout(place) => image(ImageLocation::Layout(place.clone())),
+            NamedContext::Local(directory) => Root::Local {
+                directory: directory.clone(),
+                context: key.to_owned(),
+            },
+            NamedContext::Git(_) => return Err(unsupported(span, "a git repository as a context")),
+            NamedContext::Http(_) => return Err(unsupported(span, "an address as a context")),
+        }))
+    }
+
+    /// The context `name::platform` or else `name`, names compared as Docker writes them.
+    fn find_context(&self, name: &str, platform: &Platform) -> Option<(&str, &NamedContext)> {
+        let familiar = |name: &str| match Reference::parse(name) {
+            Ok(reference) => reference.familiar(),
+            Err(_) => name.to_owned(),
+        };
+        let wanted = familiar(name);
+        let matches = |key: &str, of: Option<&str>| {
+            let (context, platform) = key
+                .split_once("::")
+                .map_or((key, None), |(c, p)| (c, Some(p)));
+            platform == of && familiar(context) == wanted
+        };
+        let platform = platform.to_string();
+        let find = |of: Option<&str>| {
+            self.options
+                .contexts
+                .iter()
+                .find(|(key, _)| matches(key, of))
+        };
+        let (key, context) = find(Some(&platform)).or_else(|| find(None))?;
+        Some((key.as_str(), context))
+    }
+
+    fn step(&mut self, instruction: Rc<Instruction>, triggered: bool) -> Checked<Step> {
+        let origins = match &instruction.command {
+            Command::Copy(copy) => match &copy.from {
+                Some(from) => vec![self.copy_origin(from)?],
+                None => vec![Origin::Context],
+            },
+            Command::Run(run) => run
+                .mounts
+                .iter()
+                .map(|mount| self.mount_origin(mount))
+                .collect::<Checked<_>>()?,
+            _ => Vec::new(),
+        };
+        Ok(Step {
+            instruction,
+            origins,
+            triggered,
+        })
+    }
+
+    fn copy_origin(&mut self, from: &Word) -> Checked<Origin> {
+        let expander = Expander::new(self.dockerfile.directives.escape_char(), &NoVariables);
+        let error = |message| Diagnostic::error("invalid-from", from.span, message);
+        match expander.word(&from.value) {
+            Ok(expansion) if expansion.text == from.value => {}
+            _ => {
+                let finding = error("--from cannot contain variables".to_owned());
+                let hint =
+                    "name the image with FROM in a stage of its own, and copy from that stage";
+                return Err(Box::new(finding.hint(hint)));
+            }
+        }
+        match from.value.parse::<i64>() {
+            Ok(index) => match usize::try_from(index) {
+                Ok(index) if index < self.stages.all.len() => Ok(Origin::Stage(index)),
+                _ => Err(Box::new(error(format!(
+                    "there is no stage {index}; they count from 0"
+                )))),
+            },
+            Err(_) => self.origin(&from.value, from.span),
+        }
+    }
+
+    fn mount_origin(&mut self, mount: &Word) -> Checked<Origin> {
+        let from = mount::from_unexpanded(&mount.value)
+            .map_err(|error| Box::new(error.into_diagnostic(mount.span)))?;
+        match from.filter(|from| !from.is_empty()) {
+            Some(from) => self.origin(&from, mount.span),
+            None => Ok(Origin::Context),
+        }
+    }
+
+    fn origin(&mut self, name: &str, span: Span) -> Checked<Origin> {
+        if let Some(stage) = self.stages.by_name(name) {
+            return Ok(Origin::Stage(stage));
+        }
+        let root = self.root(name, None, span)?;
+        if root == Root::Scratch {
+            return Ok(Origin::Nothing);
+        }
+        if let Some(known) = self
+            .externals
+            .iter()
+            .position(|external| external.root == root)
+        {
+            return Ok(Origin::External(known));
+        }
+        self.externals.push(External { root, span });
+        Ok(Origin::External(self.externals.len() - 1))
+    }
+
+    /// A stage may only take from earlier ones, so a circle is a stage that takes from itself or a
+    /// group of stages that take from each other.
+    fn check_circles(&self) -> Checked<()> {
+        for (index, planned) in self.planned.iter().enumerate() {
+            for step in &planned.steps {
+                let reaches_itself = step.origins.iter().any(|origin| match origin {
+                    Origin::Stage(other) => self.takes_from(*other, index),
+                    _ => false,
+                });
+                if reaches_itself {
+                    let name = self.display_name(index);
+                    let message = format!("circular dependency: the stage {name} needs itself");
+                    let span = step.instruction.span;
+                    return Err(Box::new(Diagnostic::error(
+                        "circular-dependency",
+                        span,
+                        message,
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn takes_from(&self, from: usize, wanted: usize) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![from];
+        while let Some(stage) = open.pop() {
+            if stage == wanted {
+                return true;
+            }
+            if seen.insert(stage) {
+                open.extend(self.planned[stage].taken_stages());
+            }
+        }
+        false
+    }
+
+    /// The stage's name, or `stage-N`.
+    pub(super) fn display_name(&self, index: usize) -> String {
+        self.stages.all[index]
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("stage-{index}"))
+    }
+
+    /// The file's stage at an index.
+    pub(super) fn stage_at(&self, index: usize) -> &Stage<'a> {
+        &self.stages.all[index]
+    }
+
+    /// Whether steps need not say which stage they belong to.
+    pub(super) fn is_single(&self) -> bool {
+        let refers = |step: &Step| {
+            step.origins.iter().any(|origin| *origin != Origin::Context)
+                || matches!(&step.instruction.command, Command::Run(run) if !run.mounts.is_empty())
+        };
+        self.planned.len() == 1 && !self.planned[0].steps.iter().any(refers)
+    }
+
+    /// The names that ARGs anywhere in the file declare.
+    pub(super) fn declared_arguments(&self) -> impl Iterator<Item = &str> {
+        let global = self.stages.global.iter().copied();
+        let steps = self.planned.iter().flat_map(|stage| &stage.steps);
+        let all = global.chain(steps.map(|step| &*step.instruction));
+        all.flat_map(|instruction| match &instruction.command {
+            Command::Arg(arguments) => arguments.as_slice(),
+            _ => &[],
+        })
+        .map(|argument| argument.name.value.as_str())
+    }
+
+    /// Finds what `target` needs. Base images may bring triggers, and those may need more.
+    pub(super) fn resolve(&mut self, target: usize, images: &dyn Images) -> Result<(), LowerError> {
+        loop {
+            self.needed = self.reach(target);
+            let missing = self.missing_images(images);
+            if !missing.is_empty() {
+                return Err(LowerError::NeedsImages(missing));
+            }
+            let fresh: Vec<usize> = self.needed.iter().copied().collect();
+            let fresh: Vec<usize> = fresh
+                .into_iter()
+                .filter(|stage| !self.planned[*stage].triggers_added)
+                .collect();
+            if fresh.is_empty() {
+                return Ok(self.check_circles()?);
+            }
+            for stage in fresh {
+                self.add_triggers(stage, images)?;
+            }
+        }
+    }
+
+    fn reach(&self, target: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::new();
+        let mut open = vec![target];
+        while let Some(stage) = open.pop() {
+            if !reached.insert(stage) {
+                continue;
+            }
+            if let Base::Stage(base) = self.planned[stage].base {
+                open.push(base);
+            }
+            open.extend(self.planned[stage].taken_stages());
+        }
+        reached
+    }
+
+    fn missing_images(&self, images: &dyn Images) -> Vec<Spanned<ImageRequest>> {
+        let bases = self
+            .needed
+            .iter()
+            .filter_map(|stage| match &self.planned[*stage].base {
+                Base::Root(root) => Some((root, self.stages.all[*stage].instruction.span)),
+                Base::Stage(_) => None,
+            });
+        let externals = self.needed_externals().into_iter();
+        let externals = externals.map(|index| &self.externals[index]);
+        let externals = externals.map(|external| (&external.root, external.span));
+        let mut missing: Vec<Spanned<ImageRequest>> = Vec::new();
+        for (root, span) in bases.chain(externals) {
+            let Root::Image { request, .. } = root else {
+                continue;
+            };
+            let listed = missing.iter().any(|known| known.value == *request);
+            if !listed && images.image(request).is_none() {
+                missing.push(Spanned::new(request.clone(), span));
+            }
+        }
+        missing
+    }
+
+    fn needed_externals(&self) -> BTreeSet<usize> {
+        let stages = self.needed.iter().map(|stage| &self.planned[*stage]);
+        let origins = stages
+            .filter(|stage| !stage.replaced)
+            .flat_map(PlannedStage::origins);
+        origins
+            .filter_map(|origin| match origin {
+                Origin::External(index) => Some(index),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn add_triggers(&mut self, stage: usize, images: &dyn Images) -> Result<(), LowerError> {
+        self.planned[stage].triggers_added = true;
+        if self.planned[stage].replaced {
+            return Ok(());
+        }
+        let span = self.stages.all[stage].instruction.span;
+        let mut steps = Vec::new();
+        for trigger in self.triggers(stage, images) {
+            let instruction =
+                crate::parse::parse_trigger(&trigger, span).map_err(LowerError::Invalid)?;
+            steps.push(self.step(Rc::new(instruction), true)?);
+        }
+        self.planned[stage].steps.splice(0..0, steps);
+        Ok(())
+    }
+
+    /// The texts of the triggers that a stage's base brings.
+    fn triggers(&self, stage: usize, images: &dyn Images) -> Vec<String> {
+        match &self.planned[stage].base {
+            Base::Root(Root::Image { request, .. }) => images
+                .image(request)
+                .map_or_else(Vec::new, |image| image.config.config.on_build.clone()),
+            Base::Root(_) => Vec::new(),
+            Base::Stage(base) => {
+                let steps = self.planned[*base].steps.iter();
+                let triggers = steps.filter_map(|step| match &step.instruction.command {
+                    Command::OnBuild(trigger) => Some(trigger.text.clone()),
+                    _ => None,
+                });
+                triggers.collect()
+            }
+        }
+    }
+}
+
+impl PlannedStage {
+    fn broken() -> Self {
+        Self {
+            base: Base::Root(Root::Scratch),
+            image: String::new(),
+            platform: None,
+            replaced: false,
+            steps: Vec::new(),
+            triggers_added: true,
+        }
+    }
+
+    fn origins(&self) -> impl Iterator<Item = Origin> {
+        self.steps
+            .iter()
+            .flat_map(|step| step.origins.iter().copied())
+    }
+
+    /// The stages that its steps take files from.
+    fn taken_stages(&self) -> impl Iterator<Item = usize> {
+        let origins = self.origins().filter(|_| !self.replaced);
+        origins.filter_map(|origin| match origin {
+            Origin::Stage(stage) => Some(stage),
+            _ => None,
+        })
+    }
+}
+
+fn unsupported(span: Span, what: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::unsupported(span, what))
+}

@@ -1,0 +1,228 @@
+//! RUN.
+
+use kiln_solver::op::{Exec, InputIndex, Mount, MountKind, Network, Op, Security};
+
+use super::Checked;
+use super::config::{in_shell, values};
+use super::display::{heredoc_summary, with_keyword_in_capitals};
+use super::environment::Environment;
+use super::plan::Step;
+use super::stage::{Builder, State, describe};
+use crate::diagnostic::Diagnostic;
+use crate::expand::{Expander, Variables};
+use crate::heredoc;
+use crate::mount::MountSpec;
+use crate::syntax::{self, CommandLine, Run};
+
+/// What a RUN executes, and how it is shown.
+struct Invocation {
+    args: Vec<String>,
+    /// A script that the step sees as a file.
+    script: Option<Mount>,
+    text: String,
+}
+
+impl Builder<'_> {
+    pub(super) fn run(&mut self, state: &mut State, step: &Step, run: &Run) -> Checked<()> {
+        let span = step.instruction.span;
+        if let Some(device) = run.devices.first() {
+            return Err(Box::new(Diagnostic::unsupported(
+                device.span,
+                "RUN --device",
+            )));
+        }
+        let invocation = invocation(state, run, &step.instruction.text);
+        let specs = self.mount_specs(state, run)?;
+        let mut inputs: Vec<_> = state.root.into_iter().collect();
+        let mut mounts = self.mounts(state, step, run, &specs, &mut inputs)?;
+        mounts.extend(invocation.script);
+        let message = history_message(state, &invocation.args);
+        let text = self.shown_text(state, &invocation.text, &specs);
+        let name = state
+            .numbering
+            .name(&text, step.triggered, &state.environment);
+        let exec = Exec {
+            root: state.root.map(|_| InputIndex(0)),
+            args: invocation.args,
+            env: environment(state, &mounts),
+            unhashed_env: self.proxies(),
+            cwd: working_directory(state),
+            user: state.config.config.user.clone(),
+            mounts,
+            network: self.network(run),
+            security: security(run),
+            hostname: self.hostname(),
+            extra_hosts: self.options.extra_hosts.clone(),
+            platform: state.platform.clone(),
+        };
+        let description = describe(name, Some(span));
+        let op = Op::Exec(Box::new(exec));
+        let vertex = self.graph.add(op, inputs, description, state.ignore_cache);
+        state.root = Some(vertex);
+        self.layer(state, message, vertex);
+        Ok(())
+    }
+
+    fn network(&self, run: &Run) -> Network {
+        match run.network.as_ref().map(|network| network.value) {
+            None | Some(syntax::Network::Default) => self.options.network,
+            Some(syntax::Network::None) => Network::None,
+            Some(syntax::Network::Host) => Network::Host,
+        }
+    }
+
+    fn hostname(&self) -> Option<String> {
+        let argument = self.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME");
+        let hostname = argument
+            .filter(|name| !name.is_empty())
+            .or(self.options.hostname.as_ref());
+        hostname.filter(|name| !name.is_empty()).cloned()
+    }
+
+    /// The instruction as people see it: set variables with their values, secrets masked.
+    fn shown_text(&self, state: &State, text: &str, specs: &[MountSpec]) -> String {
+        let masked = Masked {
+            secrets: specs
+                .iter()
+                .filter_map(|spec| spec.env.as_deref())
+                .collect(),
+            environment: &state.environment,
+        };
+        let escape = self.dockerfile.directives.escape_char();
+        let expander = Expander::new(escape, &masked).raw_quotes().keep_unset();
+        let expanded = expander
+            .word(text)
+            .map_or_else(|_| text.to_owned(), |word| word.text);
+        with_keyword_in_capitals(&expanded)
+    }
+}
+
+/// Variables that hold secrets look the same whatever they hold.
+struct Masked<'a> {
+    secrets: Vec<&'a str>,
+    environment: &'a Environment,
+}
+
+impl Variables for Masked<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        if self.secrets.contains(&name) {
+            Some("****")
+        } else {
+            self.environment.value(name)
+        }
+    }
+}
+
+fn security(run: &Run) -> Security {
+    match run.security.as_ref().map(|security| security.value) {
+        Some(syntax::Security::Insecure) => Security::Insecure,
+        _ => Security::Sandbox,
+    }
+}
+
+fn working_directory(state: &State) -> String {
+    match state.config.config.working_dir.as_str() {
+        "" => "/".to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    }
+}
+
+/// The variables of the command; an ssh agent's socket is one of them.
+fn environment(state: &State, mounts: &[Mount]) -> Vec<(String, String)> {
+    let mut list = state.environment.list();
+    let agent = mounts
+        .iter()
+        .find(|mount| matches!(mount.kind, MountKind::Ssh(_)));
+    if let Some(agent) = agent.filter(|_| state.environment.value("SSH_AUTH_SOCK").is_none()) {
+        list.push(("SSH_AUTH_SOCK".to_owned(), agent.target.clone()));
+    }
+    list
+}
+
+fn invocation(state: &State, run: &Run, instruction: &str) -> Invocation {
+    let text = instruction.to_owned();
+    let command = match &run.command {
+        CommandLine::Exec(words) => {
+            return Invocation {
+                args: values(words),
+                script: None,
+                text,
+            };
+        }
+        CommandLine::Shell(word) => &word.value,
+    };
+    let Some(first) = run.heredocs.first() else {
+        return Invocation {
+            args: in_shell(&state.config, command.clone()),
+            script: None,
+            text,
+        };
+    };
+    if !matches!(heredoc::opening(command), Ok(Some(_))) {
+        let args = in_shell(&state.config, with_bodies(command, &run.heredocs));
+        return Invocation {
+            args,
+            script: None,
+            text,
+        };
+    }
+    let text = format!("{text} ({})", heredoc_summary(&first.content));
+    let body = first.body();
+    if body.starts_with("#!") {
+        let script = script_mount(&first.opening.name, &body);
+        let args = in_shell(&state.config, script.target.clone());
+        return Invocation {
+            args,
+            script: Some(script),
+            text,
+        };
+    }
+    Invocation {
+        args: in_shell(&state.config, body),
+        script: None,
+        text,
+    }
+}
+
+/// A command that only begins with a heredoc gets the bodies back, for the shell to read.
+fn with_bodies(command: &str, heredocs: &[heredoc::Heredoc]) -> String {
+    let bodies = heredocs
+        .iter()
+        .map(|heredoc| format!("\n{}{}", heredoc.content, heredoc.opening.name));
+    std::iter::once(command.to_owned()).chain(bodies).collect()
+}
+
+fn script_mount(name: &str, body: &str) -> Mount {
+    let kind = MountKind::File {
+        data: body.as_bytes().into(),
+        mode: 0o755,
+    };
+    Mount {
+        target: format!("/dev/pipes/{name}"),
+        kind,
+        read_only: true,
+    }
+}
+
+/// The entry of the history: the ARGs so far with the values that the command sees, then the
+/// command.
+fn history_message(state: &State, args: &[String]) -> String {
+    let mut arguments: Vec<(&str, String)> = Vec::new();
+    for (name, value) in &state.arguments {
+        let value = state.environment.value(name).unwrap_or(value);
+        let pair = format!("{name}={value}");
+        match arguments.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = pair,
+            None => arguments.push((name, pair)),
+        }
+    }
+    let count = (!arguments.is_empty()).then(|| format!("|{}", arguments.len()));
+    let pairs = arguments.into_iter().map(|(_, pair)| pair);
+    let words: Vec<String> = count
+        .into_iter()
+        .chain(pairs)
+        .chain(args.iter().cloned())
+        .collect();
+    format!("RUN {} # buildkit", words.join(" "))
+}

@@ -1,0 +1,60 @@
+//! Values as Go's fmt package prints them, because histories of images are made of that.
+
+/// A list, as `%v` prints it: `[a b]`.
+pub(crate) fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+    format!("[{}]", items.join(" "))
+}
+
+/// A list of quoted strings, as `%q` prints it: `["a" "b"]`.
+pub(crate) fn quoted_list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(" "))
+}
+
+/// A string in Go's syntax.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{b}' => quoted.push_str("\\v"),
+            c if is_printable(c) => quoted.push(c),
+            c if c < '\u{80}' => quoted.push_str(&format!("\\x{:02x}", c as u32)),
+            c if c <= '\u{ffff}' => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c => quoted.push_str(&format!("\\U{:08x}", c as u32)),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Whether Go shows a character as it is: the standard library escapes the same ones, except that it
+/// escapes combining characters at the start of a text.
+fn is_printable(c: char) -> bool {
+    let mut text = String::from("a");
+    text.push(c);
+    c == '\'' || text.escape_debug().eq(text.chars())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_quoted_as_in_go() {
+        assert_eq!(
+            quoted("a 'b' \"c\"\\\n\u{1}é\u{a0}\u{301}😀"),
+            "\"a 'b' \\\"c\\\"\\\\\\n\\x01é\\u00a0\u{301}😀\""
+        );
+        assert_eq!(quoted_list(&["a".into(), "b c".into()]), "[\"a\" \"b c\"]");
+        assert_eq!(list(&["a", "b"]), "[a b]");
+    }
+}

@@ -1,0 +1,111 @@
+//! The stages of a Dockerfile, and how names find them.
+
+use crate::diagnostic::Diagnostic;
+use crate::syntax::{Command, Dockerfile, From, Instruction};
+
+/// A FROM and what follows it.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// Its position, from 0.
+    pub index: usize,
+    /// Its name in lower case.
+    pub name: Option<String>,
+    /// Its FROM.
+    pub from: &'a From,
+    /// The instruction of its FROM.
+    pub instruction: &'a Instruction,
+    /// The instructions behind its FROM.
+    pub instructions: Vec<&'a Instruction>,
+}
+
+/// All stages of a Dockerfile.
+#[derive(Debug)]
+pub struct Stages<'a> {
+    /// The ARGs before the first FROM.
+    pub global: Vec<&'a Instruction>,
+    /// The stages in order.
+    pub all: Vec<Stage<'a>>,
+}
+
+impl<'a> Stages<'a> {
+    /// Cuts a file into stages.
+    pub fn of(dockerfile: &'a Dockerfile) -> Self {
+        let mut stages = Self {
+            global: Vec::new(),
+            all: Vec::new(),
+        };
+        for instruction in &dockerfile.instructions {
+            match (&instruction.command, stages.all.last_mut()) {
+                (Command::From(from), _) => stages.begin(from, instruction),
+                (_, Some(stage)) => stage.instructions.push(instruction),
+                (_, None) => stages.global.push(instruction),
+            }
+        }
+        stages
+    }
+
+    fn begin(&mut self, from: &'a From, instruction: &'a Instruction) {
+        let name = from.name.as_ref().map(|name| name.value.to_lowercase());
+        let (index, instructions) = (self.all.len(), Vec::new());
+        self.all.push(Stage {
+            index,
+            name,
+            from,
+            instruction,
+            instructions,
+        });
+    }
+
+    /// The stage of that name, in any letter case; the last one, if several have it.
+    pub fn by_name(&self, name: &str) -> Option<usize> {
+        let name = name.to_lowercase();
+        self.all
+            .iter()
+            .rposition(|stage| stage.name.as_deref() == Some(&name))
+    }
+
+    /// The stage that a FROM at `index` means by `name`: an earlier one, spelt exactly so.
+    pub fn before(&self, index: usize, name: &str) -> Option<usize> {
+        self.all[..index]
+            .iter()
+            .rposition(|stage| stage.name.as_deref() == Some(name))
+    }
+
+    /// The names of all stages.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().filter_map(|stage| stage.name.as_deref())
+    }
+
+    /// The stage to build: the one of that name, or the last.
+    pub fn target(&self, name: Option<&str>) -> Result<usize, Diagnostic> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return self.all.len().checked_sub(1).ok_or_else(|| {
+                Diagnostic::error_nowhere("no-stage", "the Dockerfile has no stage to build")
+            });
+        };
+        self.by_name(name).ok_or_else(|| {
+            let message = format!("there is no stage {name:?} to build");
+            Diagnostic::error_nowhere("unknown-target", message).did_you_mean(name, self.names())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Source, parse};
+
+    #[test]
+    fn names_find_stages() {
+        let text = "ARG x\nFROM a AS One\nFROM b\nFROM one AS one\nRUN x\n";
+        let dockerfile = parse(&Source::new("Dockerfile", text)).dockerfile;
+        let stages = Stages::of(&dockerfile);
+        assert_eq!(stages.global.len(), 1);
+        assert_eq!(stages.by_name("ONE"), Some(2));
+        assert_eq!(stages.before(2, "one"), Some(0));
+        assert_eq!(stages.before(2, "One"), None);
+        assert_eq!(stages.target(None).expect("a target"), 2);
+        let error = stages.target(Some("onw")).expect_err("no such stage");
+        assert_eq!(error.hints, ["did you mean one?"]);
+    }
+}
