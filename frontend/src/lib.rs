@@ -11,6 +11,7 @@ mod duration;
 pub mod expand;
 mod file_mode;
 mod heredoc;
+pub mod ignore;
 pub mod image_config;
 pub mod json;
 pub mod lower;
