@@ -19,25 +19,40 @@ pub struct StoreCache {
 impl StoreCache {
     /// A cache whose records count as long as their layers are in the store or can be brought there.
     pub fn new(store: Store, layer_source: Arc<dyn LayerSource>) -> Self {
-        Self { store, layer_source, used: Mutex::default() }
+        Self {
+            store,
+            layer_source,
+            used: Mutex::default(),
+        }
     }
 
     /// Notes in the index which records this build used.
     pub fn save_uses(&self) -> Result<(), IndexError> {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        if used.is_empty() { Ok(()) } else { self.store.index().touch_records(&used) }
+        if used.is_empty() {
+            Ok(())
+        } else {
+            self.store.index().touch_records(&used)
+        }
     }
 
     fn find(&self, key: Key) -> Result<Option<Snapshot>, StepError> {
-        let Some(bytes) = self.store.index().record(&key)? else { return Ok(None) };
+        let Some(bytes) = self.store.index().record(&key)? else {
+            return Ok(None);
+        };
         // A record of another version of Kiln is no record.
-        let Ok(snapshot) = Snapshot::decode(&bytes) else { return Ok(None) };
+        let Ok(snapshot) = Snapshot::decode(&bytes) else {
+            return Ok(None);
+        };
         for layer in &snapshot.layers {
             if !is_within_reach(&self.store, &*self.layer_source, &layer.diff_id)? {
                 return Ok(None);
             }
         }
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(key);
         Ok(Some(snapshot))
     }
 }
@@ -45,14 +60,23 @@ impl StoreCache {
 #[async_trait]
 impl Cache<Output> for StoreCache {
     async fn look_up(&self, key: Key) -> Result<Option<Output>, StepError> {
-        Ok(self.find(key)?.map(|snapshot| Output::Snapshot(Arc::new(snapshot))))
+        Ok(self
+            .find(key)?
+            .map(|snapshot| Output::Snapshot(Arc::new(snapshot))))
     }
 
     async fn record(&self, keys: &StepKeys, output: &Output) -> Result<(), StepError> {
-        let Output::Snapshot(snapshot) = output else { return Ok(()) };
+        let Output::Snapshot(snapshot) = output else {
+            return Ok(());
+        };
         let explanation = serde_json::to_vec(&keys.explanation)?;
-        let records =
-            [(RecordKind::Definition, keys.definition), (RecordKind::Content, keys.content)];
-        Ok(self.store.index().put_records(&records, &snapshot.encode(), &explanation)?)
+        let records = [
+            (RecordKind::Definition, keys.definition),
+            (RecordKind::Content, keys.content),
+        ];
+        Ok(self
+            .store
+            .index()
+            .put_records(&records, &snapshot.encode(), &explanation)?)
     }
 }

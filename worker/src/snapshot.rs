@@ -29,9 +29,15 @@ impl Snapshot {
         let layer = |diff_id: &DiffId| {
             let hash = blake3::keyed_hash(b"kiln content of a foreign layer ", diff_id.as_bytes());
             let content = ContentDigest::new(*hash.as_bytes());
-            SnapshotLayer { diff_id: *diff_id, content, created: None }
+            SnapshotLayer {
+                diff_id: *diff_id,
+                content,
+                created: None,
+            }
         };
-        Self { layers: diff_ids.iter().map(layer).collect() }
+        Self {
+            layers: diff_ids.iter().map(layer).collect(),
+        }
     }
 
     /// This snapshot with one more layer on top.

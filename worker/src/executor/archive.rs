@@ -27,13 +27,22 @@ pub(super) fn unpack(
     found: Found<'_>,
     layer: &mut LayerBuilder<'_>,
 ) -> Result<bool, ExecutorError> {
-    let EntryKind::File { size, .. } = found.entry.kind else { return Ok(false) };
+    let EntryKind::File { size, .. } = found.entry.kind else {
+        return Ok(false);
+    };
     let path = &found.entry.path;
-    let fail = |source| ExecutorError::Archive { path: path.clone(), source };
+    let fail = |source| ExecutorError::Archive {
+        path: path.clone(),
+        source,
+    };
     let mut file = scratch_file(copying)?;
     let mut reader = files.bytes(found).open(size)?;
     let mut probe = Vec::new();
-    reader.by_ref().take(PROBE).read_to_end(&mut probe).map_err(|e| fail(IngestError::Damaged(e)))?;
+    reader
+        .by_ref()
+        .take(PROBE)
+        .read_to_end(&mut probe)
+        .map_err(|e| fail(IngestError::Damaged(e)))?;
     if !may_be_archive(&probe) {
         return Ok(false);
     }
@@ -41,7 +50,9 @@ pub(super) fn unpack(
         .and_then(|()| io::copy(&mut reader, &mut file))
         .and_then(|_| file.rewind())
         .map_err(|error| fail(IngestError::Damaged(error)))?;
-    let Some(plain) = plain_tar(copying, file)? else { return Ok(false) };
+    let Some(plain) = plain_tar(copying, file)? else {
+        return Ok(false);
+    };
     let mut reader = plain.try_clone().at("open", "a temporary file")?;
     let tree = parse_tar(&mut reader).map_err(fail)?;
     let contents = Contents::Tar(Arc::new(plain));
@@ -59,13 +70,21 @@ fn may_be_archive(probe: &[u8]) -> bool {
 
 /// Whether a block is a tar header: its checksum is right.
 fn is_tar(block: &[u8]) -> bool {
-    let Some(header) = block.first_chunk::<512>() else { return false };
+    let Some(header) = block.first_chunk::<512>() else {
+        return false;
+    };
     let header = tar::Header::from_byte_slice(header);
     let sum: u32 = header
         .as_bytes()
         .iter()
         .enumerate()
-        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+        .map(|(at, byte)| {
+            if (148..156).contains(&at) {
+                32
+            } else {
+                u32::from(*byte)
+            }
+        })
         .sum();
     sum != 8 * 32 && header.cksum().is_ok_and(|stored| stored == sum)
 }
@@ -91,7 +110,12 @@ fn plain_tar(copying: &Copying<'_>, file: File) -> Result<Option<File>, Executor
 fn scratch_file(copying: &Copying<'_>) -> Result<File, ExecutorError> {
     let path = copying.store.scratch().new_path();
     let mut options = File::options();
-    let file = options.read(true).write(true).create_new(true).open(&path).at("create", &path)?;
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .at("create", &path)?;
     std::fs::remove_file(&path).at("remove", &path)?;
     Ok(file)
 }
@@ -103,7 +127,10 @@ fn lay_out(
     layer: &mut LayerBuilder<'_>,
 ) -> Result<(), ExecutorError> {
     let destination = layer.resolve(&copying.copy.destination)?;
-    let new = NewDirectory { mode: 0o755, ..copying.new_directory() };
+    let new = NewDirectory {
+        mode: 0o755,
+        ..copying.new_directory()
+    };
     layer.make_directories(&destination, new)?;
     let mut links: HashMap<RelPath, RelPath> = HashMap::new();
     for source in tree.entries().iter().filter(|entry| !entry.path.is_root()) {
@@ -112,7 +139,10 @@ fn lay_out(
         let parent = layer.resolve(&destination.join(&parent))?;
         layer.make_directories(&parent, new)?;
         let name = source.path.file_name().unwrap_or_default();
-        let mut entry = Entry { path: parent.join_name(name), ..source.clone() };
+        let mut entry = Entry {
+            path: parent.join_name(name),
+            ..source.clone()
+        };
         if let Some(owner) = copying.owner {
             (entry.uid, entry.gid) = (owner.uid, owner.gid);
         }
@@ -128,7 +158,9 @@ fn lay_out(
             }
             EntryKind::HardLink { target } => {
                 if let Some(target) = links.get(target) {
-                    entry.kind = EntryKind::HardLink { target: target.clone() };
+                    entry.kind = EntryKind::HardLink {
+                        target: target.clone(),
+                    };
                 }
             }
             EntryKind::Whiteout => continue,

@@ -26,7 +26,10 @@ pub(super) struct LayerBuilder<'b> {
 
 impl<'b> LayerBuilder<'b> {
     pub(super) fn new(base: &'b View) -> Self {
-        Self { base, entries: BTreeMap::new() }
+        Self {
+            base,
+            entries: BTreeMap::new(),
+        }
     }
 
     /// What is at a path, links not followed.
@@ -91,7 +94,10 @@ impl<'b> LayerBuilder<'b> {
         }
         if let Some(below) = self.base.get(path) {
             let kind = EntryKind::Directory(DirectoryKind::Merged);
-            let entry = Entry { kind, ..below.entry.clone() };
+            let entry = Entry {
+                kind,
+                ..below.entry.clone()
+            };
             self.insert(entry, FileBytes::Memory(Arc::from([])));
         }
     }
@@ -118,11 +124,19 @@ impl<'b> LayerBuilder<'b> {
             EntryKind::File { digest, .. } => Some(digest),
             _ => None,
         };
-        self.entries.insert(entry.path.clone(), PackEntry { entry, bytes, expected });
+        self.entries.insert(
+            entry.path.clone(),
+            PackEntry {
+                entry,
+                bytes,
+                expected,
+            },
+        );
     }
 
     fn forget_below(&mut self, path: &RelPath) {
-        self.entries.retain(|below, _| below == path || !below.starts_with(path));
+        self.entries
+            .retain(|below, _| below == path || !below.starts_with(path));
     }
 
     /// The entries, ready to be packed.

@@ -60,18 +60,22 @@ impl Copying<'_> {
         selected: &Selected<'_>,
         layer: &mut LayerBuilder<'_>,
     ) -> Result<(), ExecutorError> {
-        if !selected.is_directory() && self.copy.unpack == Unpack::Archives {
-            if let Some(found) = selected.entries.first() {
-                if archive::unpack(self, files, *found, layer)? {
-                    return Ok(());
-                }
-            }
+        if !selected.is_directory()
+            && self.copy.unpack == Unpack::Archives
+            && let Some(found) = selected.entries.first()
+            && archive::unpack(self, files, *found, layer)?
+        {
+            return Ok(());
         }
         let target = self.target(selected.is_directory(), &selected.name, layer)?;
         let root_exists = layer.get(&target).is_some() || target.is_root();
         let mut links = HashMap::new();
         for found in &selected.entries {
-            let below = found.entry.path.strip_prefix(&selected.path).unwrap_or_default();
+            let below = found
+                .entry
+                .path
+                .strip_prefix(&selected.path)
+                .unwrap_or_default();
             let is_root = below.is_root();
             let path = target.join(&below);
             if is_root && selected.is_directory() && root_exists {
@@ -118,7 +122,9 @@ impl Copying<'_> {
         layer: &mut LayerBuilder<'_>,
     ) -> Result<(), ExecutorError> {
         for source in &self.copy.sources {
-            let CopySource::Path(pattern) = source else { continue };
+            let CopySource::Path(pattern) = source else {
+                continue;
+            };
             let (pivot, pattern) = pattern.split_once("/./").unwrap_or(("", pattern));
             let pivot = RelPath::resolve(&RelPath::root(), pivot);
             let root = files.view.resolve(&pivot).unwrap_or(pivot);
@@ -161,10 +167,10 @@ impl Copying<'_> {
         for name in below.parent().unwrap_or_default().components() {
             at = at.join_name(name);
             let target = destination.join(&at);
-            if layer.get(&target).is_none() {
-                if let Some(found) = files.view.get(&root.join(&at)) {
-                    self.put(files, found, target, &mut HashMap::new(), layer)?;
-                }
+            if layer.get(&target).is_none()
+                && let Some(found) = files.view.get(&root.join(&at))
+            {
+                self.put(files, found, target, &mut HashMap::new(), layer)?;
             }
         }
         Ok(())
@@ -181,7 +187,11 @@ impl Copying<'_> {
         let digest = ContentDigest::new(*blake3::hash(data).as_bytes());
         let entry = Entry {
             path: target,
-            kind: EntryKind::File { size: data.len() as u64, digest, offset: 0 },
+            kind: EntryKind::File {
+                size: data.len() as u64,
+                digest,
+                offset: 0,
+            },
             mode: INLINE_MODE,
             uid: 0,
             gid: 0,
@@ -204,14 +214,21 @@ impl Copying<'_> {
         layer: &mut LayerBuilder<'_>,
     ) -> Result<(), ExecutorError> {
         let source = found.entry;
-        let mut entry = Entry { path: path.clone(), ..source.clone() };
+        let mut entry = Entry {
+            path: path.clone(),
+            ..source.clone()
+        };
         let mut file = found;
         match &source.kind {
             EntryKind::Directory(_) => {
                 entry.kind = EntryKind::Directory(DirectoryKind::Merged);
             }
             EntryKind::HardLink { target } => match links.get(target) {
-                Some(first) => entry.kind = EntryKind::HardLink { target: first.clone() },
+                Some(first) => {
+                    entry.kind = EntryKind::HardLink {
+                        target: first.clone(),
+                    }
+                }
                 None => {
                     // The file itself was not selected: this name becomes the file.
                     file = files
@@ -219,7 +236,10 @@ impl Copying<'_> {
                         .layers()
                         .get(found.layer)
                         .and_then(|tree| tree.get(target))
-                        .map(|entry| Found { layer: found.layer, entry })
+                        .map(|entry| Found {
+                            layer: found.layer,
+                            entry,
+                        })
                         .ok_or_else(|| ExecutorError::NotFound(target.clone()))?;
                     entry.kind = file.entry.kind.clone();
                     links.insert(target.clone(), path);
@@ -236,11 +256,7 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn check_target(
-        &self,
-        entry: &Entry,
-        layer: &LayerBuilder<'_>,
-    ) -> Result<(), ExecutorError> {
+    fn check_target(&self, entry: &Entry, layer: &LayerBuilder<'_>) -> Result<(), ExecutorError> {
         match layer.get(&entry.path) {
             Some(was) if was.is_directory() && !entry.is_directory() => {
                 Err(ExecutorError::IsADirectory(entry.path.clone()))
@@ -256,10 +272,10 @@ impl Copying<'_> {
         if let Some(Ids { uid, gid }) = self.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
-        if let Some(change) = &self.copy.mode {
-            if !matches!(entry.kind, EntryKind::Symlink { .. }) {
-                entry.mode = mode::apply(change, entry.mode, entry.is_directory())?;
-            }
+        if let Some(change) = &self.copy.mode
+            && !matches!(entry.kind, EntryKind::Symlink { .. })
+        {
+            entry.mode = mode::apply(change, entry.mode, entry.is_directory())?;
         }
         Ok(entry)
     }
@@ -271,6 +287,11 @@ impl Copying<'_> {
             Some(ModeChange::Symbolic(_)) | None => 0o755,
         };
         let Ids { uid, gid } = self.owner.unwrap_or(Ids { uid: 0, gid: 0 });
-        NewDirectory { mode, uid, gid, mtime: self.now }
+        NewDirectory {
+            mode,
+            uid,
+            gid,
+            mtime: self.now,
+        }
     }
 }

@@ -40,7 +40,8 @@ impl Worker {
         };
         let prepared = {
             let (root, exec, inputs) = (Arc::clone(&root), exec.clone(), inputs.to_vec());
-            self.blocking(move |store| Prepared::new(store, &root, &exec, &inputs)).await?
+            self.blocking(move |store| Prepared::new(store, &root, &exec, &inputs))
+                .await?
         };
         let spec = prepared.spec(exec)?;
         let log = |stream, bytes: &[u8]| {
@@ -78,8 +79,12 @@ impl Prepared {
     ) -> Result<Self, ExecutorError> {
         let (directories, below) = layers::directories(store, root)?;
         let workspace = store.scratch().new_directory()?;
-        let mut prepared =
-            Self { directories, below, workspace, mounts: Mounts::default() };
+        let mut prepared = Self {
+            directories,
+            below,
+            workspace,
+            mounts: Mounts::default(),
+        };
         for name in ["upper", "work"] {
             let path = prepared.workspace.join(name);
             std::fs::create_dir(&path).at("create", &path)?;
@@ -93,7 +98,10 @@ impl Prepared {
     fn give_root_directory_its_metadata(&self) -> Result<(), ExecutorError> {
         use std::os::unix::fs::{PermissionsExt, chown};
         let upper = self.upper();
-        let entry = self.below.get(&kiln_solver::RelPath::root()).map(|found| found.entry);
+        let entry = self
+            .below
+            .get(&kiln_solver::RelPath::root())
+            .map(|found| found.entry);
         let (mode, uid, gid) = entry.map_or((0o755, 0, 0), |e| (e.mode, e.uid, e.gid));
         chown(&upper, Some(uid), Some(gid)).at("change owner of", &upper)?;
         let permissions = std::fs::Permissions::from_mode(mode);
@@ -130,7 +138,10 @@ impl Prepared {
             let address = address
                 .parse()
                 .map_err(|_| ExecutorError::Address(format!("{name}:{address}")))?;
-            spec.hosts.push(sandbox::Host { name: name.clone(), address });
+            spec.hosts.push(sandbox::Host {
+                name: name.clone(),
+                address,
+            });
         }
         Ok(spec)
     }
@@ -139,10 +150,18 @@ impl Prepared {
     fn commit(self, store: &Store) -> Result<SnapshotLayer, ExecutorError> {
         let entries = diff(&self.upper(), &self.below)?;
         let packed = pack(entries, &mut std::io::sink())?;
-        store.layers().put_directory(&packed.diff_id, "", &self.upper())?;
+        store
+            .layers()
+            .put_directory(&packed.diff_id, "", &self.upper())?;
         let content = packed.tree.content();
-        store.layers().put_tree(&packed.diff_id, Arc::new(packed.tree))?;
-        Ok(SnapshotLayer { diff_id: packed.diff_id, content, created: Some(Timestamp::now()) })
+        store
+            .layers()
+            .put_tree(&packed.diff_id, Arc::new(packed.tree))?;
+        Ok(SnapshotLayer {
+            diff_id: packed.diff_id,
+            content,
+            created: Some(Timestamp::now()),
+        })
     }
 }
 

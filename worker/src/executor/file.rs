@@ -38,7 +38,12 @@ impl Worker {
         };
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
         self.blocking(move |store| {
-            let change = Change { store, operation: &operation, inputs: &inputs, base: &base };
+            let change = Change {
+                store,
+                operation: &operation,
+                inputs: &inputs,
+                base: &base,
+            };
             let entries = change.entries()?;
             Ok(base.with(commit_packed(store, entries)?))
         })
@@ -62,16 +67,30 @@ impl Change<'_> {
         for action in &self.operation.actions {
             match action {
                 FileAction::MakeDirectory { path, mode, owner } => {
-                    let Ids { uid, gid } =
-                        self.owner(owner.as_ref(), &base)?.unwrap_or(Ids { uid: 0, gid: 0 });
+                    let Ids { uid, gid } = self
+                        .owner(owner.as_ref(), &base)?
+                        .unwrap_or(Ids { uid: 0, gid: 0 });
                     let path = layer.resolve(path)?;
-                    layer.make_directories(&path, NewDirectory { mode: *mode, uid, gid, mtime: now })?;
+                    layer.make_directories(
+                        &path,
+                        NewDirectory {
+                            mode: *mode,
+                            uid,
+                            gid,
+                            mtime: now,
+                        },
+                    )?;
                 }
                 FileAction::Copy(copy) => {
                     let files = copy.from.map(|from| self.files(from, copy)).transpose()?;
                     let owner = self.owner(copy.owner.as_ref(), &base)?;
-                    let copying =
-                        Copying { store: self.store, copy, files: files.as_ref(), owner, now };
+                    let copying = Copying {
+                        store: self.store,
+                        copy,
+                        files: files.as_ref(),
+                        owner,
+                        now,
+                    };
                     copying.run(&mut layer)?;
                 }
             }
@@ -81,7 +100,9 @@ impl Change<'_> {
 
     fn files(&self, from: InputIndex, copy: &Copy) -> Result<Files, ExecutorError> {
         match &self.inputs[from.0] {
-            Output::Context(context) => Files::of_context(context, &paths_selected(&copy.selection())),
+            Output::Context(context) => {
+                Files::of_context(context, &paths_selected(&copy.selection()))
+            }
             Output::Snapshot(snapshot) => {
                 let view = layers::view(self.store, snapshot)?;
                 open_layers(self.store, snapshot, view)
@@ -114,8 +135,14 @@ pub(super) fn commit_packed(
     })?;
     store.adopt_blob(&path, &packed.diff_id.into())?;
     let content = packed.tree.content();
-    store.layers().put_tree(&packed.diff_id, Arc::new(packed.tree))?;
-    Ok(SnapshotLayer { diff_id: packed.diff_id, content, created: Some(Timestamp::now()) })
+    store
+        .layers()
+        .put_tree(&packed.diff_id, Arc::new(packed.tree))?;
+    Ok(SnapshotLayer {
+        diff_id: packed.diff_id,
+        content,
+        created: Some(Timestamp::now()),
+    })
 }
 
 /// A part of a context as a layer of its own, for a step that mounts it.

@@ -31,7 +31,10 @@ impl Worker {
         }
         let silent = StepReporter::silent();
         let reporter = reporter.unwrap_or(&silent);
-        self.layer_source.fetch(&missing, reporter).await.map_err(ExecutorError::Fetch)
+        self.layer_source
+            .fetch(&missing, reporter)
+            .await
+            .map_err(ExecutorError::Fetch)
     }
 }
 

@@ -21,9 +21,7 @@ use async_trait::async_trait;
 use kiln_solver::key::selection_key;
 use kiln_solver::op::{ImageSource, Reads, Source};
 use kiln_solver::pattern::Patterns;
-use kiln_solver::{
-    ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter,
-};
+use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
 
 pub use error::ExecutorError;
 pub(crate) use layers::is_within_reach;
@@ -93,7 +91,8 @@ impl Worker {
                 let LocalDirectory { path, excludes } =
                     known.ok_or_else(|| ExecutorError::NoContext(local.name.clone()))?;
                 let reporter = reporter.clone();
-                let open = move |store: &Store| Ok(Context::open(store, &path, excludes, reporter)?);
+                let open =
+                    move |store: &Store| Ok(Context::open(store, &path, excludes, reporter)?);
                 Ok(Output::Context(Arc::new(self.blocking(open).await?)))
             }
         }
@@ -105,16 +104,23 @@ impl Worker {
         inputs: Vec<Output>,
     ) -> Result<Outcome<Output>, ExecutorError> {
         match &*step.op {
-            Op::Source(source) => self.open_source(source, &step.reporter).await.map(Outcome::Done),
+            Op::Source(source) => self
+                .open_source(source, &step.reporter)
+                .await
+                .map(Outcome::Done),
             Op::File(operation) => {
-                let snapshot = self.change_files(operation, &inputs, &step.reporter).await?;
+                let snapshot = self
+                    .change_files(operation, &inputs, &step.reporter)
+                    .await?;
                 Ok(Outcome::Done(Output::Snapshot(Arc::new(snapshot))))
             }
             Op::Exec(exec) => self.execute(exec, &inputs, &step.reporter).await,
             Op::Merge => {
                 let mut merged = Snapshot::default();
                 for input in &inputs {
-                    merged.layers.extend_from_slice(&layers::snapshot(input)?.layers);
+                    merged
+                        .layers
+                        .extend_from_slice(&layers::snapshot(input)?.layers);
                 }
                 Ok(Outcome::Done(Output::Snapshot(Arc::new(merged))))
             }

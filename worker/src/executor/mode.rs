@@ -14,13 +14,17 @@ pub(super) fn apply(
         ModeChange::Octal(bits) => Ok(bits & 0o7777),
         ModeChange::Symbolic(text) => text
             .split(',')
-            .try_fold(mode, |mode, clause| apply_clause(clause, mode, is_directory))
+            .try_fold(mode, |mode, clause| {
+                apply_clause(clause, mode, is_directory)
+            })
             .ok_or_else(|| ExecutorError::Mode(text.clone())),
     }
 }
 
 fn apply_clause(clause: &str, mode: u32, is_directory: bool) -> Option<u32> {
-    let who_length = clause.find(|c| !matches!(c, 'u' | 'g' | 'o' | 'a')).unwrap_or(clause.len());
+    let who_length = clause
+        .find(|c| !matches!(c, 'u' | 'g' | 'o' | 'a'))
+        .unwrap_or(clause.len());
     let (who, mut actions) = clause.split_at(who_length);
     if actions.is_empty() {
         return None;
@@ -28,7 +32,10 @@ fn apply_clause(clause: &str, mode: u32, is_directory: bool) -> Option<u32> {
     let affected = affected_bits(who);
     let mut mode = mode;
     while !actions.is_empty() {
-        let operator = actions.chars().next().filter(|c| matches!(c, '+' | '-' | '='))?;
+        let operator = actions
+            .chars()
+            .next()
+            .filter(|c| matches!(c, '+' | '-' | '='))?;
         let rest = &actions[1..];
         let length = rest.find(['+', '-', '=']).unwrap_or(rest.len());
         let (permissions, next) = rest.split_at(length);
@@ -59,19 +66,21 @@ fn affected_bits(who: &str) -> u32 {
 fn permission_bits(permissions: &str, mode: u32, is_directory: bool) -> Option<u32> {
     let spread = |bits: u32| bits << 6 | bits << 3 | bits;
     permissions.chars().try_fold(0, |all, c| {
-        Some(all | match c {
-            'r' => 0o444,
-            'w' => 0o222,
-            'x' => 0o111,
-            'X' if is_directory || mode & 0o111 != 0 => 0o111,
-            'X' => 0,
-            's' => 0o6000,
-            't' => 0o1000,
-            'u' => spread(mode >> 6 & 7),
-            'g' => spread(mode >> 3 & 7),
-            'o' => spread(mode & 7),
-            _ => return None,
-        })
+        Some(
+            all | match c {
+                'r' => 0o444,
+                'w' => 0o222,
+                'x' => 0o111,
+                'X' if is_directory || mode & 0o111 != 0 => 0o111,
+                'X' => 0,
+                's' => 0o6000,
+                't' => 0o1000,
+                'u' => spread(mode >> 6 & 7),
+                'g' => spread(mode >> 3 & 7),
+                'o' => spread(mode & 7),
+                _ => return None,
+            },
+        )
     })
 }
 
@@ -101,7 +110,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for text in ["", "u", "u+q", "rwx", "u+x,"] {
-            assert!(apply(&ModeChange::Symbolic(text.to_owned()), 0, false).is_err(), "{text:?}");
+            assert!(
+                apply(&ModeChange::Symbolic(text.to_owned()), 0, false).is_err(),
+                "{text:?}"
+            );
         }
     }
 }

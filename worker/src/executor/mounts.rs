@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_solver::op::{CacheMount, Exec, InputIndex, Mount, MountKind, Sharing};
 use kiln_solver::RelPath;
+use kiln_solver::op::{CacheMount, Exec, InputIndex, Mount, MountKind, Sharing};
 use rustix::fs::FlockOperation;
 
 use super::error::ExecutorError;
@@ -36,7 +36,11 @@ impl Mounts {
         workspace: &Path,
     ) -> Result<Self, ExecutorError> {
         let mut mounts = Self::default();
-        let preparation = Preparation { store, inputs, workspace };
+        let preparation = Preparation {
+            store,
+            inputs,
+            workspace,
+        };
         for (index, mount) in exec.mounts.iter().enumerate() {
             if let Some(source) = preparation.source(index, mount, &mut mounts)? {
                 mounts.mounts.push(sandbox::Mount {
@@ -65,17 +69,15 @@ impl Preparation<'_> {
         mounts: &mut Mounts,
     ) -> Result<Option<sandbox::Source>, ExecutorError> {
         Ok(Some(match &mount.kind {
-            MountKind::Bind { from, source } => {
-                self.bind(*from, source, mount.read_only, index)?
-            }
+            MountKind::Bind { from, source } => self.bind(*from, source, mount.read_only, index)?,
             MountKind::Cache(cache) => {
                 let (path, lock) = self.cache(cache)?;
                 mounts._locks.push(lock);
                 sandbox::Source::Host(path)
             }
-            MountKind::Tmpfs { size } => {
-                sandbox::Source::Tmpfs { size: Some(*size).filter(|size| *size > 0) }
-            }
+            MountKind::Tmpfs { size } => sandbox::Source::Tmpfs {
+                size: Some(*size).filter(|size| *size > 0),
+            },
             MountKind::File { data, mode } => sandbox::Source::File {
                 content: sandbox::Secret(data.to_vec()),
                 mode: *mode,
@@ -110,7 +112,9 @@ impl Preparation<'_> {
             Some(Output::Snapshot(snapshot)) => Arc::clone(snapshot),
             Some(Output::Context(context)) => {
                 let layer = context_layer(self.store, context, source)?;
-                Arc::new(Snapshot { layers: vec![layer] })
+                Arc::new(Snapshot {
+                    layers: vec![layer],
+                })
             }
         };
         let (mut directories, _) = layers::directories(self.store, &snapshot)?;
@@ -126,8 +130,14 @@ impl Preparation<'_> {
                 work: self.directory(&format!("work-{index}"))?,
             })
         };
-        let overlay = sandbox::Overlay { layers: directories, writable };
-        Ok(sandbox::Source::Overlay { overlay, path: source.to_string() })
+        let overlay = sandbox::Overlay {
+            layers: directories,
+            writable,
+        };
+        Ok(sandbox::Source::Overlay {
+            overlay,
+            path: source.to_string(),
+        })
     }
 
     fn directory(&self, name: &str) -> Result<PathBuf, ExecutorError> {
@@ -144,7 +154,11 @@ impl Preparation<'_> {
         let caches = self.store.directory("cache-mounts")?;
         let name = &blake3::hash(cache.id.as_bytes()).to_hex()[..32];
         for attempt in 0.. {
-            let home = caches.join(if attempt == 0 { name.to_owned() } else { format!("{name}-{attempt}") });
+            let home = caches.join(if attempt == 0 {
+                name.to_owned()
+            } else {
+                format!("{name}-{attempt}")
+            });
             let lock = lock_file(&home)?;
             let operation = match cache.sharing {
                 Sharing::Shared => FlockOperation::LockShared,
@@ -154,7 +168,12 @@ impl Preparation<'_> {
             match rustix::fs::flock(&lock, operation) {
                 Ok(()) => return Ok((prepare_cache(&home, cache)?, lock)),
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(error) => return Err(Err::<(), _>(error).at("lock", &home).expect_err("it is").into()),
+                Err(error) => {
+                    return Err(Err::<(), _>(error)
+                        .at("lock", &home)
+                        .expect_err("it is")
+                        .into());
+                }
             }
         }
         unreachable!("the loop ends only with a cache")
@@ -165,7 +184,12 @@ fn lock_file(home: &Path) -> Result<File, ExecutorError> {
     std::fs::create_dir_all(home).at("create", home)?;
     let path = home.join("lock");
     let mut options = File::options();
-    Ok(options.create(true).truncate(false).write(true).open(&path).at("open", &path)?)
+    Ok(options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .at("open", &path)?)
 }
 
 /// Makes a cache's directory if it is new.

@@ -37,7 +37,10 @@ enum Bytes {
 impl Files {
     /// A view and the contents of each of its layers.
     pub(super) fn of_layers(view: View, contents: Vec<Contents>) -> Self {
-        Self { view, bytes: Bytes::Layers(contents) }
+        Self {
+            view,
+            bytes: Bytes::Layers(contents),
+        }
     }
 
     /// What a copy may select of a context.
@@ -46,7 +49,10 @@ impl Files {
         paths: &[RelPath],
     ) -> Result<Self, ExecutorError> {
         let view = context.view(paths)?;
-        Ok(Self { view, bytes: Bytes::Context(Arc::clone(context)) })
+        Ok(Self {
+            view,
+            bytes: Bytes::Context(Arc::clone(context)),
+        })
     }
 
     /// Where the bytes of a file are.
@@ -70,7 +76,11 @@ pub(super) fn paths_read(reads: &Reads) -> Vec<RelPath> {
 
 /// The paths that must be looked at to find what a copy selects.
 pub(super) fn paths_selected(selection: &Selection) -> Vec<RelPath> {
-    selection.patterns.iter().map(|pattern| literal_prefix(pattern)).collect()
+    selection
+        .patterns
+        .iter()
+        .map(|pattern| literal_prefix(pattern))
+        .collect()
 }
 
 /// Names what `reads` selects of a view by its content.

@@ -58,15 +58,27 @@ fn find<T>(table: &str, name: &str, read: impl Fn(&[&str]) -> Option<T>) -> Opti
 fn read(files: &Files, path: &[u8]) -> Result<String, ExecutorError> {
     let path = RelPath::parse(path).unwrap_or_default();
     let resolved = files.view.resolve(&path).unwrap_or_default();
-    let Some(found) = files.view.get(&resolved) else { return Ok(String::new()) };
-    let EntryKind::File { size, .. } = found.entry.kind else { return Ok(String::new()) };
+    let Some(found) = files.view.get(&resolved) else {
+        return Ok(String::new());
+    };
+    let EntryKind::File { size, .. } = found.entry.kind else {
+        return Ok(String::new());
+    };
     if size > MAXIMUM_SIZE {
-        return Err(ExecutorError::TooLong { path, limit: MAXIMUM_SIZE });
+        return Err(ExecutorError::TooLong {
+            path,
+            limit: MAXIMUM_SIZE,
+        });
     }
     let mut bytes = Vec::new();
     let reader = files.bytes(found).open(size)?;
-    reader.take(size).read_to_end(&mut bytes).map_err(|source| {
-        crate::io_error::IoError { action: "read", path: resolved.to_string().into(), source }
-    })?;
+    reader
+        .take(size)
+        .read_to_end(&mut bytes)
+        .map_err(|source| crate::io_error::IoError {
+            action: "read",
+            path: resolved.to_string().into(),
+            source,
+        })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

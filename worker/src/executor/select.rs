@@ -5,7 +5,7 @@ use kiln_solver::op::Selection;
 use kiln_solver::pattern::{Patterns, glob_matches};
 
 use super::error::ExecutorError;
-use crate::tree::{EntryKind, Found, View};
+use crate::tree::{Found, View};
 
 /// A file or directory that a pattern selects.
 pub(super) struct Selected<'v> {
@@ -23,9 +23,10 @@ impl Selected<'_> {
     /// Whether this is a directory.
     pub(super) fn is_directory(&self) -> bool {
         self.path.is_root()
-            || self.entries.first().is_some_and(|found| {
-                found.entry.path == self.path && found.entry.is_directory()
-            })
+            || self
+                .entries
+                .first()
+                .is_some_and(|found| found.entry.path == self.path && found.entry.is_directory())
     }
 }
 
@@ -39,14 +40,21 @@ pub(super) fn select<'v>(
     let mut all = Vec::new();
     for (pattern, text) in selection.patterns.iter().enumerate() {
         for matched in matches(view, text)? {
-            let path = view.resolve(&matched).ok_or_else(|| too_many_links(&matched))?;
+            let path = view
+                .resolve(&matched)
+                .ok_or_else(|| too_many_links(&matched))?;
             let name = matched.file_name().unwrap_or_default().to_vec();
             let entries = view.subtree(&path);
             let entries = entries
                 .into_iter()
                 .filter(|found| !is_excluded(&found.entry.path, &path, exclude.as_ref()))
                 .collect();
-            all.push(Selected { pattern, name, path, entries });
+            all.push(Selected {
+                pattern,
+                name,
+                path,
+                entries,
+            });
         }
     }
     Ok(all)
@@ -58,13 +66,16 @@ fn patterns(texts: &[String]) -> Result<Option<Patterns>, ExecutorError> {
         return Ok(None);
     }
     let compiled = Patterns::new(texts.iter().map(String::as_str));
-    Ok(Some(compiled.map_err(|error| ExecutorError::Pattern(error.to_string()))?))
+    Ok(Some(compiled.map_err(|error| {
+        ExecutorError::Pattern(error.to_string())
+    })?))
 }
 
 /// Exclusions are relative to the directory that is copied, and never apply to it itself.
 fn is_excluded(path: &RelPath, root: &RelPath, exclude: Option<&Patterns>) -> bool {
     let Some(exclude) = exclude else { return false };
-    path.strip_prefix(root).is_some_and(|below| !below.is_root() && exclude.excludes(&below))
+    path.strip_prefix(root)
+        .is_some_and(|below| !below.is_root() && exclude.excludes(&below))
 }
 
 fn matches(view: &View, pattern: &str) -> Result<Vec<RelPath>, ExecutorError> {
@@ -78,11 +89,15 @@ fn matches(view: &View, pattern: &str) -> Result<Vec<RelPath>, ExecutorError> {
     }
     let prefix = literal_prefix(pattern);
     let wild = clean.strip_prefix(&prefix).unwrap_or_default();
-    let Some(root) = view.resolve(&prefix) else { return Err(too_many_links(&prefix)) };
+    let Some(root) = view.resolve(&prefix) else {
+        return Err(too_many_links(&prefix));
+    };
     let mut found: Vec<RelPath> = Vec::new();
     for candidate in view.subtree(&root) {
         let path = &candidate.entry.path;
-        let Some(below) = path.strip_prefix(&root).filter(|below| !below.is_root()) else { continue };
+        let Some(below) = path.strip_prefix(&root).filter(|below| !below.is_root()) else {
+            continue;
+        };
         // What is below a match comes with it.
         let is_below_match = found.last().is_some_and(|last| path.starts_with(last));
         if !is_below_match && glob_matches(wild.as_bytes(), below.as_bytes()) {
@@ -122,9 +137,4 @@ pub(super) fn literal_prefix(pattern: &str) -> RelPath {
         prefix = prefix.join_name(component);
     }
     prefix
-}
-
-/// A view of the kind of what is at a path.
-pub(super) fn kind_at<'v>(view: &'v View, path: &RelPath) -> Option<&'v EntryKind> {
-    view.get(path).map(|found| &found.entry.kind)
 }

@@ -86,7 +86,7 @@ impl Walk<'_> {
             xattrs,
         });
         if is_directory {
-            self.directory(&path)
+            self.directory(path)
         } else {
             Ok(())
         }

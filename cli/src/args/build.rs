@@ -1,0 +1,114 @@
+//! `kiln build`, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+/// What `kiln build` was asked for.
+#[derive(Debug, Clone, Args)]
+pub struct BuildArgs {
+    /// Directory whose files COPY and ADD may read
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub context: String,
+
+    /// Dockerfile to build, or - for standard input [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "What to build")]
+    pub file: Option<PathBuf>,
+    /// Stage to build [default: the last one]
+    #[arg(long, value_name = "STAGE", help_heading = "What to build")]
+    pub target: Option<String>,
+    /// Value of an ARG; a name alone takes the value from the environment
+    #[arg(
+        long = "build-arg",
+        value_name = "NAME[=VALUE]",
+        help_heading = "What to build"
+    )]
+    pub build_args: Vec<String>,
+    /// Another place to COPY from, or a replacement for a FROM
+    ///
+    /// VALUE is a directory, oci-layout://PATH[:TAG][@DIGEST] or docker-image://REFERENCE.
+    #[arg(
+        long = "build-context",
+        value_name = "NAME=VALUE",
+        help_heading = "What to build"
+    )]
+    pub build_contexts: Vec<String>,
+    /// Platform to build for, such as linux/arm64 [default: this machine's]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    #[arg(help_heading = "What to build")]
+    pub platforms: Vec<String>,
+
+    /// Name for the image, with or without a tag
+    #[arg(
+        short,
+        long = "tag",
+        value_name = "NAME[:TAG]",
+        help_heading = "Result"
+    )]
+    pub tags: Vec<String>,
+    /// Label for the image
+    #[arg(long = "label", value_name = "NAME=VALUE", help_heading = "Result")]
+    pub labels: Vec<String>,
+    /// Where the result goes [default: type=image]
+    ///
+    /// type=image keeps it in the store; type=oci,dest=FILE writes an OCI archive (dest=- is
+    /// standard output, tar=false writes a directory); type=tar,dest=FILE writes the files alone,
+    /// type=local,dest=DIR puts them into a directory, for which DIR by itself is short. Also:
+    /// name=NAME, compression=gzip|zstd|uncompressed, compression-level=N.
+    #[arg(short, long = "output", value_name = "DEST", help_heading = "Result")]
+    pub outputs: Vec<String>,
+    /// Write the image's ID to a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub iidfile: Option<PathBuf>,
+    /// Write what was built to a file, as JSON
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
+    pub metadata_file: Option<PathBuf>,
+
+    /// Run every step again
+    #[arg(long, help_heading = "Cache")]
+    pub no_cache: bool,
+    /// Ask the registry for newer base images
+    #[arg(long, help_heading = "Cache")]
+    pub pull: bool,
+
+    /// Network of the RUN steps [default: default]
+    #[arg(long, value_name = "MODE", help_heading = "Steps")]
+    pub network: Option<NetworkArg>,
+    /// Line for /etc/hosts of the RUN steps
+    #[arg(long = "add-host", value_name = "NAME:IP", help_heading = "Steps")]
+    pub add_hosts: Vec<String>,
+
+    /// How to show what happens [default: auto]
+    #[arg(long, value_name = "STYLE", help_heading = "Progress")]
+    pub progress: Option<ProgressArg>,
+    /// Show nothing and print the image's ID at the end
+    #[arg(short, long, help_heading = "Progress")]
+    pub quiet: bool,
+}
+
+/// The values of `--network`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetworkArg {
+    /// A network of the step's own, with a way out where there is one
+    Default,
+    /// No network but the loopback device
+    None,
+    /// The host's network
+    Host,
+}
+
+/// The values of `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressArg {
+    /// tty on a terminal, plain elsewhere
+    Auto,
+    /// Steps that change in place
+    Tty,
+    /// Lines that stay, for logs
+    Plain,
+    /// Nothing; the image's ID is printed at the end
+    Quiet,
+    /// One JSON object an event, as buildx prints them
+    Rawjson,
+}

@@ -1,0 +1,96 @@
+//! Reads the Dockerfile and the ignore rules that go with it.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use kiln_frontend::Source;
+use kiln_solver::pattern::Patterns;
+
+use crate::settings::{BuildSettings, ContextSource, DockerfileSource};
+
+/// The longest Dockerfile that is read, in bytes.
+const MAXIMUM_SIZE: u64 = 32 * 1024 * 1024;
+
+/// A Dockerfile and what is left out of its context.
+pub(super) struct Loaded {
+    pub(super) source: Source,
+    pub(super) excludes: Patterns,
+}
+
+/// Reads the Dockerfile that the settings name.
+pub(super) fn load(settings: &BuildSettings) -> Result<Loaded> {
+    let ContextSource::Directory(context) = &settings.context else {
+        bail!("only a directory can be a build context yet");
+    };
+    match std::fs::metadata(context) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => bail!("the build context {} is not a directory", context.display()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("the build context {}", context.display()));
+        }
+    }
+    let path = match &settings.dockerfile {
+        DockerfileSource::Stdin => {
+            let text = read_limited(std::io::stdin().lock()).context("standard input")?;
+            let excludes = ignore_patterns(&context.join(".dockerignore"))?.unwrap_or_default();
+            return Ok(Loaded { source: Source::new("-", &text), excludes });
+        }
+        DockerfileSource::File(path) => path.clone(),
+        DockerfileSource::InContext => default_dockerfile(context)?,
+    };
+    let text = read(&path)?;
+    let mut beside: OsString = path.clone().into();
+    beside.push(".dockerignore");
+    let excludes = match ignore_patterns(Path::new(&beside))? {
+        Some(excludes) => excludes,
+        None => ignore_patterns(&context.join(".dockerignore"))?.unwrap_or_default(),
+    };
+    let shown = match path.strip_prefix(context) {
+        Ok(inside) if settings.dockerfile == DockerfileSource::InContext => inside,
+        _ => &path,
+    };
+    Ok(Loaded { source: Source::new(&shown.display().to_string(), &text), excludes })
+}
+
+fn default_dockerfile(context: &Path) -> Result<PathBuf> {
+    let candidates = ["Dockerfile", "dockerfile"].map(|name| context.join(name));
+    let [preferred, _] = &candidates;
+    let found = candidates.iter().find(|path| path.exists()).cloned();
+    found.with_context(|| {
+        format!("there is no {}; name another file with --file", preferred.display())
+    })
+}
+
+fn read(path: &Path) -> Result<String> {
+    let file = std::fs::File::open(path)
+        .with_context(|| format!("cannot read the Dockerfile {}", path.display()))?;
+    read_limited(file).with_context(|| format!("cannot read the Dockerfile {}", path.display()))
+}
+
+fn read_limited(reader: impl Read) -> Result<String> {
+    let mut bytes = Vec::new();
+    reader.take(MAXIMUM_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAXIMUM_SIZE {
+        bail!("longer than {MAXIMUM_SIZE} bytes");
+    }
+    String::from_utf8(bytes).context("not UTF-8 text")
+}
+
+/// The rules in an ignore file; `None` if there is none.
+pub(super) fn ignore_patterns(path: &Path) -> Result<Option<Patterns>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let source = Source::new(&path.display().to_string(), &text);
+    kiln_frontend::ignore::compile(&source).map(Some).map_err(|findings| {
+        let lines = findings.iter().map(|finding| match finding.span {
+            Some(span) => format!("line {}: {finding}", source.lines(span).0),
+            None => finding.to_string(),
+        });
+        anyhow!("{}: {}", path.display(), lines.collect::<Vec<_>>().join("; "))
+    })
+}

@@ -1,0 +1,229 @@
+//! One build from its settings to its results: the phases in order.
+//!
+//! [`dockerfile`] reads what the client has, [`images`] answers what the frontend asks about base
+//! images, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
+//! what was asked for.
+
+mod dockerfile;
+mod finish;
+mod images;
+mod outputs;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kiln_frontend::lower::{NamedContext, NoCache};
+use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
+use kiln_solver::op::Network as StepNetwork;
+use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
+use kiln_worker::cache::StoreCache;
+use kiln_worker::executor::{LocalDirectory, Output, Worker};
+use kiln_worker::sandbox::Sandbox;
+use kiln_worker::snapshot::Snapshot;
+use kiln_worker::store::Store;
+
+use crate::settings::{BuildSettings, ContextSource, Network};
+use images::ImageBook;
+
+pub use outputs::{Built, Digests};
+
+/// The name of the context that PATH names.
+const MAIN_CONTEXT: &str = "context";
+
+/// Why a build did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The Dockerfile cannot be built.
+    #[error("the Dockerfile cannot be built")]
+    Dockerfile {
+        /// The Dockerfile.
+        source: Box<Source>,
+        /// What is wrong with it, errors and warnings.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// A step failed.
+    #[error("{error}")]
+    Step {
+        /// The Dockerfile.
+        source: Box<Source>,
+        /// What failed.
+        error: SolveError,
+        /// The step's name, as the progress shows it.
+        name: String,
+        /// Where its instruction stands.
+        span: Option<kiln_solver::graph::SourceSpan>,
+        /// The command, if it was one.
+        command: Option<Vec<String>>,
+    },
+    /// Something else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+/// What a build needs beside its settings: the backends that were chosen for it.
+pub struct Backends {
+    /// Where results are kept.
+    pub store: Store,
+    /// Where images come from.
+    pub images: Arc<kiln_worker::image::Images>,
+    /// How many steps run at once.
+    pub parallel_steps: usize,
+}
+
+/// Builds what the settings ask for. Warnings about the Dockerfile go to `warn`.
+pub async fn build(
+    settings: &BuildSettings,
+    backends: &Backends,
+    reporter: &Reporter,
+    warn: &mut dyn FnMut(&Source, &[Diagnostic]),
+) -> Result<Built, BuildError> {
+    let loading = reporter.start("[internal] load build definition from Dockerfile");
+    let loaded = dockerfile::load(settings).inspect_err(|error| loading.failed(format!("{error:#}")))?;
+    loading.finished();
+    let parsed = kiln_frontend::parse(&loaded.source);
+    if parsed.has_errors() {
+        let (source, diagnostics) = (Box::new(loaded.source), parsed.diagnostics);
+        return Err(BuildError::Dockerfile { source, diagnostics });
+    }
+    warn(&loaded.source, &parsed.diagnostics);
+    let options = options(settings);
+    let mut book = ImageBook::new(Arc::clone(&backends.images), settings.pull);
+    let lowered = loop {
+        match kiln_frontend::lower(&parsed.dockerfile, &options, &book) {
+            Ok(lowered) => break lowered,
+            Err(LowerError::NeedsImages(requests)) => {
+                book.resolve(&loaded.source, &requests, reporter).await?;
+            }
+            Err(LowerError::Invalid(diagnostics)) => {
+                return Err(BuildError::Dockerfile { source: Box::new(loaded.source), diagnostics });
+            }
+        }
+    };
+    warn(&loaded.source, &lowered.warnings);
+    let layer_source = Arc::new(book.into_layer_source());
+    let worker = Worker {
+        store: backends.store.clone(),
+        directories: directories(settings, loaded.excludes)?,
+        layer_source: Arc::clone(&layer_source) as _,
+        sandbox: Sandbox::default(),
+    };
+    let cache = Arc::new(StoreCache::new(backends.store.clone(), Arc::clone(&layer_source) as _));
+    let solver = Solver {
+        executor: Arc::new(worker),
+        cache: Arc::clone(&cache),
+        reporter: reporter.clone(),
+        parallel_steps: backends.parallel_steps,
+    };
+    let snapshot = match lowered.target {
+        None => Arc::new(Snapshot::default()),
+        Some(target) => {
+            let solved = solver
+                .solve(&lowered.graph, target)
+                .await
+                .map_err(|error| step_error(&loaded.source, &lowered.graph, error))?;
+            remember_contexts(&solved.outputs);
+            match solved.output {
+                Output::Snapshot(snapshot) => snapshot,
+                Output::Context(_) => {
+                    return Err(anyhow::anyhow!("a build context is no image").into());
+                }
+            }
+        }
+    };
+    // The next build is slower without, but this one is done.
+    let _ = cache.save_uses();
+    let Lowered { config, epoch, .. } = lowered;
+    let image = finish::finish(config, &snapshot, epoch)?;
+    Ok(outputs::write(settings, backends, &*layer_source, &image, &snapshot, reporter).await?)
+}
+
+/// Keeps what was learned of the contexts' files for the next build.
+fn remember_contexts(outputs: &[Option<Output>]) {
+    for output in outputs.iter().flatten() {
+        if let Output::Context(context) = output {
+            // Without it, the next build only reads more.
+            let _ = context.remember();
+        }
+    }
+}
+
+fn step_error(source: &Source, graph: &Graph, error: SolveError) -> BuildError {
+    let (SolveError::Exited { vertex, .. } | SolveError::Step { vertex, .. }) = &error;
+    let vertex = graph.vertex(*vertex);
+    let command = match &*vertex.op {
+        kiln_solver::Op::Exec(exec) => Some(exec.args.clone()),
+        _ => None,
+    };
+    BuildError::Step {
+        source: Box::new(source.clone()),
+        name: vertex.description.name.clone(),
+        span: vertex.description.span.clone(),
+        command,
+        error,
+    }
+}
+
+fn options(settings: &BuildSettings) -> Options {
+    let contexts: BTreeMap<String, NamedContext> = settings
+        .build_contexts
+        .iter()
+        .map(|(name, source)| (name.clone(), named_context(name, source)))
+        .collect();
+    Options {
+        target: settings.target.clone(),
+        build_args: settings.build_args.clone(),
+        target_platform: settings.platforms.first().cloned(),
+        contexts,
+        labels: settings.labels.clone(),
+        network: match settings.network {
+            Network::Default => StepNetwork::Default,
+            Network::None => StepNetwork::None,
+            Network::Host => StepNetwork::Host,
+        },
+        extra_hosts: settings
+            .extra_hosts
+            .iter()
+            .map(|host| (host.name.clone(), host.address.to_string()))
+            .collect(),
+        no_cache: if settings.no_cache { NoCache::All } else { NoCache::Never },
+        ..Options::new(Platform::host())
+    }
+}
+
+fn named_context(name: &str, source: &ContextSource) -> NamedContext {
+    match source {
+        ContextSource::Directory(_) => NamedContext::Local(name.to_owned()),
+        ContextSource::Image(reference) => NamedContext::Image(reference.clone()),
+        ContextSource::Remote(address) => NamedContext::Http(address.clone()),
+        ContextSource::OciLayout { path, tag, digest } => {
+            let mut layout = path.display().to_string();
+            if let Some(tag) = tag {
+                layout = format!("{layout}:{tag}");
+            }
+            if let Some(digest) = digest {
+                layout = format!("{layout}@{digest}");
+            }
+            NamedContext::Layout(layout)
+        }
+    }
+}
+
+/// The client's directories by the names that the graph uses.
+fn directories(
+    settings: &BuildSettings,
+    excludes: kiln_solver::pattern::Patterns,
+) -> anyhow::Result<HashMap<String, LocalDirectory>> {
+    let mut directories = HashMap::new();
+    if let ContextSource::Directory(path) = &settings.context {
+        let main = LocalDirectory { path: path.clone(), excludes };
+        directories.insert(MAIN_CONTEXT.to_owned(), main);
+    }
+    for (name, source) in &settings.build_contexts {
+        if let ContextSource::Directory(path) = source {
+            let excludes = dockerfile::ignore_patterns(&path.join(".dockerignore"))?;
+            let excludes = excludes.unwrap_or_default();
+            directories.insert(name.clone(), LocalDirectory { path: path.clone(), excludes });
+        }
+    }
+    Ok(directories)
+}

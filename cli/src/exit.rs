@@ -1,0 +1,28 @@
+//! How the program ends.
+
+use std::process::ExitCode;
+
+/// What the caller of `kiln` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It was done.
+    Done,
+    /// The build failed, or what was asked for could not be had.
+    Failed,
+    /// What was typed makes no sense.
+    Usage,
+    /// Ctrl-C ended it.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => ExitCode::SUCCESS,
+            Exit::Failed => ExitCode::from(1),
+            Exit::Usage => ExitCode::from(2),
+            // 128 and the number of SIGINT, as a shell reports it.
+            Exit::Interrupted => ExitCode::from(130),
+        }
+    }
+}

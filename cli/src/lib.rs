@@ -1,0 +1,8 @@
+//! The command line of Kiln: what is typed, what it means, and what people see.
+//!
+//! The only crate that reads the environment, prints or chooses exit codes.
+
+pub mod args;
+pub mod commands;
+pub mod exit;
+pub mod settings;

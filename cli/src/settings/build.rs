@@ -1,0 +1,312 @@
+//! `kiln build`, resolved.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kiln_solver::Platform;
+
+use super::output::{self, Output};
+use super::{ContextSource, Environment, ExtraHost, UsageError, context, hosts, pairs};
+use crate::args::{BuildArgs, NetworkArg, ProgressArg};
+
+/// What to build, from what, and what to do with the result.
+#[derive(Debug, Clone)]
+pub struct BuildSettings {
+    /// The directory that COPY and ADD read.
+    pub context: ContextSource,
+    /// Where the Dockerfile comes from.
+    pub dockerfile: DockerfileSource,
+    /// The stage to build; `None` is the last one.
+    pub target: Option<String>,
+    /// The values of ARGs.
+    pub build_args: BTreeMap<String, String>,
+    /// Other places to copy from, by name.
+    pub build_contexts: BTreeMap<String, ContextSource>,
+    /// What to build for; empty is this machine's platform.
+    pub platforms: Vec<Platform>,
+    /// The image's names, in the order they were typed, those of outputs last.
+    pub tags: Vec<String>,
+    /// Labels for the image.
+    pub labels: BTreeMap<String, String>,
+    /// Where the result goes; at least one.
+    pub outputs: Vec<Output>,
+    /// The file that the image's ID is written to.
+    pub iidfile: Option<PathBuf>,
+    /// The file that a description of the result is written to.
+    pub metadata_file: Option<PathBuf>,
+    /// Whether every step runs again.
+    pub no_cache: bool,
+    /// Whether newer base images are looked for.
+    pub pull: bool,
+    /// The network of RUN steps.
+    pub network: Network,
+    /// Names for /etc/hosts of RUN steps.
+    pub extra_hosts: Vec<ExtraHost>,
+    /// How to show what happens.
+    pub progress: ProgressMode,
+}
+
+/// Where a Dockerfile comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// The file of that name in the context: `Dockerfile`, or else `dockerfile`.
+    InContext,
+    /// This file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// What a RUN step may reach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Network {
+    /// A network of its own, with a way out.
+    #[default]
+    Default,
+    /// Nothing but itself.
+    None,
+    /// What the host reaches.
+    Host,
+}
+
+/// How to show what happens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProgressMode {
+    /// `Tty` if standard error is a terminal, else `Plain`.
+    #[default]
+    Auto,
+    /// Steps that change in place.
+    Tty,
+    /// Lines that stay.
+    Plain,
+    /// Nothing until the end.
+    Quiet,
+    /// One JSON object an event.
+    RawJson,
+}
+
+impl BuildSettings {
+    /// Makes sense of what was typed.
+    pub fn resolve(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
+        let outputs = outputs(&args.outputs)?;
+        let from_outputs = outputs
+            .iter()
+            .flat_map(|output| output.names.iter().cloned());
+        let mut tags = args.tags;
+        tags.extend(from_outputs);
+        Ok(Self {
+            dockerfile: dockerfile(args.file, &args.context)?,
+            context: main_context(args.context)?,
+            target: args.target.filter(|target| !target.is_empty()),
+            build_args: pairs::build_args(&args.build_args, environment)?,
+            build_contexts: args
+                .build_contexts
+                .iter()
+                .map(|c| context::parse(c))
+                .collect::<Result<_, _>>()?,
+            platforms: args
+                .platforms
+                .iter()
+                .map(|p| platform(p))
+                .collect::<Result<_, _>>()?,
+            tags,
+            labels: pairs::labels(&args.labels)?,
+            outputs,
+            iidfile: args.iidfile,
+            metadata_file: args.metadata_file,
+            no_cache: args.no_cache,
+            pull: args.pull,
+            network: network(args.network),
+            extra_hosts: args
+                .add_hosts
+                .iter()
+                .map(|h| hosts::parse(h))
+                .collect::<Result<_, _>>()?,
+            progress: progress(args.progress, args.quiet, environment)?,
+        })
+    }
+}
+
+fn main_context(typed: String) -> Result<ContextSource, UsageError> {
+    if typed == "-" {
+        return Err(UsageError::new(
+            "PATH",
+            "-",
+            "a context on standard input is not supported yet",
+        )
+        .hint("unpack it into a directory; a Dockerfile alone can be read with -f -"));
+    }
+    if typed.is_empty() {
+        return Err(UsageError::new("PATH", "", "the directory's name is empty")
+            .hint("use . for the current directory"));
+    }
+    Ok(match context::remote(&typed) {
+        true => ContextSource::Remote(typed),
+        false => ContextSource::Directory(PathBuf::from(typed)),
+    })
+}
+
+fn dockerfile(file: Option<PathBuf>, context: &str) -> Result<DockerfileSource, UsageError> {
+    match file {
+        None => Ok(DockerfileSource::InContext),
+        Some(file) if file.as_os_str() != "-" => Ok(DockerfileSource::File(file)),
+        Some(_) if context == "-" => Err(UsageError::new(
+            "--file",
+            "-",
+            "the context is read from standard input already",
+        )),
+        Some(_) => Ok(DockerfileSource::Stdin),
+    }
+}
+
+fn outputs(typed: &[String]) -> Result<Vec<Output>, UsageError> {
+    if typed.is_empty() {
+        return Ok(vec![Output::image()]);
+    }
+    let outputs: Vec<Output> = typed
+        .iter()
+        .map(|o| output::parse(o))
+        .collect::<Result<_, _>>()?;
+    if outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
+        return Err(UsageError::new(
+            "--output",
+            &typed.join(" "),
+            "two go to standard output",
+        ));
+    }
+    Ok(outputs)
+}
+
+fn platform(typed: &str) -> Result<Platform, UsageError> {
+    let platform = typed.trim().parse();
+    platform.map_err(|_| {
+        UsageError::new("--platform", typed, "it is not a platform")
+            .hint("write it as in --platform linux/arm64")
+    })
+}
+
+fn network(typed: Option<NetworkArg>) -> Network {
+    match typed {
+        None | Some(NetworkArg::Default) => Network::Default,
+        Some(NetworkArg::None) => Network::None,
+        Some(NetworkArg::Host) => Network::Host,
+    }
+}
+
+/// `--quiet` counts most, then `--progress`, then `BUILDKIT_PROGRESS`, which buildx reads.
+fn progress(
+    typed: Option<ProgressArg>,
+    quiet: bool,
+    environment: &Environment,
+) -> Result<ProgressMode, UsageError> {
+    use clap::ValueEnum;
+    if quiet {
+        return match typed {
+            None | Some(ProgressArg::Auto | ProgressArg::Quiet) => Ok(ProgressMode::Quiet),
+            Some(other) => {
+                let value = other.to_possible_value();
+                let value = value.as_ref().map_or("", |value| value.get_name());
+                Err(UsageError::new(
+                    "--progress",
+                    value,
+                    "it contradicts --quiet",
+                ))
+            }
+        };
+    }
+    let from_environment = || {
+        let value = environment
+            .get("BUILDKIT_PROGRESS")
+            .filter(|value| !value.is_empty())?;
+        Some(ProgressArg::from_str(value, false).map_err(|_| {
+            UsageError::new(
+                "BUILDKIT_PROGRESS",
+                value,
+                "there is no such progress style",
+            )
+            .known_words(value, &["auto", "tty", "plain", "quiet", "rawjson"])
+        }))
+    };
+    let chosen = match typed {
+        None | Some(ProgressArg::Auto) => from_environment().transpose()?,
+        typed => typed,
+    };
+    Ok(match chosen {
+        None | Some(ProgressArg::Auto) => ProgressMode::Auto,
+        Some(ProgressArg::Tty) => ProgressMode::Tty,
+        Some(ProgressArg::Plain) => ProgressMode::Plain,
+        Some(ProgressArg::Quiet) => ProgressMode::Quiet,
+        Some(ProgressArg::Rawjson) => ProgressMode::RawJson,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn resolve(line: &str) -> Result<BuildSettings, UsageError> {
+        resolve_in(line, &Environment::default())
+    }
+
+    fn resolve_in(line: &str, environment: &Environment) -> Result<BuildSettings, UsageError> {
+        let words = ["kiln", "build"].into_iter().chain(line.split(' '));
+        match Cli::try_parse_from(words)
+            .expect("clap accepts the line")
+            .command
+        {
+            Command::Build(args) => BuildSettings::resolve(*args, environment),
+            _ => unreachable!("the command is build"),
+        }
+    }
+
+    #[test]
+    fn without_options_an_image_of_the_last_stage_is_built() {
+        let settings = resolve(".").expect("this is the least that can be typed");
+        assert_eq!(settings.context, ContextSource::Directory(".".into()));
+        assert_eq!(settings.dockerfile, DockerfileSource::InContext);
+        assert_eq!(settings.outputs, [Output::image()]);
+        assert_eq!(settings.progress, ProgressMode::Auto);
+    }
+
+    #[test]
+    fn short_and_long_forms_mean_the_same() {
+        let short = resolve("-t a -t b:1 -f - -o out -q .").expect("short");
+        let long = resolve("--tag a --tag=b:1 --file - --output=out --quiet .").expect("long");
+        assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        assert_eq!(short.tags, ["a", "b:1"]);
+        assert_eq!(short.dockerfile, DockerfileSource::Stdin);
+        assert_eq!(short.progress, ProgressMode::Quiet);
+    }
+
+    #[test]
+    fn names_of_outputs_are_tags_too() {
+        let settings = resolve("-t a -o type=image,name=b .").expect("both are names");
+        assert_eq!(settings.tags, ["a", "b"]);
+    }
+
+    #[test]
+    fn platforms_may_be_listed_with_commas() {
+        let settings = resolve("--platform linux/amd64,linux/aarch64 .").expect("both are known");
+        let names: Vec<String> = settings.platforms.iter().map(Platform::to_string).collect();
+        assert_eq!(names, ["linux/amd64", "linux/arm64"]);
+    }
+
+    #[test]
+    fn the_environment_chooses_the_progress_style_only_where_nothing_is_typed() {
+        let plain = Environment::from([("BUILDKIT_PROGRESS", "plain")]);
+        let mode = |line: &str| resolve_in(line, &plain).map(|settings| settings.progress);
+        assert_eq!(mode("."), Ok(ProgressMode::Plain));
+        assert_eq!(mode("--progress tty ."), Ok(ProgressMode::Tty));
+        assert_eq!(mode("-q ."), Ok(ProgressMode::Quiet));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for line in ["-", "-f - -", "-q --progress plain .", "-o - -o type=oci ."] {
+            assert!(resolve(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What was typed, resolved: defaults filled in, values taken apart, contradictions refused.
+//!
+//! Nothing here touches the disk. The environment comes in as a value.
+
+mod build;
+mod context;
+mod csv;
+mod environment;
+mod error;
+mod hosts;
+mod output;
+mod pairs;
+mod root;
+
+pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
+pub use context::ContextSource;
+pub use environment::Environment;
+pub use error::UsageError;
+pub use hosts::{ExtraHost, HostAddress};
+pub use output::{Algorithm, Compression, Destination, Output, OutputKind};
+pub use root::store_root;
