@@ -6,4 +6,5 @@ pub mod args;
 pub mod build;
 pub mod commands;
 pub mod exit;
+pub mod progress;
 pub mod settings;
