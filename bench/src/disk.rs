@@ -44,6 +44,17 @@ impl StateDisk {
         &self.mount_point
     }
 
+    /// Whether there is nothing on it but what ext4 puts there.
+    pub(crate) fn is_empty(&self) -> Result<bool> {
+        let path = || self.mount_point.display().to_string();
+        for entry in fs::read_dir(&self.mount_point).with_context(path)? {
+            if entry.with_context(path)?.file_name() != "lost+found" {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn format(&self) -> Result<()> {
         remove_if_there(&self.file)?;
         let size = File::create(&self.file).and_then(|file| file.set_len(DISK_BYTES));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::disk::StateDisk;
 use crate::measure::{self, Sample};
@@ -77,7 +77,24 @@ impl<'a> Instance<'a> {
     pub(crate) fn build(&self, build: &Build<'_>, log: &Path) -> Result<Sample> {
         let mut client: Command = self.tool.command(build, &self.site());
         let daemon = self.daemon.as_ref().map(Daemon::process);
-        measure::run(&mut client, daemon, log, self.rules.timeout)
+        let sample = measure::run(&mut client, daemon, log, self.rules.timeout)?;
+        self.check_that_something_was_built()?;
+        Ok(sample)
+    }
+
+    /// A client that ends well without having done anything must not be called fast.
+    fn check_that_something_was_built(&self) -> Result<()> {
+        let Some(disk) = self
+            .disk
+            .as_ref()
+            .filter(|_| self.tool.keeps_state_on_site())
+        else {
+            return Ok(());
+        };
+        if disk.is_empty()? {
+            bail!("the build ended well and left nothing behind");
+        }
+        Ok(())
     }
 
     fn output_bytes(&self, build: &Build<'_>) -> Result<Option<u64>> {

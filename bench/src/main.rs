@@ -30,7 +30,7 @@ use crate::report::Report;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
-        Ok(report) if report.failures.is_empty() => ExitCode::SUCCESS,
+        Ok(report) if report.is_complete() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("kiln-bench: {error:#}");

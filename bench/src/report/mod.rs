@@ -106,6 +106,11 @@ impl Report {
         }
     }
 
+    /// Whether every builder did every workload.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.failures.is_empty() && !self.interrupted
+    }
+
     /// A summary for each phase and builder, in the order measured.
     pub(crate) fn summaries(&self) -> Vec<Summary> {
         let mut summaries = Vec::new();

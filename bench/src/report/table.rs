@@ -23,7 +23,7 @@ pub(crate) fn table(report: &Report) -> String {
     let summaries = report.summaries();
     let mut text = heading(report);
     let mut rows = vec![HEADINGS.map(str::to_owned)];
-    rows.extend(summaries.iter().map(row));
+    rows.extend(summaries.iter().map(|summary| row(summary, report)));
     append_rows(&mut text, &rows);
     append_notes(&mut text, report);
     text
@@ -50,7 +50,12 @@ fn heading(report: &Report) -> String {
     text
 }
 
-fn row(summary: &Summary) -> [String; 10] {
+fn row(summary: &Summary, report: &Report) -> [String; 10] {
+    let is_first = report
+        .tools
+        .first()
+        .is_some_and(|first| first.name == summary.tool);
+    let no_ratio = if is_first { "1" } else { "-" };
     [
         format!("{} {}", summary.workload, summary.phase),
         summary.tool.to_string(),
@@ -66,7 +71,7 @@ fn row(summary: &Summary) -> [String; 10] {
         summary
             .output_bytes
             .map_or_else(|| "-".to_owned(), megabytes),
-        summary.ratio.map_or_else(|| "1".to_owned(), ratio),
+        summary.ratio.map_or_else(|| no_ratio.to_owned(), ratio),
     ]
 }
 

@@ -44,7 +44,6 @@ fn with_dockerfile(
         eprintln!("writing {} files", TREE.files);
         TREE.write(directory)
     })?;
-    std::fs::create_dir_all(directory(work, name))?;
     with_context(work, name, dockerfile, context, phases)
 }
 

@@ -156,7 +156,9 @@ fn with_context(
     context: PathBuf,
     phases: Vec<Phase>,
 ) -> Result<Workload> {
-    let file = directory(work, name).join("Dockerfile");
+    let directory = directory(work, name);
+    fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    let file = directory.join("Dockerfile");
     fs::write(&file, dockerfile).with_context(|| file.display().to_string())?;
     Ok(Workload {
         name,
