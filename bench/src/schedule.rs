@@ -123,6 +123,9 @@ impl Bench<'_> {
         round: u32,
     ) -> Result<Option<Sample>> {
         interrupt::check()?;
+        if !instance.tool.can_write(phase.output) {
+            return Ok(None);
+        }
         let tool = instance.tool.name();
         if phase.before.wants_fresh_state() {
             instance.start_fresh()?;

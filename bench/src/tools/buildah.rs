@@ -72,6 +72,11 @@ impl Tool for Buildah {
         "stores the image under its name; an archive is pushed by a second command"
     }
 
+    // With `--disable-compression` its archives are compressed all the same (1.43).
+    fn can_write(&self, output: Output) -> bool {
+        output != Output::OciArchive(LayerCompression::Uncompressed)
+    }
+
     fn start(&self, _site: &Site<'_>) -> Result<Option<Daemon>> {
         Ok(None)
     }

@@ -119,6 +119,11 @@ pub(crate) trait Tool {
     /// The client's command line for a build.
     fn command(&self, build: &Build<'_>, site: &Site<'_>) -> Command;
 
+    /// Whether it can write this; if not, the phase is left out.
+    fn can_write(&self, _output: Output) -> bool {
+        true
+    }
+
     /// Whether its state is on the disk that it is given; if not, a cold build must ignore the cache.
     fn keeps_state_on_site(&self) -> bool {
         true
