@@ -14,7 +14,7 @@ pub fn run(args: BuildArgs, root: std::path::PathBuf) -> Result<Exit> {
     let rt = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     rt.block_on(async move {
         let store = kiln_worker::store::Store::open(&root)?;
-        let backends = Backends { store: store.clone(), images: Arc::new(kiln_worker::image::Images{store}), parallel_steps: 16 };
+        let backends = Backends { store: store.clone(), images: Arc::new(kiln_worker::image::Images::new(store, Default::default())), parallel_steps: 16 };
         let reporter = kiln_solver::Reporter::new(Arc::new(P));
         match build::build(&settings, &backends, &reporter, &mut |_s, d| for d in d { eprintln!("warn {d}") }).await {
             Ok(b) => println!("{}", String::from_utf8_lossy(&b.config)),
