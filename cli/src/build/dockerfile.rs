@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use kiln_frontend::Source;
 use kiln_solver::pattern::Patterns;
 
@@ -85,6 +85,12 @@ pub(super) fn ignore_patterns(path: &Path) -> Result<Option<Patterns>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let lines = kiln_frontend::ignore::lines(&text);
-    Patterns::new(lines).map(Some).with_context(|| path.display().to_string())
+    let source = Source::new(&path.display().to_string(), &text);
+    kiln_frontend::ignore::compile(&source).map(Some).map_err(|findings| {
+        let lines = findings.iter().map(|finding| match finding.span {
+            Some(span) => format!("line {}: {finding}", source.lines(span).0),
+            None => finding.to_string(),
+        });
+        anyhow!("{}: {}", path.display(), lines.collect::<Vec<_>>().join("; "))
+    })
 }

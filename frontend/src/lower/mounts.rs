@@ -1,6 +1,7 @@
 //! `RUN --mount`, with its paths resolved and its inputs found.
 
 use kiln_solver::op::{CacheMount, InputIndex, Mount, MountKind, SecretMount, Sharing, SshMount};
+use kiln_solver::pattern::clean;
 use kiln_solver::{RelPath, VertexId};
 
 use super::Checked;
@@ -143,27 +144,6 @@ fn cache_origin(spec: &MountSpec, origin: Origin) -> Origin {
     }
 }
 
-/// The path without `.`, `..` and doubled slashes, relative if it was.
-fn clean(path: &str) -> String {
-    let absolute = path.starts_with('/');
-    let mut components: Vec<&str> = Vec::new();
-    for component in path.split('/') {
-        match component {
-            "" | "." => {}
-            ".." if components.last().is_some_and(|last| *last != "..") => {
-                components.pop();
-            }
-            ".." if absolute => {}
-            _ => components.push(component),
-        }
-    }
-    match (absolute, components.join("/")) {
-        (true, joined) => format!("/{joined}"),
-        (false, joined) if joined.is_empty() => ".".to_owned(),
-        (false, joined) => joined,
-    }
-}
-
 fn base_name(path: &str) -> &str {
     path.trim_end_matches('/')
         .rsplit('/')
@@ -229,23 +209,4 @@ fn ssh(spec: &MountSpec, number: usize) -> Mount {
 /// Files of secrets and sockets of agents do not depend on the working directory.
 fn below_root(target: &str) -> String {
     RelPath::resolve(&RelPath::root(), target).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_name_of_a_cache_is_its_cleaned_target() {
-        let cases = [
-            ("/a//b/", "/a/b"),
-            ("a/../b", "b"),
-            ("", "."),
-            ("/..", "/"),
-            ("../a", "../a"),
-        ];
-        for (path, cleaned) in cases {
-            assert_eq!(clean(path), cleaned);
-        }
-    }
 }
