@@ -7,4 +7,5 @@ pub mod build;
 pub mod commands;
 pub mod exit;
 pub mod progress;
+pub mod report;
 pub mod settings;

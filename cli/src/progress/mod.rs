@@ -21,8 +21,10 @@ mod script;
 
 pub use choose::{colors, settle, start};
 pub use display::{Display, Renderer};
+pub(crate) use lines::LineBuffer;
 pub use plain::Plain;
 pub use quiet::Quiet;
 pub use rawjson::RawJson;
 pub use record::{FailedStep, Recorder};
+pub(crate) use sanitize::{Colors, sanitize};
 pub use tty::Tty;
