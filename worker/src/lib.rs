@@ -6,6 +6,8 @@ pub mod executor;
 pub mod image;
 pub mod io_error;
 pub mod layer;
+mod meter;
+pub mod registry;
 pub mod sandbox;
 pub mod snapshot;
 pub mod store;

@@ -1,6 +1,5 @@
 //! A layer as a stream of its uncompressed tar, whatever form it has.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use kiln_solver::DiffId;
@@ -57,8 +56,8 @@ pub(super) fn open_compressed(
 
 /// Undoes gzip (any number of members), zstd, bzip2 or xz, told by the first bytes; anything else
 /// is passed through.
-pub fn decompress(file: File) -> io::Result<Box<dyn Read + Send>> {
-    let mut reader = BufReader::with_capacity(256 * 1024, file);
+pub fn decompress(source: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut reader = BufReader::with_capacity(256 * 1024, source);
     let magic = io::BufRead::fill_buf(&mut reader)?;
     Ok(if magic.starts_with(GZIP_MAGIC) {
         Box::new(BufReader::with_capacity(

@@ -1,0 +1,296 @@
+//! Layers on their way into the store: streamed, verified, several at once.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use kiln_solver::{DiffId, Sha256Digest, StepReporter};
+
+use super::layout::LayoutError;
+use super::origin::{LayoutOrigin, Origin};
+use super::reference::Reference;
+use super::resolve::{ImageLayer, Images, ResolvedImage};
+use crate::io_error::{AtPath, IoError};
+use crate::layer::decompress;
+use crate::meter::Meter;
+use crate::registry::RegistryError;
+use crate::store::{BlobError, BlobWriter, IndexError, LayerBlob, Store};
+
+/// How many blobs come at once; registries slow down those who ask for more.
+const AT_ONCE: usize = 4;
+/// How many pieces may wait for the disk.
+const PIECES_AHEAD: usize = 16;
+/// How a blob is marked that somebody else compressed.
+pub(crate) const ORIGINAL: &str = "original";
+
+/// Why a layer could not be brought into the store.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The registry did not give it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The layout did not give it.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// It is not what its digest says, or could not be kept.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// It could not be read or written.
+    #[error("{0}; if the disk is full, make room there or choose another store with --root")]
+    Io(#[from] IoError),
+    /// It is longer or shorter than its manifest says.
+    #[error("{what}: expected {expected} bytes, but there are {}{found}; try again, or have the image pushed again",
+        if .found > .expected { "at least " } else { "only " })]
+    Size {
+        /// The blob.
+        what: String,
+        /// In the manifest.
+        expected: u64,
+        /// In truth.
+        found: u64,
+    },
+    /// The index could not be written.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The image does not have it, or had it in a store that lost it.
+    #[error(
+        "layer {layer} of {image} is not in the store any more; build or pull that image again"
+    )]
+    Unknown {
+        /// The layer.
+        layer: DiffId,
+        /// The image.
+        image: String,
+    },
+    /// The thread that writes died.
+    #[error("the thread that writes {0} ended unexpectedly")]
+    Thread(Sha256Digest),
+}
+
+/// Blobs that are on their way, so that no two steps fetch the same one.
+#[derive(Default)]
+pub(super) struct Fetches {
+    running: Mutex<HashMap<Sha256Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Fetches {
+    fn turn(&self, digest: &Sha256Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(running.entry(*digest).or_default())
+    }
+}
+
+impl Images {
+    /// Brings layers of a resolved image into the store.
+    pub async fn fetch_layers(
+        &self,
+        image: &ResolvedImage,
+        layers: &[DiffId],
+        reporter: &StepReporter,
+    ) -> Result<(), FetchError> {
+        let find = |diff_id: &DiffId| {
+            let mut known = image.layers.iter();
+            let found = known.find(|layer| layer.diff_id == *diff_id);
+            found.ok_or_else(|| FetchError::Unknown {
+                layer: *diff_id,
+                image: image.reference.clone(),
+            })
+        };
+        let layers = layers.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        stream::iter(layers)
+            .map(|layer| self.fetch_layer(layer, image, reporter))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn fetch_layer(
+        &self,
+        layer: &ImageLayer,
+        image: &ResolvedImage,
+        reporter: &StepReporter,
+    ) -> Result<(), FetchError> {
+        let turn = self.fetches.turn(&layer.descriptor.digest);
+        let _turn = turn.lock().await;
+        let mut size = layer.descriptor.size;
+        if !self.is_present(layer) {
+            let incoming = Incoming::new(&self.store, layer, reporter)?;
+            size = match &image.origin {
+                Origin::Store => {
+                    return Err(FetchError::Unknown {
+                        layer: layer.diff_id,
+                        image: image.reference.clone(),
+                    });
+                }
+                Origin::Registry(reference) => {
+                    self.from_registry(layer, reference, incoming).await?
+                }
+                Origin::Layout(origin) => from_layout(layer, origin.clone(), incoming).await?,
+            };
+        }
+        self.note(layer, size)
+    }
+
+    /// A build's own layers are there as directories; their digest is then the diff id.
+    fn is_present(&self, layer: &ImageLayer) -> bool {
+        let digest = layer.descriptor.digest;
+        let is_uncompressed = digest == layer.diff_id.into();
+        self.store.has_blob(&digest)
+            || (is_uncompressed && self.store.layers().contains(&layer.diff_id))
+    }
+
+    fn note(&self, layer: &ImageLayer, size: u64) -> Result<(), FetchError> {
+        let digest = layer.descriptor.digest;
+        if !self.store.has_blob(&digest) {
+            return Ok(());
+        }
+        let blob = LayerBlob {
+            compression: ORIGINAL.to_owned(),
+            digest,
+            size,
+            media_type: layer.descriptor.media_type.clone(),
+        };
+        if !self
+            .store
+            .index()
+            .layer_blobs(&layer.diff_id)?
+            .contains(&blob)
+        {
+            self.store.index().put_layer_blob(&layer.diff_id, &blob)?;
+        }
+        Ok(())
+    }
+
+    /// The network is waited for here, the disk in a thread of its own.
+    async fn from_registry(
+        &self,
+        layer: &ImageLayer,
+        reference: &Reference,
+        incoming: Incoming,
+    ) -> Result<u64, FetchError> {
+        let digest = layer.descriptor.digest;
+        let mut blob = self.registry.blob(reference, &digest).await?;
+        let what = blob.url().to_owned();
+        let (sender, receiver) = tokio::sync::mpsc::channel(PIECES_AHEAD);
+        let writing = tokio::task::spawn_blocking(move || incoming.take_all(receiver, &what));
+        while let Some(piece) = blob.next().await? {
+            // The receiver is gone only after an error, which the thread returns.
+            if sender.send(Piece::Bytes(piece)).await.is_err() {
+                break;
+            }
+        }
+        let _ = sender.send(Piece::End).await;
+        drop(sender);
+        writing.await.map_err(|_| FetchError::Thread(digest))?
+    }
+}
+
+async fn from_layout(
+    layer: &ImageLayer,
+    origin: LayoutOrigin,
+    incoming: Incoming,
+) -> Result<u64, FetchError> {
+    let digest = layer.descriptor.digest;
+    let copying = tokio::task::spawn_blocking(move || {
+        let (name, may_be_compressed) = origin.layer_name(&digest);
+        let file = origin.layout.file(&name)?;
+        let what = file.what;
+        if may_be_compressed {
+            let reader = decompress(file.reader).at("read", &what)?;
+            return incoming.any_size().read_all(reader, &what);
+        }
+        incoming.read_all(file.reader, &what)
+    });
+    copying.await.map_err(|_| FetchError::Thread(digest))?
+}
+
+enum Piece {
+    Bytes(Bytes),
+    /// All bytes came; without this, whoever sent them was stopped.
+    End,
+}
+
+/// A blob that is being received; dropped unfinished, it leaves nothing.
+struct Incoming {
+    writer: BlobWriter,
+    store: Store,
+    digest: Sha256Digest,
+    size: Option<u64>,
+    meter: Meter,
+}
+
+impl Incoming {
+    fn new(store: &Store, layer: &ImageLayer, reporter: &StepReporter) -> Result<Self, FetchError> {
+        let descriptor = &layer.descriptor;
+        let item = descriptor.digest.to_string();
+        Ok(Self {
+            writer: store.new_blob()?,
+            store: store.clone(),
+            digest: descriptor.digest,
+            size: Some(descriptor.size),
+            meter: Meter::new(reporter, item, Some(descriptor.size)),
+        })
+    }
+
+    fn any_size(self) -> Self {
+        Self { size: None, ..self }
+    }
+
+    fn take_all(
+        mut self,
+        mut pieces: tokio::sync::mpsc::Receiver<Piece>,
+        what: &str,
+    ) -> Result<u64, FetchError> {
+        while let Some(piece) = pieces.blocking_recv() {
+            match piece {
+                Piece::Bytes(bytes) => self.write(&bytes, what)?,
+                Piece::End => return self.finish(what),
+            }
+        }
+        // Nobody waits for this any more.
+        Err(self.wrong_size(what))
+    }
+
+    fn read_all(mut self, mut reader: impl Read, what: &str) -> Result<u64, FetchError> {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let length = match reader.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.at("read", what)?,
+            };
+            if length == 0 {
+                return self.finish(what);
+            }
+            self.write(&buffer[..length], what)?;
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], what: &str) -> Result<(), FetchError> {
+        let place = || self.store.blob_path(&self.digest);
+        self.writer.write_all(bytes).at("write", place())?;
+        self.meter.add(bytes.len() as u64);
+        match self.size {
+            Some(size) if self.writer.size() > size => Err(self.wrong_size(what)),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(self, what: &str) -> Result<u64, FetchError> {
+        if self.size.is_some_and(|size| size != self.writer.size()) {
+            return Err(self.wrong_size(what));
+        }
+        let (_, size) = self.writer.finish(Some(self.digest), what)?;
+        self.meter.finish();
+        Ok(size)
+    }
+
+    fn wrong_size(&self, what: &str) -> FetchError {
+        FetchError::Size {
+            what: what.to_owned(),
+            expected: self.size.unwrap_or_default(),
+            found: self.writer.size(),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Images: what they are called, what their documents say, and where their layers come from.
+//!
+//! Resolving an image reads its manifest and config only; layers move when a step must see them.
+
+mod descriptor;
+mod fetch;
+mod layout;
+mod layout_tar;
+mod manifest;
+mod origin;
+mod platform;
+mod reference;
+mod resolve;
+
+pub use descriptor::{Descriptor, media_type};
+pub use fetch::FetchError;
+pub use layout::{LayoutError, LayoutReference};
+pub use manifest::{
+    Config, Document, Index, IndexEntry, MAXIMUM_CONFIG, MAXIMUM_MANIFEST, Manifest, ManifestError,
+};
+pub use origin::Origin;
+pub use reference::{Reference, ReferenceError};
+pub use resolve::{ImageLayer, Images, Location, ResolveError, ResolvedImage};
