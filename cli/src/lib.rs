@@ -7,4 +7,6 @@ pub mod build;
 pub mod commands;
 pub mod exit;
 pub mod progress;
+pub mod report;
 pub mod settings;
+pub mod wire;
