@@ -1,5 +1,6 @@
 //! Walks over the needed stages in order and collects vertices, variables and the image's config.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use kiln_solver::graph::{Description, SourceSpan};
@@ -50,7 +51,13 @@ pub(super) struct Builder<'a> {
     finished: BTreeMap<usize, State>,
     externals: BTreeMap<usize, Option<VertexId>>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// How many more bytes expansions and environments may take.
+    budget: Cell<usize>,
 }
+
+/// What expansions and environments of one build may take together: a few lines suffice to ask for
+/// any amount.
+const BUDGET: usize = 256 << 20;
 
 impl<'a> Builder<'a> {
     pub(super) fn new(
@@ -72,6 +79,7 @@ impl<'a> Builder<'a> {
             finished: BTreeMap::new(),
             externals: BTreeMap::new(),
             warnings: Vec::new(),
+            budget: Cell::new(BUDGET),
         }
     }
 
@@ -348,10 +356,27 @@ impl<'a> Builder<'a> {
     pub(super) fn expand(&self, state: &State, text: &str, span: Span) -> Checked<String> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
         match expander.word(text) {
-            Ok(expansion) => Ok(expansion.text),
+            Ok(expansion) => {
+                self.charge(expansion.text.len(), span)?;
+                Ok(expansion.text)
+            }
             Err(error) => {
                 let message = format!("{text:?} cannot be expanded: {error}");
                 Err(Box::new(Diagnostic::error("expansion", span, message)))
+            }
+        }
+    }
+
+    /// Takes from the budget.
+    pub(super) fn charge(&self, bytes: usize, span: Span) -> Checked<()> {
+        match self.budget.get().checked_sub(bytes) {
+            Some(rest) => {
+                self.budget.set(rest);
+                Ok(())
+            }
+            None => {
+                let message = format!("variables take more than {} MiB in all", BUDGET >> 20);
+                Err(Box::new(Diagnostic::error("too-large", span, message)))
             }
         }
     }
