@@ -3,6 +3,8 @@
 //! The only crate that reads the environment, prints or chooses exit codes.
 
 pub mod args;
+pub mod build;
 pub mod commands;
 pub mod exit;
+pub mod progress;
 pub mod settings;

@@ -154,8 +154,16 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             }
             schedule.complete(action, found);
         }
+        self.report_spared(needed);
         let output = self.outputs[target.index()].clone();
         Ok(output.expect("the schedule ends only when the target is done"))
+    }
+
+    /// What nobody had to ask for, because something behind it was known, came from the cache, too.
+    fn report_spared(&self, needed: &[VertexId]) {
+        for id in needed.iter().filter(|id| self.outputs[id.index()].is_none()) {
+            self.reporter(*id).cached();
+        }
     }
 
     async fn open_sources(&mut self, needed: &[VertexId]) -> Result<(), SolveError> {

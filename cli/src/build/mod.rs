@@ -22,7 +22,7 @@ use kiln_worker::sandbox::Sandbox;
 use kiln_worker::snapshot::Snapshot;
 use kiln_worker::store::Store;
 
-use crate::settings::{BuildSettings, ContextSource, Network};
+use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
 use images::ImageBook;
 
 pub use outputs::{Built, Digests};
@@ -37,7 +37,7 @@ pub enum BuildError {
     #[error("the Dockerfile cannot be built")]
     Dockerfile {
         /// The Dockerfile.
-        source: Box<Source>,
+        dockerfile: Box<Source>,
         /// What is wrong with it, errors and warnings.
         diagnostics: Vec<Diagnostic>,
     },
@@ -45,7 +45,7 @@ pub enum BuildError {
     #[error("{error}")]
     Step {
         /// The Dockerfile.
-        source: Box<Source>,
+        dockerfile: Box<Source>,
         /// What failed.
         error: SolveError,
         /// The step's name, as the progress shows it.
@@ -82,8 +82,8 @@ pub async fn build(
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
     if parsed.has_errors() {
-        let (source, diagnostics) = (Box::new(loaded.source), parsed.diagnostics);
-        return Err(BuildError::Dockerfile { source, diagnostics });
+        let (dockerfile, diagnostics) = (Box::new(loaded.source), parsed.diagnostics);
+        return Err(BuildError::Dockerfile { dockerfile, diagnostics });
     }
     warn(&loaded.source, &parsed.diagnostics);
     let options = options(settings);
@@ -95,7 +95,8 @@ pub async fn build(
                 book.resolve(&loaded.source, &requests, reporter).await?;
             }
             Err(LowerError::Invalid(diagnostics)) => {
-                return Err(BuildError::Dockerfile { source: Box::new(loaded.source), diagnostics });
+                let dockerfile = Box::new(loaded.source);
+                return Err(BuildError::Dockerfile { dockerfile, diagnostics });
             }
         }
     };
@@ -155,7 +156,7 @@ fn step_error(source: &Source, graph: &Graph, error: SolveError) -> BuildError {
         _ => None,
     };
     BuildError::Step {
-        source: Box::new(source.clone()),
+        dockerfile: Box::new(source.clone()),
         name: vertex.description.name.clone(),
         span: vertex.description.span.clone(),
         command,
@@ -183,10 +184,18 @@ fn options(settings: &BuildSettings) -> Options {
         extra_hosts: settings
             .extra_hosts
             .iter()
-            .map(|host| (host.name.clone(), host.address.to_string()))
+            .map(|host| (host.name.clone(), address(&host.address)))
             .collect(),
         no_cache: if settings.no_cache { NoCache::All } else { NoCache::Never },
         ..Options::new(Platform::host())
+    }
+}
+
+/// Docker's `host-gateway` is this machine, which steps on its network reach as themselves.
+fn address(address: &HostAddress) -> String {
+    match address {
+        HostAddress::Ip(ip) => ip.to_string(),
+        HostAddress::Gateway => "127.0.0.1".to_owned(),
     }
 }
 

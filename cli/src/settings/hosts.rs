@@ -1,5 +1,6 @@
 //! `--add-host`: lines for a step's /etc/hosts.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::UsageError;
@@ -20,6 +21,16 @@ pub enum HostAddress {
     Ip(IpAddr),
     /// To this machine, as a step sees it: `host-gateway`.
     Gateway,
+}
+
+impl fmt::Display for HostAddress {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostAddress::Ip(ip) => ip.fmt(f),
+            HostAddress::Gateway => f.write_str("host-gateway"),
+        }
+    }
 }
 
 /// Reads `NAME=IP` or `NAME:IP`; an IPv6 address may stand in brackets (docker/cli,

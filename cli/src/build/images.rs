@@ -1,0 +1,143 @@
+//! Answers what the frontend asks about base images, and remembers where their layers are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kiln_frontend::image_config::ImageConfig;
+use kiln_frontend::lower::{ImageLocation, ResolvedImage as KnownImage};
+use kiln_frontend::source::Spanned;
+use kiln_frontend::{Diagnostic, ImageRequest, Images as FrontendImages, Source};
+use kiln_solver::{DiffId, Reporter, StepError, StepReporter};
+use kiln_worker::executor::LayerSource;
+use kiln_worker::image::{Images, Location, ResolvedImage};
+
+use super::BuildError;
+
+/// What is known of base images so far.
+pub(super) struct ImageBook {
+    images: Arc<Images>,
+    pull: bool,
+    known: BTreeMap<ImageRequest, KnownImage>,
+    resolved: Vec<Arc<ResolvedImage>>,
+}
+
+impl FrontendImages for ImageBook {
+    fn image(&self, request: &ImageRequest) -> Option<&KnownImage> {
+        self.known.get(request)
+    }
+}
+
+impl ImageBook {
+    pub(super) fn new(images: Arc<Images>, pull: bool) -> Self {
+        Self { images, pull, known: BTreeMap::new(), resolved: Vec::new() }
+    }
+
+    /// Resolves what a round of lowering asked for, all at once.
+    pub(super) async fn resolve(
+        &mut self,
+        source: &Source,
+        requests: &[Spanned<ImageRequest>],
+        reporter: &Reporter,
+    ) -> Result<(), BuildError> {
+        let lookups = requests.iter().map(|request| self.look_up(request, reporter));
+        let answers = futures_util::future::join_all(lookups).await;
+        let mut diagnostics = Vec::new();
+        for (request, answer) in requests.iter().zip(answers) {
+            match answer {
+                Ok((known, resolved)) => {
+                    self.known.insert(request.value.clone(), known);
+                    self.resolved.push(resolved);
+                }
+                Err(message) => {
+                    diagnostics.push(Diagnostic::error("image", request.span, message));
+                }
+            }
+        }
+        if diagnostics.is_empty() {
+            Ok(())
+        } else {
+            Err(BuildError::Dockerfile { dockerfile: Box::new(source.clone()), diagnostics })
+        }
+    }
+
+    async fn look_up(
+        &self,
+        request: &Spanned<ImageRequest>,
+        reporter: &Reporter,
+    ) -> Result<(KnownImage, Arc<ResolvedImage>), String> {
+        let ImageRequest { location, platform } = &request.value;
+        let (name, location) = match location {
+            ImageLocation::Registry(name) => (name, Location::Name(name.clone())),
+            ImageLocation::Layout(layout) => (layout, Location::Layout(layout.clone())),
+        };
+        let step = reporter.start(format!("[internal] load metadata for {name}"));
+        let resolved = self.images.resolve(&location, platform, self.pull).await;
+        let answer = resolved.map_err(|error| error_chain(&error)).and_then(|resolved| {
+            let config: ImageConfig = serde_json::from_slice(&resolved.config)
+                .map_err(|error| format!("{name}: the image's config is malformed: {error}"))?;
+            let known =
+                KnownImage { digest: resolved.digest, manifest: resolved.manifest, config };
+            Ok((known, Arc::new(resolved)))
+        });
+        match &answer {
+            Ok(_) => step.finished(),
+            Err(message) => step.failed(message),
+        }
+        answer
+    }
+
+    /// Where the layers of all these images come from.
+    pub(super) fn into_layer_source(self) -> BaseLayers {
+        let mut owners = HashMap::new();
+        for (index, image) in self.resolved.iter().enumerate() {
+            for layer in &image.layers {
+                owners.entry(layer.diff_id).or_insert(index);
+            }
+        }
+        BaseLayers { images: self.images, resolved: self.resolved, owners }
+    }
+}
+
+/// Layers of the base images of one build.
+pub(super) struct BaseLayers {
+    images: Arc<Images>,
+    resolved: Vec<Arc<ResolvedImage>>,
+    /// Which image has a layer.
+    owners: HashMap<DiffId, usize>,
+}
+
+#[async_trait]
+impl LayerSource for BaseLayers {
+    fn has(&self, diff_id: &DiffId) -> bool {
+        self.owners.contains_key(diff_id)
+    }
+
+    async fn fetch(&self, layers: &[DiffId], reporter: &StepReporter) -> Result<(), StepError> {
+        for (index, image) in self.resolved.iter().enumerate() {
+            let wanted: Vec<DiffId> = layers
+                .iter()
+                .copied()
+                .filter(|layer| self.owners.get(layer) == Some(&index))
+                .collect();
+            if !wanted.is_empty() {
+                self.images.fetch_layers(image, &wanted, reporter).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Many errors already say what their cause says.
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        source = cause.source();
+    }
+    message
+}

@@ -1,0 +1,24 @@
+//! What people see of a build while it runs.
+//!
+//! [`Display`] takes the solver's events from any thread, adds the time, and hands them over to one
+//! thread that owns the [`Renderer`]: lines, a live picture, JSON, or nothing. Everything goes to
+//! standard error. [`Recorder`] stands in between and keeps every step's log in a file.
+
+mod display;
+mod figures;
+mod lines;
+mod plain;
+mod quiet;
+mod rawjson;
+mod record;
+mod sanitize;
+mod transfers;
+
+#[cfg(test)]
+mod script;
+
+pub use display::{Display, Renderer};
+pub use plain::Plain;
+pub use quiet::Quiet;
+pub use rawjson::RawJson;
+pub use record::{FailedStep, Recorder};
