@@ -141,3 +141,35 @@ proptest! {
         prop_assert!(text[end..].chars().all(|c| c.is_whitespace() || c == '\\'));
     }
 }
+
+/// What takes time in proportion to the square of its length would not end here.
+#[test]
+fn large_files_are_read_in_one_go() {
+    let many = |line: &str| line.repeat(50_000);
+    let stages: String = (0..20_000_i32)
+        .map(|i| format!("FROM s{} AS s{i}\n", i - 1))
+        .collect();
+    let copies: String = (0..20_000_i32)
+        .map(|i| format!("FROM scratch AS c{i}\nCOPY --from=c{} a b\n", i - 1))
+        .collect();
+    let texts = [
+        many("X\n"),
+        many("RUN --x a \\\n"),
+        format!("FROM a\n{}", many("RUN <<E\nE\n")),
+        format!("FROM a\n{}", many("COPY --from=image a b\n")),
+        format!(
+            "FROM scratch AS s-1\n{}",
+            stages.replace("s-1 AS", "scratch AS")
+        ),
+        copies.replacen("COPY --from=c-1 a b\n", "", 1),
+        format!("FROM a\nENV {}", many("A=b ")),
+        format!("FROM a\nRUN [{}\"\"]", many("\"a\",")),
+    ];
+    let options = Options::new("linux/amd64".parse().expect("a platform"));
+    for text in texts {
+        let parsed = parse(&Source::new("Dockerfile", &text));
+        if !parsed.has_errors() {
+            let _ = lower(&parsed.dockerfile, &options, &BTreeMap::new());
+        }
+    }
+}

@@ -76,6 +76,13 @@ impl Builder<'_> {
             let message = "the stage that this one is based on could not be lowered";
             return Err(Box::new(Diagnostic::error("no-stage", span, message)));
         };
+        let history: usize = base
+            .config
+            .history
+            .iter()
+            .map(|entry| 64 + entry.created_by.len())
+            .sum();
+        self.charge(base.environment.size() + history, span)?;
         if self.options.multi_platform {
             numbering.platform = Some(base.platform.clone());
         }

@@ -1,7 +1,7 @@
 //! What each stage is based on and takes from others, which stages the target needs, and which
 //! images must be known; ONBUILD triggers of base images become steps here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use kiln_solver::Platform;
@@ -24,6 +24,7 @@ pub(super) struct Plan<'a> {
     pub(super) planned: Vec<PlannedStage>,
     /// What stages take from that is no stage of the file.
     pub(super) externals: Vec<External>,
+    external_positions: BTreeMap<Root, usize>,
     /// The stages that the target needs, once [`Plan::resolve`] is done.
     pub(super) needed: BTreeSet<usize>,
 }
@@ -90,6 +91,7 @@ impl<'a> Plan<'a> {
             options,
             planned,
             externals,
+            external_positions: BTreeMap::new(),
             needed,
         };
         let mut errors = Vec::new();
@@ -248,15 +250,12 @@ impl<'a> Plan<'a> {
         if root == Root::Scratch {
             return Ok(Origin::Nothing);
         }
-        if let Some(known) = self
-            .externals
-            .iter()
-            .position(|external| external.root == root)
-        {
-            return Ok(Origin::External(known));
+        let next = self.externals.len();
+        let known = *self.external_positions.entry(root.clone()).or_insert(next);
+        if known == next {
+            self.externals.push(External { root, span });
         }
-        self.externals.push(External { root, span });
-        Ok(Origin::External(self.externals.len() - 1))
+        Ok(Origin::External(known))
     }
 
     /// A stage may only take from earlier ones, so a circle is a stage that takes from itself or a
@@ -265,7 +264,8 @@ impl<'a> Plan<'a> {
         for (index, planned) in self.planned.iter().enumerate() {
             for step in &planned.steps {
                 let reaches_itself = step.origins.iter().any(|origin| match origin {
-                    Origin::Stage(other) => self.takes_from(*other, index),
+                    // What only takes from earlier stages closes no circle.
+                    Origin::Stage(other) => *other >= index && self.takes_from(*other, index),
                     _ => false,
                 });
                 if reaches_itself {
@@ -380,12 +380,12 @@ impl<'a> Plan<'a> {
         let externals = externals.map(|index| &self.externals[index]);
         let externals = externals.map(|external| (&external.root, external.span));
         let mut missing: Vec<Spanned<ImageRequest>> = Vec::new();
+        let mut listed = BTreeSet::new();
         for (root, span) in bases.chain(externals) {
             let Root::Image { request, .. } = root else {
                 continue;
             };
-            let listed = missing.iter().any(|known| known.value == *request);
-            if !listed && images.image(request).is_none() {
+            if images.image(request).is_none() && listed.insert(request) {
                 missing.push(Spanned::new(request.clone(), span));
             }
         }

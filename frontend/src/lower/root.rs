@@ -10,7 +10,7 @@ use crate::source::Span;
 use crate::stage::Stages;
 
 /// A file system that no stage of the file makes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Root {
     Scratch,
     /// A directory of the client's, and the context's name.
