@@ -30,7 +30,7 @@ pub(super) fn mount(
 ) -> Result<Mounts, Failure> {
     // Before the id-mapped mounts, which cover what lies under them.
     let mut hosts = spec.mounts.iter().filter_map(|mount| match &mount.source {
-        Source::Host(path) => Some(bind_host(path, mount.readonly, shift)),
+        Source::Host { directory, path } => Some(bind_host(directory, path, mount.readonly, shift)),
         _ => None,
     });
     let mut hosts = hosts.by_ref().collect::<Result<Vec<_>, _>>()?.into_iter();
@@ -51,7 +51,7 @@ pub(super) fn mount(
     let mut binds = Vec::new();
     for mount in &spec.mounts {
         match &mount.source {
-            Source::Host(_) => binds.extend(hosts.next()),
+            Source::Host { .. } => binds.extend(hosts.next()),
             Source::Overlay { path, .. } => {
                 binds.push(bind_within(&next_overlay()?, path, mount.readonly)?);
             }
@@ -62,15 +62,16 @@ pub(super) fn mount(
 }
 
 fn bind_host(
-    path: &Path,
+    host: &Path,
+    path: &str,
     readonly: bool,
     shift: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, Failure> {
-    let found = mount::find_on_host(path).during("open", path.display())?;
-    let tree =
-        mount::clone(found.as_fd(), "", false).during("clone the mount of", path.display())?;
+    let directory = open_directory(host)?;
+    let found = mount::find(directory.as_fd(), path).during("find in the mount's source", path)?;
+    let tree = mount::clone(found.as_fd(), "", false).during("clone the mount of", path)?;
     if let Some(namespace) = shift {
-        shift_owners(&tree, namespace, path)?;
+        shift_owners(&tree, namespace, host)?;
     }
     finish_bind(tree, readonly)
 }
@@ -136,7 +137,7 @@ fn open_all(
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).during("open the layer", path.display())
+    rustix::fs::open(path, flags, Mode::empty()).during("open the directory", path.display())
 }
 
 /// The same directories seen through id-mapped mounts, one for all that lie on the same mount: a mount

@@ -137,8 +137,14 @@ pub struct Mount {
 /// What a [`Mount`] shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Source {
-    /// A directory or file of the host's, with the step's ids on disk: a context, a cache mount.
-    Host(PathBuf),
+    /// A part of a directory of the host's that has the step's ids on disk: a context, a cache mount.
+    Host {
+        /// The directory, which the host is trusted to name.
+        directory: PathBuf,
+        /// What of it is shown, a directory or a file; symlinks are followed within it, since a
+        /// context or an earlier step may have made them.
+        path: String,
+    },
     /// A path in an overlay of its own: another stage's root, with throw-away writes if it is writable.
     Overlay {
         /// The layers.
@@ -168,7 +174,7 @@ impl Source {
     /// Whether the host's files are shown, so that the mount is made outside the step's namespaces.
     pub(super) fn is_bind(&self) -> bool {
         match self {
-            Self::Host(_) | Self::Overlay { .. } => true,
+            Self::Host { .. } | Self::Overlay { .. } => true,
             Self::Tmpfs { .. } | Self::File { .. } => false,
         }
     }
