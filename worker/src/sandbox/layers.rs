@@ -17,7 +17,7 @@ use super::spec::{Overlay, Source, Spec};
 /// What the helper mounts for a step: the root, and per mount of the spec what needs the host.
 pub(super) struct Mounts {
     pub(super) root: OwnedFd,
-    /// One for each [`Source::Host`] and [`Source::Overlay`], in the spec's order.
+    /// One for each mount that [is a bind](Source::is_bind), in the spec's order.
     pub(super) binds: Vec<OwnedFd>,
 }
 
@@ -29,11 +29,14 @@ pub(super) fn mount(
     userxattr: bool,
 ) -> Result<Mounts, Failure> {
     // Before the id-mapped mounts, which cover what lies under them.
-    let mut hosts = spec.mounts.iter().filter_map(|mount| match &mount.source {
-        Source::Host { directory, path } => Some(bind_host(directory, path, mount.readonly, shift)),
-        _ => None,
+    let hosts = spec.mounts.iter().filter_map(|mount| match &mount.source {
+        Source::Host(path) => Some(bind_host(path, "", mount.readonly, shift)),
+        Source::Within { directory, path } => {
+            Some(bind_host(directory, path, mount.readonly, shift))
+        }
+        Source::Overlay { .. } | Source::Tmpfs { .. } | Source::File { .. } => None,
     });
-    let mut hosts = hosts.by_ref().collect::<Result<Vec<_>, _>>()?.into_iter();
+    let mut hosts = hosts.collect::<Result<Vec<_>, _>>()?.into_iter();
 
     let overlays: Vec<_> = std::iter::once(&spec.root)
         .chain(spec.mounts.iter().filter_map(|mount| match &mount.source {
@@ -51,7 +54,7 @@ pub(super) fn mount(
     let mut binds = Vec::new();
     for mount in &spec.mounts {
         match &mount.source {
-            Source::Host { .. } => binds.extend(hosts.next()),
+            Source::Host(_) | Source::Within { .. } => binds.extend(hosts.next()),
             Source::Overlay { path, .. } => {
                 binds.push(bind_within(&next_overlay()?, path, mount.readonly)?);
             }
@@ -67,9 +70,12 @@ fn bind_host(
     readonly: bool,
     shift: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, Failure> {
-    let directory = open_directory(host)?;
-    let found = mount::find(directory.as_fd(), path).during("find in the mount's source", path)?;
-    let tree = mount::clone(found.as_fd(), "", false).during("clone the mount of", path)?;
+    let mut found = mount::find_on_host(host).during("open", host.display())?;
+    if !path.is_empty() {
+        found = mount::find(found.as_fd(), path).during("find in the mount's source", path)?;
+    }
+    let tree =
+        mount::clone(found.as_fd(), "", false).during("clone the mount of", host.display())?;
     if let Some(namespace) = shift {
         shift_owners(&tree, namespace, host)?;
     }

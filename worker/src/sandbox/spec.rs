@@ -137,12 +137,13 @@ pub struct Mount {
 /// What a [`Mount`] shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Source {
-    /// A part of a directory of the host's that has the step's ids on disk: a context, a cache mount.
-    Host {
-        /// The directory, which the host is trusted to name.
+    /// A directory or file that has the step's ids on disk and that Kiln itself named: a cache mount.
+    Host(PathBuf),
+    /// The same, where others had a hand in the path: a part of a context, or of a cache mount.
+    Within {
+        /// The directory that Kiln named.
         directory: PathBuf,
-        /// What of it is shown, a directory or a file; symlinks are followed within it, since a
-        /// context or an earlier step may have made them.
+        /// What of it is shown, a directory or a file; symlinks are followed within it.
         path: String,
     },
     /// A path in an overlay of its own: another stage's root, with throw-away writes if it is writable.
@@ -174,7 +175,7 @@ impl Source {
     /// Whether the host's files are shown, so that the mount is made outside the step's namespaces.
     pub(super) fn is_bind(&self) -> bool {
         match self {
-            Self::Host { .. } | Self::Overlay { .. } => true,
+            Self::Host(_) | Self::Within { .. } | Self::Overlay { .. } => true,
             Self::Tmpfs { .. } | Self::File { .. } => false,
         }
     }

@@ -201,7 +201,10 @@ fn bare_root(bench: &Bench, layer: &Path) -> (Root, Vec<Mount>) {
 }
 
 fn host(directory: &Path, path: &str) -> Source {
-    Source::Host {
+    if path.is_empty() {
+        return Source::Host(directory.to_owned());
+    }
+    Source::Within {
         directory: directory.to_owned(),
         path: path.into(),
     }
