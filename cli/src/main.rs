@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     let environment = Environment::of_this_process();
     let exit = dispatch(cli, &environment).unwrap_or_else(|error| {
         let stderr = &mut io::stderr();
-        let mut report = Report { out: stderr, colors: progress::colors(&environment) };
+        let mut report = Report {
+            out: stderr,
+            colors: progress::colors(&environment),
+        };
         // If nobody can be told, the exit code remains.
         let _ = report.error(error.as_ref());
         Exit::Failed
