@@ -118,6 +118,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
     ) -> Result<E::Output, SolveError> {
         self.open_sources(needed).await?;
         self.compute_definitions(needed).await?;
+        self.finish_sources(needed);
         let mut schedule = Schedule::new(self.graph, self.solver.parallel_steps);
         for id in needed {
             if self.is_source(*id) {
@@ -181,7 +182,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             .collect();
         while let Some(result) = opened.next().await {
             match result {
-                Ok((id, output)) => self.finish(Action::Run(id), output),
+                Ok((id, output)) => self.outputs[id.index()] = Some(output),
                 Err(error) => {
                     self.fail(&error);
                     return Err(error);
@@ -189,6 +190,16 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             }
         }
         Ok(())
+    }
+
+    /// A source is read when the keys of what needs it are computed: only then it is done.
+    fn finish_sources(&mut self, needed: &[VertexId]) {
+        for id in needed {
+            if self.is_source(*id) {
+                self.unfinished[id.index()] = false;
+                self.reporter(*id).finished();
+            }
+        }
     }
 
     async fn compute_definitions(&mut self, needed: &[VertexId]) -> Result<(), SolveError> {

@@ -99,11 +99,11 @@ impl Images {
             })
         };
         let layers = layers.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        stream::iter(layers)
-            .map(|layer| self.fetch_layer(layer, image, reporter))
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await
+        // Collected first: a closure in the stream would not be general over lifetimes where the
+        // future must be `Send`.
+        let fetches: Vec<_> =
+            layers.into_iter().map(|layer| self.fetch_layer(layer, image, reporter)).collect();
+        stream::iter(fetches).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     async fn fetch_layer(
