@@ -27,10 +27,7 @@ fn dispatch(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Completions(args) => commands::completions::run(&args, &mut io::stdout())?,
         Command::Man(args) => commands::man::run(&args, &mut io::stdout())?,
-        Command::Build(args) => {
-            let root = cli.global.root.clone().unwrap_or("/var/lib/kiln".into());
-            return commands::build::run(*args, root);
-        }
+        Command::Build(args) => { let root = cli.global.root.clone().unwrap_or("/var/lib/kiln".into()); return commands::build::run(*args, root) }
         _ => anyhow::bail!("not wired yet"),
     }
     Ok(Exit::Done)

@@ -30,12 +30,7 @@ impl FrontendImages for ImageBook {
 
 impl ImageBook {
     pub(super) fn new(images: Arc<Images>, pull: bool) -> Self {
-        Self {
-            images,
-            pull,
-            known: BTreeMap::new(),
-            resolved: Vec::new(),
-        }
+        Self { images, pull, known: BTreeMap::new(), resolved: Vec::new() }
     }
 
     /// Resolves what a round of lowering asked for, all at once.
@@ -45,9 +40,7 @@ impl ImageBook {
         requests: &[Spanned<ImageRequest>],
         reporter: &Reporter,
     ) -> Result<(), BuildError> {
-        let lookups = requests
-            .iter()
-            .map(|request| self.look_up(request, reporter));
+        let lookups = requests.iter().map(|request| self.look_up(request, reporter));
         let answers = futures_util::future::join_all(lookups).await;
         let mut diagnostics = Vec::new();
         for (request, answer) in requests.iter().zip(answers) {
@@ -64,10 +57,7 @@ impl ImageBook {
         if diagnostics.is_empty() {
             Ok(())
         } else {
-            Err(BuildError::Dockerfile {
-                dockerfile: Box::new(source.clone()),
-                diagnostics,
-            })
+            Err(BuildError::Dockerfile { dockerfile: Box::new(source.clone()), diagnostics })
         }
     }
 
@@ -83,18 +73,13 @@ impl ImageBook {
         };
         let step = reporter.start(format!("[internal] load metadata for {name}"));
         let resolved = self.images.resolve(&location, platform, self.pull).await;
-        let answer = resolved
-            .map_err(|error| error_chain(&error))
-            .and_then(|resolved| {
-                let config: ImageConfig = serde_json::from_slice(&resolved.config)
-                    .map_err(|error| format!("{name}: the image's config is malformed: {error}"))?;
-                let known = KnownImage {
-                    digest: resolved.digest,
-                    manifest: resolved.manifest,
-                    config,
-                };
-                Ok((known, Arc::new(resolved)))
-            });
+        let answer = resolved.map_err(|error| error_chain(&error)).and_then(|resolved| {
+            let config: ImageConfig = serde_json::from_slice(&resolved.config)
+                .map_err(|error| format!("{name}: the image's config is malformed: {error}"))?;
+            let known =
+                KnownImage { digest: resolved.digest, manifest: resolved.manifest, config };
+            Ok((known, Arc::new(resolved)))
+        });
         match &answer {
             Ok(_) => step.finished(),
             Err(message) => step.failed(message),
@@ -110,11 +95,7 @@ impl ImageBook {
                 owners.entry(layer.diff_id).or_insert(index);
             }
         }
-        BaseLayers {
-            images: self.images,
-            resolved: self.resolved,
-            owners,
-        }
+        BaseLayers { images: self.images, resolved: self.resolved, owners }
     }
 }
 

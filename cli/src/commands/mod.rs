@@ -1,5 +1,5 @@
 //! One file for each command.
 
-pub mod build;
 pub mod completions;
 pub mod man;
+pub mod build;
