@@ -24,7 +24,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 mod tests {
     use std::io;
 
-    use anyhow::{Context, anyhow};
+    use anyhow::anyhow;
 
     use super::*;
 
