@@ -12,3 +12,4 @@ pub mod report;
 pub mod settings;
 pub mod stored_image;
 pub mod table;
+pub mod wire;
