@@ -24,7 +24,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 mod tests {
     use std::io;
 
-    use anyhow::{Context, anyhow};
+    use anyhow::anyhow;
 
     use super::*;
 
@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn nothing_is_said_twice() {
         let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
-        let outer = |error: Nested| Err::<(), _>(error).context("cannot build").unwrap_err();
+        let outer = |error: Nested| anyhow::Error::from(error).context("cannot build");
         let cases = [
             (anyhow!("alone"), "alone"),
             (anyhow!("inner").context("outer"), "outer: inner"),
