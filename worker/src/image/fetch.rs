@@ -141,9 +141,11 @@ impl Images {
             || (is_uncompressed && self.store.layers().contains(&layer.diff_id))
     }
 
+    /// Notes which layer the blob holds. That is only what its image says, and so it must not
+    /// replace what is known of a layer that was looked into and verified.
     fn note(&self, layer: &ImageLayer, size: u64) -> Result<(), FetchError> {
         let digest = layer.descriptor.digest;
-        if !self.store.has_blob(&digest) {
+        if !self.store.has_blob(&digest) || self.store.layers().contains(&layer.diff_id) {
             return Ok(());
         }
         let blob = LayerBlob {
@@ -152,12 +154,8 @@ impl Images {
             size,
             media_type: layer.descriptor.media_type.clone(),
         };
-        if !self
-            .store
-            .index()
-            .layer_blobs(&layer.diff_id)?
-            .contains(&blob)
-        {
+        let known = self.store.index().layer_blobs(&layer.diff_id)?;
+        if !known.contains(&blob) {
             self.store.index().put_layer_blob(&layer.diff_id, &blob)?;
         }
         Ok(())
