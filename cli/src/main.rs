@@ -6,28 +6,37 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use kiln_cli::args::{Cli, Command};
-use kiln_cli::commands;
 use kiln_cli::exit::Exit;
+use kiln_cli::report::Report;
+use kiln_cli::settings::Environment;
+use kiln_cli::{commands, progress, wire};
 
 fn main() -> ExitCode {
+    // A step's helper is this program, too; nothing may come before.
     kiln_worker::sandbox::run_if_helper();
-
     let cli = Cli::parse();
-    let exit = match dispatch(cli) {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("ERROR: {error:#}");
-            Exit::Failed
-        }
-    };
+    let environment = Environment::of_this_process();
+    let exit = dispatch(cli, &environment).unwrap_or_else(|error| {
+        let stderr = &mut io::stderr();
+        let mut report = Report {
+            out: stderr,
+            colors: progress::colors(&environment),
+        };
+        // If nobody can be told, the exit code remains.
+        let _ = report.error(error.as_ref());
+        Exit::Failed
+    });
     exit.into()
 }
 
-fn dispatch(cli: Cli) -> Result<Exit> {
+fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit> {
     match cli.command {
         Command::Completions(args) => commands::completions::run(&args, &mut io::stdout())?,
         Command::Man(args) => commands::man::run(&args, &mut io::stdout())?,
-        Command::Build(args) => { let root = cli.global.root.clone().unwrap_or("/var/lib/kiln".into()); return commands::build::run(*args, root) }
+        Command::Build(args) => {
+            wire::become_root()?;
+            return commands::build::run(*args, &cli.global, environment);
+        }
         _ => anyhow::bail!("not wired yet"),
     }
     Ok(Exit::Done)

@@ -246,6 +246,15 @@ impl ImageConfig {
         }
     }
 
+    /// Names the platform by its usual name: `arm64`, not `arm64` with the variant `v8`.
+    pub fn normalize_platform(&mut self) {
+        if let Ok(platform) = self.platform().to_string().parse::<Platform>() {
+            self.os = platform.os;
+            self.architecture = platform.architecture;
+            self.variant = platform.variant;
+        }
+    }
+
     /// Makes it an image for a platform.
     pub fn set_platform(&mut self, platform: &Platform) {
         let same = self.os == platform.os && self.architecture == platform.architecture;

@@ -1,5 +1,7 @@
 //! The stages of a Dockerfile, and how names find them.
 
+use std::collections::BTreeMap;
+
 use crate::diagnostic::Diagnostic;
 use crate::syntax::{Command, Dockerfile, From, Instruction};
 
@@ -25,6 +27,8 @@ pub struct Stages<'a> {
     pub global: Vec<&'a Instruction>,
     /// The stages in order.
     pub all: Vec<Stage<'a>>,
+    /// The positions of the stages of each name, in order.
+    positions: BTreeMap<String, Vec<usize>>,
 }
 
 impl<'a> Stages<'a> {
@@ -33,6 +37,7 @@ impl<'a> Stages<'a> {
         let mut stages = Self {
             global: Vec::new(),
             all: Vec::new(),
+            positions: BTreeMap::new(),
         };
         for instruction in &dockerfile.instructions {
             match (&instruction.command, stages.all.last_mut()) {
@@ -47,6 +52,9 @@ impl<'a> Stages<'a> {
     fn begin(&mut self, from: &'a From, instruction: &'a Instruction) {
         let name = from.name.as_ref().map(|name| name.value.to_lowercase());
         let (index, instructions) = (self.all.len(), Vec::new());
+        if let Some(name) = &name {
+            self.positions.entry(name.clone()).or_default().push(index);
+        }
         self.all.push(Stage {
             index,
             name,
@@ -58,22 +66,19 @@ impl<'a> Stages<'a> {
 
     /// The stage of that name, in any letter case; the last one, if several have it.
     pub fn by_name(&self, name: &str) -> Option<usize> {
-        let name = name.to_lowercase();
-        self.all
-            .iter()
-            .rposition(|stage| stage.name.as_deref() == Some(&name))
+        self.positions.get(&name.to_lowercase())?.last().copied()
     }
 
     /// The stage that a FROM at `index` means by `name`: an earlier one, spelt exactly so.
     pub fn before(&self, index: usize, name: &str) -> Option<usize> {
-        self.all[..index]
-            .iter()
-            .rposition(|stage| stage.name.as_deref() == Some(name))
+        let positions = self.positions.get(name)?;
+        let earlier = positions.partition_point(|position| *position < index);
+        positions[..earlier].last().copied()
     }
 
     /// The names of all stages.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.all.iter().filter_map(|stage| stage.name.as_deref())
+        self.positions.keys().map(String::as_str)
     }
 
     /// The stage to build: the one of that name, or the last.

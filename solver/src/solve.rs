@@ -118,6 +118,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
     ) -> Result<E::Output, SolveError> {
         self.open_sources(needed).await?;
         self.compute_definitions(needed).await?;
+        self.finish_sources(needed);
         let mut schedule = Schedule::new(self.graph, self.solver.parallel_steps);
         for id in needed {
             if self.is_source(*id) {
@@ -154,8 +155,19 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             }
             schedule.complete(action, found);
         }
+        self.report_spared(needed);
         let output = self.outputs[target.index()].clone();
         Ok(output.expect("the schedule ends only when the target is done"))
+    }
+
+    /// What nobody had to ask for, because something behind it was known, came from the cache, too.
+    fn report_spared(&self, needed: &[VertexId]) {
+        for id in needed
+            .iter()
+            .filter(|id| self.outputs[id.index()].is_none())
+        {
+            self.reporter(*id).cached();
+        }
     }
 
     async fn open_sources(&mut self, needed: &[VertexId]) -> Result<(), SolveError> {
@@ -173,7 +185,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             .collect();
         while let Some(result) = opened.next().await {
             match result {
-                Ok((id, output)) => self.finish(Action::Run(id), output),
+                Ok((id, output)) => self.outputs[id.index()] = Some(output),
                 Err(error) => {
                     self.fail(&error);
                     return Err(error);
@@ -181,6 +193,16 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             }
         }
         Ok(())
+    }
+
+    /// A source is read when the keys of what needs it are computed: only then it is done.
+    fn finish_sources(&mut self, needed: &[VertexId]) {
+        for id in needed {
+            if self.is_source(*id) {
+                self.unfinished[id.index()] = false;
+                self.reporter(*id).finished();
+            }
+        }
     }
 
     async fn compute_definitions(&mut self, needed: &[VertexId]) -> Result<(), SolveError> {

@@ -18,13 +18,10 @@ pub struct ImagesArgs {
     /// Only images of this name, with or without a tag; * and ? match as in a shell
     #[arg(value_name = "NAME[:TAG]")]
     pub name: Option<String>,
-    /// Also show images that have lost their name
-    #[arg(short, long)]
-    pub all: bool,
     /// Show the manifests' digests
     #[arg(long)]
     pub digests: bool,
-    /// Only images that match: reference=PATTERN, dangling=true|false
+    /// Only images that match: reference=PATTERN
     #[arg(short, long = "filter", value_name = "NAME=VALUE")]
     pub filters: Vec<String>,
     /// How to print the list

@@ -35,7 +35,10 @@ pub(super) fn load(settings: &BuildSettings) -> Result<Loaded> {
         DockerfileSource::Stdin => {
             let text = read_limited(std::io::stdin().lock()).context("standard input")?;
             let excludes = ignore_patterns(&context.join(".dockerignore"))?.unwrap_or_default();
-            return Ok(Loaded { source: Source::new("-", &text), excludes });
+            return Ok(Loaded {
+                source: Source::new("-", &text),
+                excludes,
+            });
         }
         DockerfileSource::File(path) => path.clone(),
         DockerfileSource::InContext => default_dockerfile(context)?,
@@ -51,7 +54,10 @@ pub(super) fn load(settings: &BuildSettings) -> Result<Loaded> {
         Ok(inside) if settings.dockerfile == DockerfileSource::InContext => inside,
         _ => &path,
     };
-    Ok(Loaded { source: Source::new(&shown.display().to_string(), &text), excludes })
+    Ok(Loaded {
+        source: Source::new(&shown.display().to_string(), &text),
+        excludes,
+    })
 }
 
 fn default_dockerfile(context: &Path) -> Result<PathBuf> {
@@ -59,7 +65,10 @@ fn default_dockerfile(context: &Path) -> Result<PathBuf> {
     let [preferred, _] = &candidates;
     let found = candidates.iter().find(|path| path.exists()).cloned();
     found.with_context(|| {
-        format!("there is no {}; name another file with --file", preferred.display())
+        format!(
+            "there is no {}; name another file with --file",
+            preferred.display()
+        )
     })
 }
 
@@ -86,11 +95,17 @@ pub(super) fn ignore_patterns(path: &Path) -> Result<Option<Patterns>> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let source = Source::new(&path.display().to_string(), &text);
-    kiln_frontend::ignore::compile(&source).map(Some).map_err(|findings| {
-        let lines = findings.iter().map(|finding| match finding.span {
-            Some(span) => format!("line {}: {finding}", source.lines(span).0),
-            None => finding.to_string(),
-        });
-        anyhow!("{}: {}", path.display(), lines.collect::<Vec<_>>().join("; "))
-    })
+    kiln_frontend::ignore::compile(&source)
+        .map(Some)
+        .map_err(|findings| {
+            let lines = findings.iter().map(|finding| match finding.span {
+                Some(span) => format!("line {}: {finding}", source.lines(span).0),
+                None => finding.to_string(),
+            });
+            anyhow!(
+                "{}: {}",
+                path.display(),
+                lines.collect::<Vec<_>>().join("; ")
+            )
+        })
 }

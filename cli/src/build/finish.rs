@@ -25,7 +25,11 @@ pub(super) fn finish(
     let mut layers = snapshot.layers.iter();
     let mut last = config.created.clone();
     for entry in &mut config.history {
-        let layer = if entry.empty_layer { None } else { layers.next() };
+        let layer = if entry.empty_layer {
+            None
+        } else {
+            layers.next()
+        };
         if entry.created.is_none() {
             let made = layer.and_then(|layer| layer.created);
             entry.created = match made {
@@ -36,7 +40,11 @@ pub(super) fn finish(
         last = entry.created.clone().or(last);
     }
     config.created = last.or(epoch.map(|epoch| rfc3339(epoch, 0, None)).transpose()?);
-    config.rootfs.diff_ids = snapshot.diff_ids().iter().map(ToString::to_string).collect();
+    config.rootfs.diff_ids = snapshot
+        .diff_ids()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let platform = config.platform();
     let config = serde_json::to_vec(&config).context("cannot write the image's config")?;
     Ok(FinishedImage { config, platform })
@@ -44,6 +52,9 @@ pub(super) fn finish(
 
 fn rfc3339(seconds: i64, nanoseconds: u32, epoch: Option<i64>) -> Result<String> {
     let time = Timestamp::new(seconds, i32::try_from(nanoseconds).unwrap_or(0))?;
-    let latest = epoch.map(Timestamp::from_second).transpose()?.unwrap_or(Timestamp::MAX);
+    let latest = epoch
+        .map(Timestamp::from_second)
+        .transpose()?
+        .unwrap_or(Timestamp::MAX);
     Ok(time.min(latest).to_string())
 }

@@ -10,9 +10,10 @@ use kiln_frontend::source::Spanned;
 use kiln_frontend::{Diagnostic, ImageRequest, Images as FrontendImages, Source};
 use kiln_solver::{DiffId, Reporter, StepError, StepReporter};
 use kiln_worker::executor::LayerSource;
-use kiln_worker::image::{Images, Location, ResolvedImage};
+use kiln_worker::image::{Descriptor, Images, Location, ResolvedImage};
 
 use super::BuildError;
+use crate::report::chain;
 
 /// What is known of base images so far.
 pub(super) struct ImageBook {
@@ -30,7 +31,12 @@ impl FrontendImages for ImageBook {
 
 impl ImageBook {
     pub(super) fn new(images: Arc<Images>, pull: bool) -> Self {
-        Self { images, pull, known: BTreeMap::new(), resolved: Vec::new() }
+        Self {
+            images,
+            pull,
+            known: BTreeMap::new(),
+            resolved: Vec::new(),
+        }
     }
 
     /// Resolves what a round of lowering asked for, all at once.
@@ -40,7 +46,9 @@ impl ImageBook {
         requests: &[Spanned<ImageRequest>],
         reporter: &Reporter,
     ) -> Result<(), BuildError> {
-        let lookups = requests.iter().map(|request| self.look_up(request, reporter));
+        let lookups = requests
+            .iter()
+            .map(|request| self.look_up(request, reporter));
         let answers = futures_util::future::join_all(lookups).await;
         let mut diagnostics = Vec::new();
         for (request, answer) in requests.iter().zip(answers) {
@@ -57,7 +65,10 @@ impl ImageBook {
         if diagnostics.is_empty() {
             Ok(())
         } else {
-            Err(BuildError::Dockerfile { dockerfile: Box::new(source.clone()), diagnostics })
+            Err(BuildError::Dockerfile {
+                dockerfile: Box::new(source.clone()),
+                diagnostics,
+            })
         }
     }
 
@@ -73,13 +84,18 @@ impl ImageBook {
         };
         let step = reporter.start(format!("[internal] load metadata for {name}"));
         let resolved = self.images.resolve(&location, platform, self.pull).await;
-        let answer = resolved.map_err(|error| error_chain(&error)).and_then(|resolved| {
-            let config: ImageConfig = serde_json::from_slice(&resolved.config)
-                .map_err(|error| format!("{name}: the image's config is malformed: {error}"))?;
-            let known =
-                KnownImage { digest: resolved.digest, manifest: resolved.manifest, config };
-            Ok((known, Arc::new(resolved)))
-        });
+        let answer = resolved
+            .map_err(|error| chain(&error))
+            .and_then(|resolved| {
+                let config: ImageConfig = serde_json::from_slice(&resolved.config)
+                    .map_err(|error| format!("{name}: the image's config is malformed: {error}"))?;
+                let known = KnownImage {
+                    digest: resolved.digest,
+                    manifest: resolved.manifest,
+                    config,
+                };
+                Ok((known, Arc::new(resolved)))
+            });
         match &answer {
             Ok(_) => step.finished(),
             Err(message) => step.failed(message),
@@ -95,7 +111,11 @@ impl ImageBook {
                 owners.entry(layer.diff_id).or_insert(index);
             }
         }
-        BaseLayers { images: self.images, resolved: self.resolved, owners }
+        BaseLayers {
+            images: self.images,
+            resolved: self.resolved,
+            owners,
+        }
     }
 }
 
@@ -105,6 +125,18 @@ pub(super) struct BaseLayers {
     resolved: Vec<Arc<ResolvedImage>>,
     /// Which image has a layer.
     owners: HashMap<DiffId, usize>,
+}
+
+impl BaseLayers {
+    /// How a layer traveled from its registry, if it is a base image's.
+    pub(super) fn original(&self, diff_id: &DiffId) -> Option<Descriptor> {
+        let image = &self.resolved[*self.owners.get(diff_id)?];
+        let layer = image
+            .layers
+            .iter()
+            .find(|layer| layer.diff_id == *diff_id)?;
+        Some(layer.descriptor.clone())
+    }
 }
 
 #[async_trait]
@@ -126,18 +158,4 @@ impl LayerSource for BaseLayers {
         }
         Ok(())
     }
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // Many errors already say what their cause says.
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        source = cause.source();
-    }
-    message
 }

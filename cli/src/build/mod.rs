@@ -78,12 +78,16 @@ pub async fn build(
     warn: &mut dyn FnMut(&Source, &[Diagnostic]),
 ) -> Result<Built, BuildError> {
     let loading = reporter.start("[internal] load build definition from Dockerfile");
-    let loaded = dockerfile::load(settings).inspect_err(|error| loading.failed(format!("{error:#}")))?;
+    let loaded =
+        dockerfile::load(settings).inspect_err(|error| loading.failed(format!("{error:#}")))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
     if parsed.has_errors() {
         let (dockerfile, diagnostics) = (Box::new(loaded.source), parsed.diagnostics);
-        return Err(BuildError::Dockerfile { dockerfile, diagnostics });
+        return Err(BuildError::Dockerfile {
+            dockerfile,
+            diagnostics,
+        });
     }
     warn(&loaded.source, &parsed.diagnostics);
     let options = options(settings);
@@ -96,7 +100,10 @@ pub async fn build(
             }
             Err(LowerError::Invalid(diagnostics)) => {
                 let dockerfile = Box::new(loaded.source);
-                return Err(BuildError::Dockerfile { dockerfile, diagnostics });
+                return Err(BuildError::Dockerfile {
+                    dockerfile,
+                    diagnostics,
+                });
             }
         }
     };
@@ -108,7 +115,10 @@ pub async fn build(
         layer_source: Arc::clone(&layer_source) as _,
         sandbox: Sandbox::default(),
     };
-    let cache = Arc::new(StoreCache::new(backends.store.clone(), Arc::clone(&layer_source) as _));
+    let cache = Arc::new(StoreCache::new(
+        backends.store.clone(),
+        Arc::clone(&layer_source) as _,
+    ));
     let solver = Solver {
         executor: Arc::new(worker),
         cache: Arc::clone(&cache),
@@ -135,7 +145,15 @@ pub async fn build(
     let _ = cache.save_uses();
     let Lowered { config, epoch, .. } = lowered;
     let image = finish::finish(config, &snapshot, epoch)?;
-    Ok(outputs::write(settings, backends, &*layer_source, &image, &snapshot, reporter).await?)
+    Ok(outputs::write(
+        settings,
+        backends,
+        &*layer_source,
+        &image,
+        &snapshot,
+        reporter,
+    )
+    .await?)
 }
 
 /// Keeps what was learned of the contexts' files for the next build.
@@ -186,7 +204,11 @@ fn options(settings: &BuildSettings) -> Options {
             .iter()
             .map(|host| (host.name.clone(), address(&host.address)))
             .collect(),
-        no_cache: if settings.no_cache { NoCache::All } else { NoCache::Never },
+        no_cache: if settings.no_cache {
+            NoCache::All
+        } else {
+            NoCache::Never
+        },
         ..Options::new(Platform::host())
     }
 }
@@ -224,14 +246,23 @@ fn directories(
 ) -> anyhow::Result<HashMap<String, LocalDirectory>> {
     let mut directories = HashMap::new();
     if let ContextSource::Directory(path) = &settings.context {
-        let main = LocalDirectory { path: path.clone(), excludes };
+        let main = LocalDirectory {
+            path: path.clone(),
+            excludes,
+        };
         directories.insert(MAIN_CONTEXT.to_owned(), main);
     }
     for (name, source) in &settings.build_contexts {
         if let ContextSource::Directory(path) = source {
             let excludes = dockerfile::ignore_patterns(&path.join(".dockerignore"))?;
             let excludes = excludes.unwrap_or_default();
-            directories.insert(name.clone(), LocalDirectory { path: path.clone(), excludes });
+            directories.insert(
+                name.clone(),
+                LocalDirectory {
+                    path: path.clone(),
+                    excludes,
+                },
+            );
         }
     }
     Ok(directories)

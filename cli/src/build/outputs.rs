@@ -1,11 +1,220 @@
-//! TEMPORARY
-use super::*;
-/// x
-pub struct Built { /// d
- pub config: Vec<u8>, /// l
- pub layers: usize }
-/// x
-pub struct Digests;
-pub(super) async fn write(_s: &BuildSettings, _b: &Backends, _l: &dyn kiln_worker::executor::LayerSource, image: &finish::FinishedImage, snapshot: &Snapshot, _r: &Reporter) -> anyhow::Result<Built> {
-    Ok(Built { config: image.config.clone(), layers: snapshot.layers.len() })
+//! Writes what the build was asked for, in the forms that were asked for.
+
+use anyhow::{Context, Result};
+use kiln_solver::{Reporter, Sha256Digest};
+use kiln_worker::executor::{LayerSource, missing_layers};
+use kiln_worker::export::{
+    BuiltImage, BuiltLayer, Destination as ExportTo, Exported, Flavor, LocalOptions, OciOptions,
+    to_directory, to_oci, to_store, to_tar,
+};
+use kiln_worker::image::Reference;
+use kiln_worker::layer::Compression;
+use kiln_worker::snapshot::Snapshot;
+use serde_json::{Map, Value, json};
+
+use super::finish::FinishedImage;
+use super::images::BaseLayers;
+use super::{Backends, BuildSettings};
+use crate::settings::{self, Algorithm, Destination, Output, OutputKind};
+
+/// What a build came to.
+pub struct Built {
+    /// The image's names, unless only files were asked for.
+    pub digests: Option<Digests>,
+    /// What `--metadata-file` says, by BuildKit's keys.
+    pub metadata: Map<String, Value>,
+}
+
+/// The names of an image by its content.
+#[derive(Debug, Clone, Copy)]
+pub struct Digests {
+    /// Its manifest.
+    pub manifest: Sha256Digest,
+    /// Its config: what Docker calls the image's id.
+    pub config: Sha256Digest,
+}
+
+/// Writes all outputs.
+pub(super) async fn write(
+    settings: &BuildSettings,
+    backends: &Backends,
+    base: &BaseLayers,
+    image: &FinishedImage,
+    snapshot: &Snapshot,
+    reporter: &Reporter,
+) -> Result<Built> {
+    let built = BuiltImage {
+        config: image.config.clone(),
+        layers: snapshot
+            .diff_ids()
+            .into_iter()
+            .map(|diff_id| BuiltLayer {
+                diff_id,
+                original: base.original(&diff_id),
+            })
+            .collect(),
+        platform: image.platform.clone(),
+        annotations: Default::default(),
+    };
+    let names = references(&settings.tags)?;
+    let mut exported = None;
+    for output in &settings.outputs {
+        let writing = Writing {
+            backends,
+            base,
+            image: &built,
+            snapshot,
+            names: &names,
+        };
+        let step = reporter.start(title(output));
+        match writing.write(output, &step).await {
+            Ok(result) => {
+                step.finished();
+                exported = result.or(exported);
+            }
+            Err(error) => {
+                step.failed(format!("{error:#}"));
+                return Err(error);
+            }
+        }
+    }
+    let digests = exported.as_ref().map(|exported| Digests {
+        manifest: exported.manifest.digest,
+        config: exported.config,
+    });
+    Ok(Built {
+        digests,
+        metadata: metadata(exported.as_ref(), &names),
+    })
+}
+
+fn title(output: &Output) -> &'static str {
+    match output.kind {
+        OutputKind::Image => "exporting to image",
+        OutputKind::OciArchive(_) | OutputKind::OciDirectory(_) => "exporting to oci image format",
+        OutputKind::Tar(_) => "exporting to client tarball",
+        OutputKind::Local(_) => "exporting to client directory",
+    }
+}
+
+struct Writing<'w> {
+    backends: &'w Backends,
+    base: &'w BaseLayers,
+    image: &'w BuiltImage,
+    snapshot: &'w Snapshot,
+    names: &'w [Reference],
+}
+
+impl Writing<'_> {
+    async fn write(
+        &self,
+        output: &Output,
+        step: &kiln_solver::StepReporter,
+    ) -> Result<Option<Exported>> {
+        let store = &self.backends.store;
+        self.fetch_what_was_not_needed_yet(step).await?;
+        match &output.kind {
+            OutputKind::Image => {
+                let exported = to_store(store, self.image, self.names)?;
+                for name in self.names {
+                    let line = format!("naming to {}\n", name.with_default_tag());
+                    step.log(kiln_solver::LogStream::Stderr, line.as_bytes());
+                }
+                Ok(Some(exported))
+            }
+            OutputKind::OciArchive(destination) => {
+                let destination = match destination {
+                    Destination::File(path) => ExportTo::File(path.clone()),
+                    Destination::Stdout => ExportTo::Stream(Box::new(std::io::stdout())),
+                };
+                self.oci(destination, output, step).await.map(Some)
+            }
+            OutputKind::OciDirectory(path) => self
+                .oci(ExportTo::Directory(path.clone()), output, step)
+                .await
+                .map(Some),
+            OutputKind::Tar(destination) => {
+                let destination = match destination {
+                    Destination::File(path) => ExportTo::File(path.clone()),
+                    Destination::Stdout => ExportTo::Stream(Box::new(std::io::stdout())),
+                };
+                to_tar(store, &self.snapshot.diff_ids(), destination, step).await?;
+                Ok(None)
+            }
+            OutputKind::Local(path) => {
+                let options = LocalOptions {
+                    destination: path.clone(),
+                };
+                to_directory(store, &self.snapshot.diff_ids(), options, step).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn oci(
+        &self,
+        destination: ExportTo,
+        output: &Output,
+        step: &kiln_solver::StepReporter,
+    ) -> Result<Exported> {
+        let options = OciOptions {
+            destination,
+            names: self.names.to_vec(),
+            compression: compression(&output.compression)?,
+            force_compression: false,
+            flavor: Flavor::Oci,
+        };
+        Ok(to_oci(&self.backends.store, self.image.clone(), options, step).await?)
+    }
+
+    /// Layers of the base image that no step had to see.
+    async fn fetch_what_was_not_needed_yet(&self, step: &kiln_solver::StepReporter) -> Result<()> {
+        let missing = missing_layers(&self.backends.store, &self.snapshot.diff_ids())?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.base
+            .fetch(&missing, step)
+            .await
+            .map_err(|error| anyhow::anyhow!(error))
+            .context("cannot fetch the base image's layers")
+    }
+}
+
+fn references(tags: &[String]) -> Result<Vec<Reference>> {
+    tags.iter()
+        .map(|tag| {
+            tag.parse::<Reference>()
+                .with_context(|| format!("--tag {tag}"))
+        })
+        .collect()
+}
+
+fn compression(settings: &settings::Compression) -> Result<Compression> {
+    Ok(match settings.algorithm {
+        Some(Algorithm::Uncompressed) => Compression::Uncompressed,
+        None | Some(Algorithm::Gzip) => Compression::gzip(settings.level)?,
+        Some(Algorithm::Zstd) => Compression::zstd(settings.level)?,
+    })
+}
+
+fn metadata(exported: Option<&Exported>, names: &[Reference]) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    if let Some(exported) = exported {
+        let descriptor = &exported.manifest;
+        metadata.insert(
+            "containerimage.config.digest".into(),
+            json!(exported.config),
+        );
+        metadata.insert("containerimage.descriptor".into(), json!(descriptor));
+        metadata.insert("containerimage.digest".into(), json!(descriptor.digest));
+    }
+    if !names.is_empty() {
+        let names: Vec<String> = names
+            .iter()
+            .map(|name| name.with_default_tag().to_string())
+            .collect();
+        metadata.insert("image.name".into(), json!(names.join(",")));
+    }
+    metadata
 }

@@ -1,26 +1,209 @@
-//! `kiln build`.
-use anyhow::Result;
-use crate::args::BuildArgs;
-use crate::build::{self, Backends};
-use crate::exit::Exit;
-use crate::settings::{BuildSettings, Environment};
+//! `kiln build`: shows a build while it runs, and says what came of it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-struct P;
-impl kiln_solver::Progress for P { fn report(&self, e: kiln_solver::Event) { 
- match e.kind { kiln_solver::EventKind::Log{bytes,..} => eprint!("{}", String::from_utf8_lossy(&bytes)), k => eprintln!("{:?} {:?}", e.step, k) } } }
-/// x
-pub fn run(args: BuildArgs, root: std::path::PathBuf) -> Result<Exit> {
-    let settings = BuildSettings::resolve(args, &Environment::of_this_process())?;
-    let rt = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    rt.block_on(async move {
-        let store = kiln_worker::store::Store::open(&root)?;
-        let backends = Backends { store: store.clone(), images: Arc::new(kiln_worker::image::Images{store}), parallel_steps: 16 };
-        let reporter = kiln_solver::Reporter::new(Arc::new(P));
-        match build::build(&settings, &backends, &reporter, &mut |_s, d| for d in d { eprintln!("warn {d}") }).await {
-            Ok(b) => println!("{}", String::from_utf8_lossy(&b.config)),
-            Err(build::BuildError::Dockerfile{diagnostics,..}) => for d in diagnostics { eprintln!("{d}") },
-            Err(e) => return Err(e.into()),
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use kiln_frontend::{Diagnostic, Source};
+use kiln_solver::{Progress, Reporter};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{BuildArgs, GlobalArgs};
+use crate::build::{self, Backends, BuildError, Built};
+use crate::exit::Exit;
+use crate::progress::{self, Recorder};
+use crate::report::Report;
+use crate::settings::{BuildSettings, Environment, ProgressMode};
+use crate::wire;
+
+/// How long threads that still work on disks may delay the end of an interrupted build.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Builds what was asked for.
+pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> Result<Exit> {
+    let settings = match BuildSettings::resolve(args, environment) {
+        Ok(settings) => settings,
+        Err(error) => return usage_error(&error, environment),
+    };
+    let store = wire::store(global, environment)?;
+    let backends = wire::backends(store, environment)?;
+    let mode = progress::settle(settings.progress, environment);
+    let display = progress::start(mode, environment);
+    let record = BuildRecord::begin(&settings);
+    let directory = backends.store.directory("builds")?.join(&record.id);
+    let recorder = Recorder::new(display.progress(), directory.join("logs"))
+        .with_context(|| format!("cannot keep logs in {}", directory.display()))?;
+    let recorder = Arc::new(recorder);
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let mut warnings = Vec::new();
+    let reporter = Reporter::new(Arc::clone(&recorder) as Arc<dyn Progress>);
+    let outcome = runtime.block_on(interruptible(
+        &settings,
+        &backends,
+        &reporter,
+        &mut warnings,
+    ));
+    runtime.shutdown_timeout(PATIENCE);
+    backends.store.scratch().discard();
+    drop(reporter);
+    display.finish();
+
+    record.end(&directory, &outcome);
+    let stderr = &mut io::stderr();
+    let mut report = Report {
+        out: stderr,
+        colors: progress::colors(environment),
+    };
+    if mode != ProgressMode::Quiet {
+        for (source, found) in &warnings {
+            report.diagnostics(source, found)?;
         }
-        Ok(Exit::Done)
-    })
+    }
+    match outcome {
+        None => {
+            writeln!(io::stderr(), "ERROR: canceled")?;
+            Ok(Exit::Interrupted)
+        }
+        Some(Err(error)) => {
+            report.build_error(&error, &recorder.failed_steps(), mode)?;
+            Ok(Exit::Failed)
+        }
+        Some(Ok(built)) => {
+            write_results(&settings, &built)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// What the frontend found in a Dockerfile.
+type Warnings = Vec<(Source, Vec<Diagnostic>)>;
+
+/// Builds until Ctrl-C or a request to terminate; `None` if that came first.
+async fn interruptible(
+    settings: &BuildSettings,
+    backends: &Backends,
+    reporter: &Reporter,
+    warnings: &mut Warnings,
+) -> Option<Result<Built, BuildError>> {
+    let mut warn = |source: &Source, found: &[Diagnostic]| {
+        if !found.is_empty() {
+            warnings.push((source.clone(), found.to_vec()));
+        }
+    };
+    let build = build::build(settings, backends, reporter, &mut warn);
+    let interrupted = async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
+            // Then the signals end the process as they do by default.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    tokio::select! {
+        outcome = build => Some(outcome),
+        () = interrupted => None,
+    }
+}
+
+fn usage_error(error: &crate::settings::UsageError, environment: &Environment) -> Result<Exit> {
+    let stderr = &mut io::stderr();
+    Report {
+        out: stderr,
+        colors: progress::colors(environment),
+    }
+    .usage(error)?;
+    Ok(Exit::Usage)
+}
+
+/// The files that scripts read, and with `--quiet` the image's id.
+fn write_results(settings: &BuildSettings, built: &Built) -> Result<()> {
+    if let (Some(path), Some(digests)) = (&settings.iidfile, &built.digests) {
+        write_file(path, digests.config.to_string().as_bytes())?;
+    }
+    if let Some(path) = &settings.metadata_file {
+        let mut json = serde_json::to_vec_pretty(&built.metadata)?;
+        json.push(b'\n');
+        write_file(path, &json)?;
+    }
+    if let (ProgressMode::Quiet, Some(digests)) = (settings.progress, &built.digests) {
+        if !settings
+            .outputs
+            .iter()
+            .any(crate::settings::Output::is_stdout)
+        {
+            println!("{}", digests.config);
+        }
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What is kept of a build beside its logs.
+#[derive(Serialize)]
+struct BuildRecord {
+    id: String,
+    context: String,
+    target: Option<String>,
+    tags: Vec<String>,
+    started: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+}
+
+impl BuildRecord {
+    fn begin(settings: &BuildSettings) -> Self {
+        let started = Timestamp::now();
+        let id = format!(
+            "{}-{}",
+            started.strftime("%Y%m%dT%H%M%S.%6f"),
+            std::process::id()
+        );
+        Self {
+            id,
+            context: format!("{:?}", settings.context),
+            target: settings.target.clone(),
+            tags: settings.tags.clone(),
+            started,
+            ended: None,
+            error: None,
+            image: None,
+        }
+    }
+
+    fn end(mut self, directory: &PathBuf, outcome: &Option<Result<Built, BuildError>>) {
+        self.ended = Some(Timestamp::now());
+        match outcome {
+            None => self.error = Some("canceled".to_owned()),
+            Some(Err(error)) => self.error = Some(error.to_string()),
+            Some(Ok(built)) => {
+                self.image = built
+                    .digests
+                    .as_ref()
+                    .map(|digests| digests.manifest.to_string());
+            }
+        }
+        // A build is not worse for want of a record of it.
+        if let Ok(json) = serde_json::to_vec_pretty(&self) {
+            let _ = std::fs::write(directory.join("build.json"), json);
+        }
+    }
 }

@@ -5,7 +5,7 @@ const LONGEST_LINE: usize = 16 * 1024;
 
 /// The unfinished line of one step.
 #[derive(Debug, Default)]
-pub(super) struct LineBuffer {
+pub(crate) struct LineBuffer {
     partial: Vec<u8>,
     /// A carriage return came last: what follows, unless it ends the line, writes over it.
     returned: bool,
@@ -13,7 +13,7 @@ pub(super) struct LineBuffer {
 
 impl LineBuffer {
     /// Takes a piece and hands every line that it finishes, without its end, to `line`.
-    pub(super) fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
+    pub(crate) fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             self.extend(&rest[..at], &mut line);
@@ -30,12 +30,12 @@ impl LineBuffer {
     }
 
     /// The line that has not ended, as a terminal would show it.
-    pub(super) fn partial(&self) -> &[u8] {
+    pub(crate) fn partial(&self) -> &[u8] {
         &self.partial
     }
 
     /// Hands over the line that has not ended, if there is one.
-    pub(super) fn flush(&mut self, line: impl FnOnce(&[u8])) {
+    pub(crate) fn flush(&mut self, line: impl FnOnce(&[u8])) {
         if !self.partial.is_empty() {
             line(&self.partial);
         }

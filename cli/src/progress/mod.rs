@@ -4,6 +4,7 @@
 //! thread that owns the [`Renderer`]: lines, a live picture, JSON, or nothing. Everything goes to
 //! standard error. [`Recorder`] stands in between and keeps every step's log in a file.
 
+mod choose;
 mod display;
 mod figures;
 mod lines;
@@ -13,12 +14,17 @@ mod rawjson;
 mod record;
 mod sanitize;
 mod transfers;
+mod tty;
 
 #[cfg(test)]
 mod script;
 
+pub use choose::{colors, settle, start};
 pub use display::{Display, Renderer};
+pub(crate) use lines::LineBuffer;
 pub use plain::Plain;
 pub use quiet::Quiet;
 pub use rawjson::RawJson;
 pub use record::{FailedStep, Recorder};
+pub(crate) use sanitize::{Colors, sanitize};
+pub use tty::Tty;

@@ -6,7 +6,7 @@ use std::str::Chars;
 
 /// Whether colours survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Colors {
+pub(crate) enum Colors {
     /// Escape sequences that only set colours and weights stay, and are ended with the line.
     Keep,
     /// Nothing but text stays.
@@ -18,7 +18,7 @@ const RESET: &str = "\u{1b}[0m";
 
 /// One line as text that only takes up room: invalid UTF-8 is replaced, tabs become spaces, and
 /// control characters, escape sequences (ECMA-48) and changes of direction are left out.
-pub(super) fn sanitize(line: &[u8], colors: Colors) -> String {
+pub(crate) fn sanitize(line: &[u8], colors: Colors) -> String {
     let text = String::from_utf8_lossy(line);
     let mut clean = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();

@@ -72,7 +72,7 @@ impl Transfers {
 }
 
 impl Transfer {
-    /// What moves, shortened if it is a digest.
+    /// What moves: a digest in short, or words and a colon.
     pub(super) fn label(&self) -> String {
         match self.item.split_once(':') {
             Some((algorithm, hex))
@@ -80,7 +80,7 @@ impl Transfer {
             {
                 format!("{algorithm}:{}", &hex[..12])
             }
-            _ => self.item.clone(),
+            _ => self.item_and_colon(),
         }
     }
 
@@ -110,5 +110,10 @@ impl Transfer {
             line.push_str(" done");
         }
         line
+    }
+
+    fn item_and_colon(&self) -> String {
+        let words = self.item.contains(' ') && !self.item.ends_with(':');
+        format!("{}{}", self.item, if words { ":" } else { "" })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{ExpandError, MAX_LENGTH};
+use super::{ExpandError, MAX_GROWTH};
 
 /// A compiled pattern.
 pub(super) struct Glob {
@@ -88,7 +88,7 @@ impl Glob {
             if found.end > copied || found.start == 0 {
                 push_template(&mut result, new, &value[found.clone()]);
             }
-            if result.len() > MAX_LENGTH {
+            if result.len() > value.len() + MAX_GROWTH {
                 return Err(ExpandError::TooLong);
             }
             copied = found.end;

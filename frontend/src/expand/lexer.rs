@@ -1,23 +1,26 @@
 //! The cursor that walks over one text and expands it.
 
-use super::{ExpandError, Expander, Expansion, MAX_DEPTH, MAX_LENGTH, glob};
+use super::{ExpandError, Expander, Expansion, MAX_DEPTH, MAX_GROWTH, glob};
 
 pub(super) struct Lexer<'a> {
     expander: &'a Expander<'a>,
     rest: &'a str,
     raw_escapes: bool,
     depth: usize,
+    limit: usize,
     found: Expansion,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(expander: &'a Expander<'a>, text: &'a str) -> Self {
-        let (raw_escapes, found) = (expander.raw_escapes, Expansion::default());
+        let (raw_escapes, limit) = (expander.raw_escapes, text.len() + MAX_GROWTH);
+        let found = Expansion::default();
         Self {
             expander,
             rest: text,
             raw_escapes,
             depth: 0,
+            limit,
             found,
         }
     }
@@ -81,7 +84,7 @@ impl<'a> Lexer<'a> {
                 '<' => self.possible_heredoc(&mut text, &mut words),
                 _ => self.plain(&mut text, &mut words),
             }
-            if text.len() > MAX_LENGTH {
+            if text.len() > self.limit {
                 return Err(ExpandError::TooLong);
             }
         }
@@ -164,7 +167,7 @@ impl<'a> Lexer<'a> {
                     text.push(next);
                 }
             }
-            if text.len() > MAX_LENGTH {
+            if text.len() > self.limit {
                 return Err(ExpandError::TooLong);
             }
         }

@@ -61,15 +61,16 @@ pub enum ExpandError {
     #[error("substitutions are nested more than {MAX_DEPTH} deep")]
     TooDeep,
     /// The result is larger than anything useful.
-    #[error("the word expands to more than {MAX_LENGTH} bytes")]
+    #[error("the word grows by more than {MAX_GROWTH} bytes")]
     TooLong,
 }
 
 /// How deep substitutions may be nested.
 pub const MAX_DEPTH: usize = 128;
 
-/// How long a word may become.
-pub const MAX_LENGTH: usize = 16 << 20;
+/// How many bytes longer than its text a word may become; Linux takes no variable of more than
+/// 128 KiB.
+pub const MAX_GROWTH: usize = 1 << 20;
 
 /// What a word expands to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

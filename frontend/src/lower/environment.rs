@@ -27,6 +27,14 @@ impl Environment {
         self.values.keys().map(String::as_str)
     }
 
+    /// How many bytes all names and values have.
+    pub(super) fn size(&self) -> usize {
+        self.values
+            .iter()
+            .map(|(name, (_, value))| name.len() + value.len())
+            .sum()
+    }
+
     /// All variables in order.
     pub(super) fn list(&self) -> Vec<(String, String)> {
         let mut list: Vec<_> = self.values.iter().collect();

@@ -4,12 +4,14 @@
 //! [`LowerError::NeedsImages`]; the caller resolves it and lowers again.
 
 mod arguments;
+mod base;
 mod config;
 mod display;
 mod environment;
 mod epoch;
 mod mounts;
 mod plan;
+mod root;
 mod run;
 mod stage;
 mod transfer;

@@ -1,17 +1,17 @@
 //! What each stage is based on and takes from others, which stages the target needs, and which
 //! images must be known; ONBUILD triggers of base images become steps here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use kiln_solver::Platform;
 
 use super::environment::Environment;
-use super::{Checked, ImageLocation, ImageRequest, Images, LowerError, NamedContext, Options};
+use super::root::{Root, Roots};
+use super::{Checked, ImageRequest, Images, LowerError, Options};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, NoVariables};
 use crate::mount;
-use crate::reference::Reference;
 use crate::source::{Span, Spanned};
 use crate::stage::{Stage, Stages};
 use crate::syntax::{Command, Dockerfile, Instruction, Word};
@@ -24,6 +24,7 @@ pub(super) struct Plan<'a> {
     pub(super) planned: Vec<PlannedStage>,
     /// What stages take from that is no stage of the file.
     pub(super) externals: Vec<External>,
+    external_positions: BTreeMap<Root, usize>,
     /// The stages that the target needs, once [`Plan::resolve`] is done.
     pub(super) needed: BTreeSet<usize>,
 }
@@ -47,22 +48,6 @@ pub(super) struct PlannedStage {
 pub(super) enum Base {
     Stage(usize),
     Root(Root),
-}
-
-/// A file system that no stage of the file makes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Root {
-    Scratch,
-    /// A directory of the client's, and the context's name.
-    Local {
-        directory: String,
-        context: String,
-    },
-    /// An image; if a named context says so, its name.
-    Image {
-        request: ImageRequest,
-        context: Option<String>,
-    },
 }
 
 /// A root that only `--from` or a mount refers to.
@@ -106,6 +91,7 @@ impl<'a> Plan<'a> {
             options,
             planned,
             externals,
+            external_positions: BTreeMap::new(),
             needed,
         };
         let mut errors = Vec::new();
@@ -144,14 +130,14 @@ impl<'a> Plan<'a> {
         };
         let span = stage.from.image.span;
         let replacement = match &stage.name {
-            Some(name) => self.named_context(name, platform.as_ref(), span)?,
+            Some(name) => self.roots().named_context(name, platform.as_ref(), span)?,
             None => None,
         };
         let replaced = replacement.is_some();
         let base = match (replacement, self.stages.before(stage.index, &image)) {
             (Some(root), _) => Base::Root(root),
             (None, Some(earlier)) => Base::Stage(earlier),
-            (None, None) => Base::Root(self.root(&image, platform.as_ref(), span)?),
+            (None, None) => Base::Root(self.roots().root(&image, platform.as_ref(), span)?),
         };
         let (steps, triggers_added) = (Vec::new(), false);
         Ok(PlannedStage {
@@ -162,6 +148,13 @@ impl<'a> Plan<'a> {
             steps,
             triggers_added,
         })
+    }
+
+    fn roots(&self) -> Roots<'a> {
+        Roots {
+            stages: self.stages,
+            options: self.options,
+        }
     }
 
     fn expand_from(&self, word: &Word, global: &Environment) -> Checked<String> {
@@ -195,102 +188,6 @@ impl<'a> Plan<'a> {
                 format!("{error}"),
             ))
         })
-    }
-
-    /// The root of that name: nothing, a named context or an image.
-    fn root(&self, name: &str, platform: Option<&Platform>, span: Span) -> Checked<Root> {
-        if name == "scratch" {
-            return Ok(Root::Scratch);
-        }
-        let reference = Reference::parse(name).map_err(|error| {
-            let finding = Diagnostic::error("invalid-image", span, error.to_string());
-            Box::new(finding.did_you_mean(name, self.stages.names()))
-        })?;
-        let reference = reference.with_default_tag();
-        if let Some(root) = self.named_context(&reference.familiar(), platform, span)? {
-            return Ok(root);
-        }
-        let location = ImageLocation::Registry(reference.to_string());
-        let platform = self.platform_or_target(platform);
-        Ok(Root::Image {
-            request: ImageRequest { location, platform },
-            context: None,
-        })
-    }
-
-    fn platform_or_target(&self, platform: Option<&Platform>) -> Platform {
-        platform.unwrap_or(self.options.target_platform()).clone()
-    }
-
-    /// The named context that takes the place of a stage or an image.
-    fn named_context(
-        &self,
-        name: &str,
-        platform: Option<&Platform>,
-        span: Span,
-    ) -> Checked<Option<Root>> {
-        if ["scratch", "context"]
-            .iter()
-            .any(|reserved| name.eq_ignore_ascii_case(reserved))
-        {
-            return Ok(None);
-        }
-        let platform = self.platform_or_target(platform);
-        let Some((key, context)) = self.find_context(name, &platform) else {
-            return Ok(None);
-        };
-        let image = |location| Root::Image {
-            request: ImageRequest {
-                location,
-                platform: platform.clone(),
-            },
-            context: Some(key.to_owned()),
-        };
-        Ok(Some(match context {
-            NamedContext::Image(name) if name == "scratch" => Root::Scratch,
-            NamedContext::Image(name) => match Reference::parse(name) {
-                Ok(name) => image(ImageLocation::Registry(name.with_default_tag().to_string())),
-                Err(error) => {
-                    let message = format!("the context {key} is no image: {error}");
-                    return Err(Box::new(Diagnostic::error(
-                        "invalid-context",
-                        span,
-                        message,
-                    )));
-                }
-            },
-            NamedContext::Layout(place) => image(ImageLocation::Layout(place.clone())),
-            NamedContext::Local(directory) => Root::Local {
-                directory: directory.clone(),
-                context: key.to_owned(),
-            },
-            NamedContext::Git(_) => return Err(unsupported(span, "a git repository as a context")),
-            NamedContext::Http(_) => return Err(unsupported(span, "an address as a context")),
-        }))
-    }
-
-    /// The context `name::platform` or else `name`, names compared as Docker writes them.
-    fn find_context(&self, name: &str, platform: &Platform) -> Option<(&str, &NamedContext)> {
-        let familiar = |name: &str| match Reference::parse(name) {
-            Ok(reference) => reference.familiar(),
-            Err(_) => name.to_owned(),
-        };
-        let wanted = familiar(name);
-        let matches = |key: &str, of: Option<&str>| {
-            let (context, platform) = key
-                .split_once("::")
-                .map_or((key, None), |(c, p)| (c, Some(p)));
-            platform == of && familiar(context) == wanted
-        };
-        let platform = platform.to_string();
-        let find = |of: Option<&str>| {
-            self.options
-                .contexts
-                .iter()
-                .find(|(key, _)| matches(key, of))
-        };
-        let (key, context) = find(Some(&platform)).or_else(|| find(None))?;
-        Some((key.as_str(), context))
     }
 
     fn step(&mut self, instruction: Rc<Instruction>, triggered: bool) -> Checked<Step> {
@@ -349,19 +246,16 @@ impl<'a> Plan<'a> {
         if let Some(stage) = self.stages.by_name(name) {
             return Ok(Origin::Stage(stage));
         }
-        let root = self.root(name, None, span)?;
+        let root = self.roots().root(name, None, span)?;
         if root == Root::Scratch {
             return Ok(Origin::Nothing);
         }
-        if let Some(known) = self
-            .externals
-            .iter()
-            .position(|external| external.root == root)
-        {
-            return Ok(Origin::External(known));
+        let next = self.externals.len();
+        let known = *self.external_positions.entry(root.clone()).or_insert(next);
+        if known == next {
+            self.externals.push(External { root, span });
         }
-        self.externals.push(External { root, span });
-        Ok(Origin::External(self.externals.len() - 1))
+        Ok(Origin::External(known))
     }
 
     /// A stage may only take from earlier ones, so a circle is a stage that takes from itself or a
@@ -370,7 +264,8 @@ impl<'a> Plan<'a> {
         for (index, planned) in self.planned.iter().enumerate() {
             for step in &planned.steps {
                 let reaches_itself = step.origins.iter().any(|origin| match origin {
-                    Origin::Stage(other) => self.takes_from(*other, index),
+                    // What only takes from earlier stages closes no circle.
+                    Origin::Stage(other) => *other >= index && self.takes_from(*other, index),
                     _ => false,
                 });
                 if reaches_itself {
@@ -485,12 +380,12 @@ impl<'a> Plan<'a> {
         let externals = externals.map(|index| &self.externals[index]);
         let externals = externals.map(|external| (&external.root, external.span));
         let mut missing: Vec<Spanned<ImageRequest>> = Vec::new();
+        let mut listed = BTreeSet::new();
         for (root, span) in bases.chain(externals) {
             let Root::Image { request, .. } = root else {
                 continue;
             };
-            let listed = missing.iter().any(|known| known.value == *request);
-            if !listed && images.image(request).is_none() {
+            if images.image(request).is_none() && listed.insert(request) {
                 missing.push(Spanned::new(request.clone(), span));
             }
         }
@@ -571,8 +466,4 @@ impl PlannedStage {
             _ => None,
         })
     }
-}
-
-fn unsupported(span: Span, what: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic::unsupported(span, what))
 }

@@ -31,6 +31,7 @@ impl Builder<'_> {
                 "RUN --device",
             )));
         }
+        self.charge(2 * state.environment.size(), span)?;
         let invocation = invocation(state, run, &step.instruction.text);
         let specs = self.mount_specs(state, run)?;
         let mut inputs: Vec<_> = state.root.into_iter().collect();

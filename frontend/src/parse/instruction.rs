@@ -43,23 +43,18 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn command(&mut self) -> Command {
         let keyword = self.head.keyword.to_ascii_uppercase();
-        let errors = self.error_count();
+        let before = self.diagnostics.len();
         match self.dispatch(&keyword) {
             // A wrong flag is reported, but leaves nothing to work with.
-            Ok(_) if self.error_count() > errors => Command::Invalid,
+            Ok(_) if self.diagnostics[before..].iter().any(Diagnostic::is_error) => {
+                Command::Invalid
+            }
             Ok(command) => command,
             Err(diagnostic) => {
                 self.diagnostics.push(*diagnostic);
                 Command::Invalid
             }
         }
-    }
-
-    fn error_count(&self) -> usize {
-        self.diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic.is_error())
-            .count()
     }
 
     fn keyword(&self) -> Word {

@@ -20,12 +20,7 @@ impl Worker {
         snapshot: &Snapshot,
         reporter: Option<&StepReporter>,
     ) -> Result<(), ExecutorError> {
-        let mut missing = Vec::new();
-        for layer in &snapshot.layers {
-            if !is_present(&self.store, &layer.diff_id)? {
-                missing.push(layer.diff_id);
-            }
-        }
+        let missing = missing(&self.store, &snapshot.diff_ids())?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -36,6 +31,17 @@ impl Worker {
             .await
             .map_err(ExecutorError::Fetch)
     }
+}
+
+/// Those of some layers that the store has in no form.
+pub fn missing(store: &Store, layers: &[DiffId]) -> Result<Vec<DiffId>, ExecutorError> {
+    let mut missing = Vec::new();
+    for layer in layers {
+        if !is_present(store, layer)? {
+            missing.push(*layer);
+        }
+    }
+    Ok(missing)
 }
 
 /// Whether the store has a layer's bytes: whole, or as a blob that it can take in.

@@ -25,6 +25,7 @@ use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError,
 
 pub use error::ExecutorError;
 pub(crate) use layers::is_within_reach;
+pub use layers::missing as missing_layers;
 pub use output::Output;
 
 use crate::context::Context;

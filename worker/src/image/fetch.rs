@@ -99,8 +99,13 @@ impl Images {
             })
         };
         let layers = layers.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        stream::iter(layers)
+        // Collected first: a closure in the stream would not be general over lifetimes where the
+        // future must be `Send`.
+        let fetches: Vec<_> = layers
+            .into_iter()
             .map(|layer| self.fetch_layer(layer, image, reporter))
+            .collect();
+        stream::iter(fetches)
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await

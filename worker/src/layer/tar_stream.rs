@@ -91,17 +91,14 @@ fn repack(
         .filter(|entry| !matches!(entry.kind, EntryKind::Directory(DirectoryKind::Implied)))
         .map(|entry| PackEntry {
             bytes: contents.bytes(entry),
-            expected: match entry.kind {
-                EntryKind::File { digest, .. } => Some(digest),
-                _ => None,
-            },
+            digest_is_known: true,
             entry: entry.clone(),
         })
         .collect();
     let (reader, mut writer) = io::pipe().at("make a pipe for", store.root())?;
     let expected = *diff_id;
     let packing = std::thread::spawn(move || {
-        let packed = pack(entries, &mut writer)?;
+        let packed = pack(entries.into_iter(), &mut writer)?;
         Ok(packed.diff_id == expected)
     });
     Ok(Box::new(Repacked {

@@ -35,7 +35,7 @@ pub fn run_if_helper() {
 
 fn serve() -> i32 {
     let report = |engine: &UnixStream| -> Report {
-        let job: Job = wire::receive(engine).map_err(|_| Failure::Abandoned)?;
+        let job: Job<Spec> = wire::receive(engine).map_err(|_| Failure::Abandoned)?;
         run(&job, engine)
     };
     let sent = isolate().and_then(|engine| wire::send(&engine, &report(&engine)));
@@ -64,7 +64,7 @@ struct Init {
     socket: UnixStream,
 }
 
-fn run(Job { spec, identity }: &Job, engine: &UnixStream) -> Report {
+fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
     // SAFETY: only the mount namespace is left, which no other thread can depend on.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.needs(
         "make a mount namespace",

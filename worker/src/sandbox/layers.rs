@@ -17,7 +17,7 @@ use super::spec::{Overlay, Source, Spec};
 /// What the helper mounts for a step: the root, and per mount of the spec what needs the host.
 pub(super) struct Mounts {
     pub(super) root: OwnedFd,
-    /// One for each [`Source::Host`] and [`Source::Overlay`], in the spec's order.
+    /// One for each mount that [is a bind](Source::is_bind), in the spec's order.
     pub(super) binds: Vec<OwnedFd>,
 }
 
@@ -29,11 +29,14 @@ pub(super) fn mount(
     userxattr: bool,
 ) -> Result<Mounts, Failure> {
     // Before the id-mapped mounts, which cover what lies under them.
-    let mut hosts = spec.mounts.iter().filter_map(|mount| match &mount.source {
-        Source::Host(path) => Some(bind_host(path, mount.readonly, shift)),
-        _ => None,
+    let hosts = spec.mounts.iter().filter_map(|mount| match &mount.source {
+        Source::Host(path) => Some(bind_host(path, "", mount.readonly, shift)),
+        Source::Within { directory, path } => {
+            Some(bind_host(directory, path, mount.readonly, shift))
+        }
+        Source::Overlay { .. } | Source::Tmpfs { .. } | Source::File { .. } => None,
     });
-    let mut hosts = hosts.by_ref().collect::<Result<Vec<_>, _>>()?.into_iter();
+    let mut hosts = hosts.collect::<Result<Vec<_>, _>>()?.into_iter();
 
     let overlays: Vec<_> = std::iter::once(&spec.root)
         .chain(spec.mounts.iter().filter_map(|mount| match &mount.source {
@@ -51,7 +54,7 @@ pub(super) fn mount(
     let mut binds = Vec::new();
     for mount in &spec.mounts {
         match &mount.source {
-            Source::Host(_) => binds.extend(hosts.next()),
+            Source::Host(_) | Source::Within { .. } => binds.extend(hosts.next()),
             Source::Overlay { path, .. } => {
                 binds.push(bind_within(&next_overlay()?, path, mount.readonly)?);
             }
@@ -62,15 +65,19 @@ pub(super) fn mount(
 }
 
 fn bind_host(
-    path: &Path,
+    host: &Path,
+    path: &str,
     readonly: bool,
     shift: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, Failure> {
-    let found = mount::find_on_host(path).during("open", path.display())?;
+    let mut found = mount::find_on_host(host).during("open", host.display())?;
+    if !path.is_empty() {
+        found = mount::find(found.as_fd(), path).during("find in the mount's source", path)?;
+    }
     let tree =
-        mount::clone(found.as_fd(), "", false).during("clone the mount of", path.display())?;
+        mount::clone(found.as_fd(), "", false).during("clone the mount of", host.display())?;
     if let Some(namespace) = shift {
-        shift_owners(&tree, namespace, path)?;
+        shift_owners(&tree, namespace, host)?;
     }
     finish_bind(tree, readonly)
 }
@@ -136,7 +143,7 @@ fn open_all(
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).during("open the layer", path.display())
+    rustix::fs::open(path, flags, Mode::empty()).during("open the directory", path.display())
 }
 
 /// The same directories seen through id-mapped mounts, one for all that lie on the same mount: a mount

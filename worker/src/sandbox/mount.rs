@@ -119,8 +119,9 @@ pub(super) fn attach_over_root(mount: impl AsFd) -> rustix::io::Result<()> {
     move_mount(mount, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-/// Finds what `path` names within `root`, without opening it for anything.
+/// Finds what `path` names within `root`, without opening it for anything; an empty path is `root`.
 pub(super) fn find(root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    let path = if path.is_empty() { "." } else { path };
     openat2(
         root,
         path,

@@ -92,7 +92,7 @@ impl Root<'_> {
             });
         }
         let tree = match &mount.source {
-            Source::Host(_) | Source::Overlay { .. } => {
+            Source::Host(_) | Source::Within { .. } | Source::Overlay { .. } => {
                 binds.next().expect("the helper sends one mount per bind")
             }
             Source::Tmpfs { size } => {

@@ -126,10 +126,7 @@ impl Sandbox {
         log: &mut impl FnMut(Stream, &[u8]),
         mut cancelled: impl Future<Output = ()> + Unpin,
     ) -> Result<Outcome, Error> {
-        let job = wire::frame(&Job {
-            spec: spec.clone(),
-            identity,
-        })?;
+        let job = wire::frame(&Job { spec, identity })?;
         let failed = |operation| {
             move |source| Error::Helper {
                 operation,
@@ -157,6 +154,18 @@ impl Sandbox {
                 }
             }
         };
+        if report.is_err() {
+            // Without a helper to wait for, the end of the output tells that the step is gone.
+            let ends = async {
+                while stdout.open || stderr.open {
+                    tokio::select! {
+                        length = stdout.read(), if stdout.open => stdout.pass_on(length, log),
+                        length = stderr.read(), if stderr.open => stderr.pass_on(length, log),
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(1), ends).await;
+        }
         stdout.drain(log);
         stderr.drain(log);
         helper.wait().await.map_err(failed("wait for"))?;

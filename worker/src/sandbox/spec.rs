@@ -137,8 +137,15 @@ pub struct Mount {
 /// What a [`Mount`] shows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Source {
-    /// A directory or file of the host's, with the step's ids on disk: a context, a cache mount.
+    /// A directory or file that has the step's ids on disk and that Kiln itself named: a cache mount.
     Host(PathBuf),
+    /// The same, where others had a hand in the path: a part of a context, or of a cache mount.
+    Within {
+        /// The directory that Kiln named.
+        directory: PathBuf,
+        /// What of it is shown, a directory or a file; symlinks are followed within it.
+        path: String,
+    },
     /// A path in an overlay of its own: another stage's root, with throw-away writes if it is writable.
     Overlay {
         /// The layers.
@@ -168,7 +175,7 @@ impl Source {
     /// Whether the host's files are shown, so that the mount is made outside the step's namespaces.
     pub(super) fn is_bind(&self) -> bool {
         match self {
-            Self::Host(_) | Self::Overlay { .. } => true,
+            Self::Host(_) | Self::Within { .. } | Self::Overlay { .. } => true,
             Self::Tmpfs { .. } | Self::File { .. } => false,
         }
     }

@@ -31,7 +31,17 @@ pub(super) struct Account {
 
 /// Finds out who `user` is in `root`.
 pub(super) fn look_up(root: BorrowedFd<'_>, user: &str) -> Result<Account, Failure> {
-    resolve(user, &read(root, PASSWD)?, || read(root, GROUP))
+    let passwd = match read(root, PASSWD) {
+        // Only the home directory is lost.
+        Err(_) if is_known_without_files(user) => String::new(),
+        result => result?,
+    };
+    resolve(user, &passwd, || read(root, GROUP))
+}
+
+fn is_known_without_files(user: &str) -> bool {
+    let numeric = |(user, group)| parse_id(user).is_some() && parse_id(group).is_some();
+    user.is_empty() || user.split_once(':').is_some_and(numeric)
 }
 
 /// The file's text; nothing if the root has no such file.

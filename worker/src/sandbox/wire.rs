@@ -15,12 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
 use super::identity::Identity;
-use super::spec::Spec;
 
-/// What Kiln sends to the helper.
+/// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec), or borrows one to be sent.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job {
-    pub(super) spec: Spec,
+pub(super) struct Job<S> {
+    pub(super) spec: S,
     pub(super) identity: Identity,
 }
 

@@ -40,6 +40,11 @@ impl Scratch {
         }
     }
 
+    /// Removes it at once, though others may still hold it: for a process that is about to end.
+    pub fn discard(&self) {
+        remove_tree(&self.path);
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -15,7 +15,7 @@ use crate::Role;
 pub(crate) const ROLE: &str = "KILN_TEST_AS_USER";
 /// The archive of the root file system, where it is not made here.
 const ARCHIVE: &str = "KILN_TEST_ROOTFS";
-const ACCOUNT: &str = "kilntest";
+pub(crate) const ACCOUNT: &str = "kilntest";
 
 /// The machine as one role sees it.
 pub(crate) struct Bench {
@@ -230,45 +230,68 @@ fn archive() -> PathBuf {
     archive
 }
 
-/// Runs this program as an ordinary user, who may have no way to the directories that it lies in.
-pub(crate) fn run_again_as_user() -> bool {
+/// A copy of this program that any user may run: he may have no way to the directory that it lies in.
+pub(crate) struct Program {
+    directory: tempfile::TempDir,
+}
+
+impl Program {
+    pub(crate) fn new() -> Self {
+        let program = Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+        };
+        open_to_all(program.directory.path());
+        program.add("sandbox", Path::new("/proc/self/exe"));
+        program
+    }
+
+    /// Puts a copy of `file` beside the program.
+    fn add(&self, name: &str, file: &Path) -> PathBuf {
+        let copy = self.directory.path().join(name);
+        fs::copy(file, &copy).expect("a copy");
+        open_to_all(&copy);
+        copy
+    }
+
+    /// The program as run by `user`, a name or a number.
+    pub(crate) fn command_as(&self, user: &str) -> Command {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command
+            .args(["--reuid", user, "--regid", user, "--clear-groups"])
+            .arg(self.directory.path().join("sandbox"));
+        command
+    }
+}
+
+fn open_to_all(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
+/// Makes the account of the ordinary user, with subordinate ids, unless it is there.
+pub(crate) fn make_account() {
     let known = fs::read_to_string("/etc/passwd").expect("accounts");
     if !known
         .lines()
         .any(|line| line.starts_with(&format!("{ACCOUNT}:")))
     {
-        assert!(
-            Command::new("useradd")
-                .args(["-m", ACCOUNT])
-                .status()
-                .expect("useradd")
-                .success()
-        );
+        let status = Command::new("useradd")
+            .args(["--create-home", ACCOUNT])
+            .status();
+        assert!(status.expect("useradd runs").success());
     }
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let open = |path: &Path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
-    };
-    open(directory.path());
-    let program = directory.path().join("sandbox");
-    fs::copy("/proc/self/exe", &program).expect("a copy of the program");
-    open(&program);
-    let root_archive = directory.path().join("debian.tar");
-    fs::copy(archive(), &root_archive).expect("a copy of the archive");
-    open(&root_archive);
-    Command::new("setpriv")
-        .args([
-            "--reuid",
-            ACCOUNT,
-            "--regid",
-            ACCOUNT,
-            "--init-groups",
-            "--reset-env",
-            "env",
-        ])
-        .arg(format!("{ROLE}=1"))
-        .arg(format!("{ARCHIVE}={}", root_archive.display()))
-        .arg(&program)
+}
+
+/// Runs the same cases again as an ordinary user.
+pub(crate) fn run_again_as_user() -> bool {
+    let program = Program::new();
+    let archive = program.add("debian.tar", &archive());
+    let mut command = program.command_as(ACCOUNT);
+    command
+        .env(ROLE, "1")
+        .env(ARCHIVE, archive)
+        .env_remove("TMPDIR")
+        .env("HOME", "/");
+    command
         .args(std::env::args_os().skip(1))
         .status()
         .expect("setpriv runs")

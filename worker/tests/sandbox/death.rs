@@ -16,6 +16,7 @@ crate::cases![
     cancelling_kills_within_a_second,
     dropping_kills_within_a_second,
     killing_kiln_leaves_nothing,
+    killing_kiln_at_any_moment_leaves_nothing,
     killing_the_helper_leaves_nothing,
     killing_init_is_reported,
     an_escaped_output_does_not_hold_the_step_up,
@@ -155,20 +156,25 @@ fn dropping_kills_within_a_second(bench: &Bench) {
     });
 }
 
-/// A copy of this program that runs an endless step, once that step has begun.
-fn start_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child {
+/// A copy of this program that is about to run an endless step.
+fn spawn_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child {
     let directory = upper.parent().expect("a parent");
     let argument = format!(
         "{VICTIM}{}:{}:{mark}",
         bench.debian.display(),
         directory.display()
     );
-    let victim = Command::new("/proc/self/exe")
+    Command::new("/proc/self/exe")
         .arg(argument)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .expect("it starts");
+        .expect("it starts")
+}
+
+/// The same, once the step has begun.
+fn start_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child {
+    let victim = spawn_victim(bench, upper, mark);
     let began = Instant::now();
     while processes_with(&format!("98{mark}")).len() < 2 {
         assert!(
@@ -237,6 +243,21 @@ fn killing_kiln_leaves_nothing(bench: &Bench) {
             .map_or(true, |stat| stat.contains(") Z "))
     });
     nothing_is_left(&mark, &root.upper, before);
+}
+
+fn killing_kiln_at_any_moment_leaves_nothing(bench: &Bench) {
+    // The helper and init bear no mark, but a name.
+    let helpers = || processes_with("kiln-step").len();
+    let (mark, mounts_before, helpers_before) = (mark("any"), mounts(), helpers());
+    for quarter_milliseconds in 0..80 {
+        let root = bench.root();
+        let mut victim = spawn_victim(bench, &root.upper, &mark);
+        std::thread::sleep(Duration::from_micros(250 * quarter_milliseconds));
+        victim.kill().expect("kill");
+        victim.wait().expect("wait");
+        within_a_second("the helper is gone", || helpers() == helpers_before);
+        nothing_is_left(&mark, &root.upper, mounts_before);
+    }
 }
 
 fn killing_the_helper_leaves_nothing(bench: &Bench) {

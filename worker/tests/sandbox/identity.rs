@@ -22,6 +22,8 @@ crate::cases![
     ids_can_be_the_hosts,
     #[root]
     a_file_system_without_id_mapping_is_found_out,
+    #[root]
+    ordinary_users_are_told_what_is_missing,
 ];
 
 fn ids_are_mapped_as_promised(bench: &Bench) {
@@ -181,6 +183,11 @@ fn account_files_are_the_roots_own(bench: &Bench) {
             .expect("a sparse file");
     };
     assert!(attempt(&huge).contains("is too large"));
+    // Who needs no file is not held up by one.
+    let root = bench.root();
+    fs::create_dir(root.upper.join("etc")).expect("mkdir");
+    fifo(&root.upper.join("etc/passwd"));
+    assert_eq!(bench.run(&bench.script(&root, "echo $HOME")).text(), "/\n");
     // A link within the root is fine.
     let within = |path: &std::path::Path| {
         symlink("/etc/other", path).expect("symlink");
@@ -266,4 +273,30 @@ fn a_file_system_without_id_mapping_is_found_out(bench: &Bench) {
         fs::metadata(root.upper.join("x")).expect("metadata").uid(),
         0
     );
+}
+
+fn ordinary_users_are_told_what_is_missing(_: &Bench) {
+    let program = crate::bench::Program::new();
+    for (user, path, message) in [
+        (
+            crate::bench::ACCOUNT,
+            "/nonexistent",
+            "newuidmap is not installed",
+        ),
+        (
+            "65533",
+            "/usr/bin",
+            "user 65533 has no subordinate ids in /etc/subuid",
+        ),
+    ] {
+        let mut command = program.command_as(user);
+        let output = command
+            .env("PATH", path)
+            .arg("--list")
+            .output()
+            .expect("setpriv runs");
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(message), "{said}");
+    }
 }

@@ -139,6 +139,9 @@ impl Arguments {
             }
             return ExitCode::SUCCESS;
         }
+        if role == Role::Root {
+            bench::make_account();
+        }
         let mut well = self.run_cases(role);
         if role == Role::Root && !self.wanted(Role::User).is_empty() {
             well &= bench::run_again_as_user();

@@ -21,6 +21,7 @@ crate::cases![
     stubs_that_the_step_used_stay,
     a_failed_setup_leaves_no_stub_in_a_cache,
     mounts_show_what_they_should,
+    sources_stay_within_their_directory,
     other_roots_can_be_mounted,
     bad_targets_are_refused,
     #[root]
@@ -182,7 +183,7 @@ fn bare_root(bench: &Bench, layer: &Path) -> (Root, Vec<Mount>) {
     let mounts = vec![
         Mount {
             target: "/usr".into(),
-            source: Source::Host(bench.debian.join("usr")),
+            source: host(&bench.debian, "usr"),
             readonly: true,
         },
         Mount {
@@ -197,6 +198,16 @@ fn bare_root(bench: &Bench, layer: &Path) -> (Root, Vec<Mount>) {
         },
     ];
     (root, mounts)
+}
+
+fn host(directory: &Path, path: &str) -> Source {
+    if path.is_empty() {
+        return Source::Host(directory.to_owned());
+    }
+    Source::Within {
+        directory: directory.to_owned(),
+        path: path.into(),
+    }
 }
 
 fn secret(text: &str) -> Source {
@@ -316,7 +327,7 @@ fn a_failed_setup_leaves_no_stub_in_a_cache(bench: &Bench) {
     };
     let mut spec = bench.script(&root, "true");
     spec.mounts = vec![
-        mount("/cache", Source::Host(cache.path().to_owned())),
+        mount("/cache", host(cache.path(), "")),
         mount("/cache/deep/down", Source::Tmpfs { size: None }),
         mount("/etc/passwd/x", Source::Tmpfs { size: None }),
     ];
@@ -354,9 +365,9 @@ fn mounts_show_what_they_should(bench: &Bench) {
         gid: 34,
     };
     spec.mounts = vec![
-        mount("/src", Source::Host(context.path().to_owned()), true),
-        mount("/opt/one", Source::Host(file.path().join("one")), true),
-        mount("/root/.cache", Source::Host(cache.path().to_owned()), false),
+        mount("/src", host(context.path(), "."), true),
+        mount("/opt/one", host(file.path(), "one"), true),
+        mount("/root/.cache", host(cache.path(), ""), false),
         mount(
             "/tmpfs",
             Source::Tmpfs {
@@ -387,6 +398,35 @@ fn mounts_show_what_they_should(bench: &Bench) {
     let kept = fs::metadata(cache.path().join("kept")).expect("metadata");
     assert_eq!((kept.uid(), kept.gid()), (33, 33));
     assert_eq!(tree(&root.upper), ["d etc", "d opt", "d root", "d run"]);
+}
+
+fn sources_stay_within_their_directory(bench: &Bench) {
+    let (context, outside) = (bench.fresh(), bench.fresh());
+    fs::set_permissions(context.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    touch(&outside.path().join("file"), "outside");
+    touch(&context.path().join("file"), "inside");
+    symlink("/file", context.path().join("absolute")).expect("symlink");
+    symlink(outside.path(), context.path().join("away")).expect("symlink");
+    let show = |path: &str| {
+        let root = bench.root();
+        let mut spec = bench.script(&root, "cat /shown");
+        let source = host(context.path(), path);
+        spec.mounts = vec![Mount {
+            target: "/shown".into(),
+            source,
+            readonly: true,
+        }];
+        bench.try_run(&spec).map(|done| done.text().to_owned())
+    };
+    for path in ["file", "/file", "absolute", "../../file"] {
+        assert_eq!(show(path).expect("it runs"), "inside", "{path}");
+    }
+    for path in ["away/file", "missing", "/proc/self/root"] {
+        assert!(
+            matches!(show(path), Err(Error::Step(Failure::System { .. }))),
+            "{path}"
+        );
+    }
 }
 
 fn other_roots_can_be_mounted(bench: &Bench) {

@@ -1,0 +1,100 @@
+//! What a person sees when something fails: the place in the Dockerfile, the step's log, and one
+//! last line that begins with `ERROR:`.
+
+mod chain;
+mod dockerfile;
+mod step;
+
+use std::error::Error;
+use std::io::{self, Write};
+
+use kiln_frontend::{Diagnostic, Source};
+
+use crate::build::BuildError;
+use crate::progress::FailedStep;
+use crate::settings::{ProgressMode, UsageError};
+
+pub use chain::chain;
+pub use step::LogExtent;
+
+/// Tells people what went wrong.
+pub struct Report<'w> {
+    /// Where to.
+    pub out: &'w mut dyn Write,
+    /// Whether colours are wanted.
+    pub colors: bool,
+}
+
+impl Report<'_> {
+    /// A build that failed. `failed_steps` are those of the recorder, `mode` is how the build was
+    /// shown: what stands in the log above is not printed again.
+    pub fn build_error(
+        &mut self,
+        error: &BuildError,
+        failed_steps: &[FailedStep],
+        mode: ProgressMode,
+    ) -> io::Result<()> {
+        match error {
+            BuildError::Dockerfile {
+                dockerfile: source,
+                diagnostics,
+            } => {
+                self.diagnostics(source, diagnostics)?;
+                self.last_line(&dockerfile::summary(source, diagnostics))
+            }
+            BuildError::Step {
+                dockerfile: source,
+                error,
+                name,
+                span,
+                command,
+            } => {
+                let log = failed_steps.iter().rev().find(|step| step.name == *name);
+                let log = log.and_then(|step| step.log.as_deref());
+                step::write_log(self.out, name, log, LogExtent::after(mode))?;
+                if let Some(span) = span {
+                    step::write_lines(self.out, source, span)?;
+                }
+                let reason = step::reason(error, command.as_deref());
+                self.last_line(&format!("failed to build: {reason}"))
+            }
+            BuildError::Other(error) => {
+                self.last_line(&format!("failed to build: {}", chain(error.as_ref())))
+            }
+        }
+    }
+
+    /// What the frontend found, errors and warnings.
+    pub fn diagnostics(&mut self, source: &Source, found: &[Diagnostic]) -> io::Result<()> {
+        self.out
+            .write_all(dockerfile::render(source, found, self.colors).as_bytes())
+    }
+
+    /// A value that makes no sense, in the form that clap has for those.
+    pub fn usage(&mut self, error: &UsageError) -> io::Result<()> {
+        let (error_word, tip) = (self.red("error:"), &error.hint);
+        writeln!(self.out, "{error_word} {error}")?;
+        if let Some(tip) = tip {
+            writeln!(self.out, "\n  tip: {tip}")?;
+        }
+        writeln!(self.out, "\nFor more information, try '--help'.")
+    }
+
+    /// Any other error.
+    pub fn error(&mut self, error: &(dyn Error + 'static)) -> io::Result<()> {
+        self.last_line(&chain(error))
+    }
+
+    fn last_line(&mut self, text: &str) -> io::Result<()> {
+        let word = self.red("ERROR:");
+        writeln!(self.out, "{word} {}", step::printable(text))
+    }
+
+    fn red(&self, text: &str) -> String {
+        let style = console::Style::new()
+            .red()
+            .bold()
+            .force_styling(self.colors);
+        style.apply_to(text).to_string()
+    }
+}

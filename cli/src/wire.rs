@@ -1,0 +1,64 @@
+//! The one place that picks backends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kiln_worker::image::Images;
+use kiln_worker::registry::RegistrySettings;
+use kiln_worker::sandbox::{Identity, enter_user_namespace_if_needed};
+use kiln_worker::store::Store;
+
+use crate::args::GlobalArgs;
+use crate::build::Backends;
+use crate::settings::{Environment, UsageError, store_root};
+
+/// The least number of steps that may run at once: most of them wait for something.
+const LEAST_PARALLEL_STEPS: usize = 16;
+
+/// Becomes root of a user namespace, unless this process is root already: all that touches the store
+/// comes after this. To be called while there is one thread.
+pub fn become_root() -> Result<()> {
+    Ok(enter_user_namespace_if_needed()?)
+}
+
+/// Where the store is.
+pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, UsageError> {
+    let is_machine_root = Identity::of_this_process() == Identity::Shifted;
+    store_root(global, environment, is_machine_root)
+}
+
+/// Opens the store for use beside others.
+pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
+    Ok(Store::open(&root(global, environment)?)?)
+}
+
+/// What a build works with.
+pub fn backends(store: Store, environment: &Environment) -> Result<Backends> {
+    let images = Images::new(store.clone(), registry_settings(environment));
+    let processors = std::thread::available_parallelism().context("cannot count processors")?;
+    Ok(Backends {
+        store,
+        images: Arc::new(images),
+        parallel_steps: LEAST_PARALLEL_STEPS.max(2 * processors.get()),
+    })
+}
+
+/// Docker's credentials, and certificates that are trusted beside the system's (`SSL_CERT_FILE`, as
+/// in OpenSSL and Go).
+fn registry_settings(environment: &Environment) -> RegistrySettings {
+    let in_home = || Some(PathBuf::from(environment.get("HOME")?).join(".docker"));
+    let docker = environment
+        .get("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(in_home);
+    RegistrySettings {
+        docker_config: docker.map(|directory| directory.join("config.json")),
+        certificates: environment
+            .get("SSL_CERT_FILE")
+            .map(PathBuf::from)
+            .into_iter()
+            .collect(),
+        ..RegistrySettings::default()
+    }
+}

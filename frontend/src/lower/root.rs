@@ -1,0 +1,139 @@
+//! File systems that come from outside the Dockerfile, and how names find them: `scratch`, named
+//! contexts, images.
+
+use kiln_solver::Platform;
+
+use super::{Checked, ImageLocation, ImageRequest, NamedContext, Options};
+use crate::diagnostic::Diagnostic;
+use crate::reference::Reference;
+use crate::source::Span;
+use crate::stage::Stages;
+
+/// A file system that no stage of the file makes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Root {
+    Scratch,
+    /// A directory of the client's, and the context's name.
+    Local {
+        directory: String,
+        context: String,
+    },
+    /// An image; if a named context says so, its name.
+    Image {
+        request: ImageRequest,
+        context: Option<String>,
+    },
+}
+
+/// Finds roots by name.
+pub(super) struct Roots<'a> {
+    pub(super) stages: &'a Stages<'a>,
+    pub(super) options: &'a Options,
+}
+
+impl<'a> Roots<'a> {
+    /// The root of that name: nothing, a named context or an image.
+    pub(super) fn root(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        span: Span,
+    ) -> Checked<Root> {
+        if name == "scratch" {
+            return Ok(Root::Scratch);
+        }
+        let reference = Reference::parse(name).map_err(|error| {
+            let finding = Diagnostic::error("invalid-image", span, error.to_string());
+            Box::new(finding.did_you_mean(name, self.stages.names()))
+        })?;
+        let reference = reference.with_default_tag();
+        if let Some(root) = self.named_context(&reference.familiar(), platform, span)? {
+            return Ok(root);
+        }
+        let location = ImageLocation::Registry(reference.to_string());
+        let platform = self.platform_or_target(platform);
+        Ok(Root::Image {
+            request: ImageRequest { location, platform },
+            context: None,
+        })
+    }
+
+    fn platform_or_target(&self, platform: Option<&Platform>) -> Platform {
+        platform.unwrap_or(self.options.target_platform()).clone()
+    }
+
+    /// The named context that takes the place of a stage or an image.
+    pub(super) fn named_context(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        span: Span,
+    ) -> Checked<Option<Root>> {
+        if ["scratch", "context"]
+            .iter()
+            .any(|reserved| name.eq_ignore_ascii_case(reserved))
+        {
+            return Ok(None);
+        }
+        let platform = self.platform_or_target(platform);
+        let Some((key, context)) = self.find_context(name, &platform) else {
+            return Ok(None);
+        };
+        let image = |location| Root::Image {
+            request: ImageRequest {
+                location,
+                platform: platform.clone(),
+            },
+            context: Some(key.to_owned()),
+        };
+        Ok(Some(match context {
+            NamedContext::Image(name) if name == "scratch" => Root::Scratch,
+            NamedContext::Image(name) => match Reference::parse(name) {
+                Ok(name) => image(ImageLocation::Registry(name.with_default_tag().to_string())),
+                Err(error) => {
+                    let message = format!("the context {key} is no image: {error}");
+                    return Err(Box::new(Diagnostic::error(
+                        "invalid-context",
+                        span,
+                        message,
+                    )));
+                }
+            },
+            NamedContext::Layout(place) => image(ImageLocation::Layout(place.clone())),
+            NamedContext::Local(directory) => Root::Local {
+                directory: directory.clone(),
+                context: key.to_owned(),
+            },
+            NamedContext::Git(_) => return Err(unsupported(span, "a git repository as a context")),
+            NamedContext::Http(_) => return Err(unsupported(span, "an address as a context")),
+        }))
+    }
+
+    /// The context `name::platform` or else `name`, names compared as Docker writes them.
+    fn find_context(&self, name: &str, platform: &Platform) -> Option<(&str, &NamedContext)> {
+        let familiar = |name: &str| match Reference::parse(name) {
+            Ok(reference) => reference.familiar(),
+            Err(_) => name.to_owned(),
+        };
+        let wanted = familiar(name);
+        let matches = |key: &str, of: Option<&str>| {
+            let (context, platform) = key
+                .split_once("::")
+                .map_or((key, None), |(c, p)| (c, Some(p)));
+            platform == of && familiar(context) == wanted
+        };
+        let platform = platform.to_string();
+        let find = |of: Option<&str>| {
+            self.options
+                .contexts
+                .iter()
+                .find(|(key, _)| matches(key, of))
+        };
+        let (key, context) = find(Some(&platform)).or_else(|| find(None))?;
+        Some((key.as_str(), context))
+    }
+}
+
+fn unsupported(span: Span, what: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::unsupported(span, what))
+}

@@ -1,0 +1,25 @@
+//! Words lie in order inside the text, and JSON arrays agree with another reader.
+
+#![no_main]
+
+use kiln_frontend::{json, words};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    for ranges in [
+        words::quoted_words(text, '\\'),
+        words::blank_separated(text),
+    ] {
+        let mut end = 0;
+        for range in ranges {
+            assert!(end <= range.start && range.start < range.end);
+            assert!(text.get(range.clone()).is_some());
+            end = range.end;
+        }
+    }
+    if let json::Array::Strings(found) = json::array(text) {
+        for (_, range) in &found {
+            assert!(text[range.clone()].starts_with('"') && text[range.clone()].ends_with('"'));
+        }
+    }
+});
