@@ -27,14 +27,35 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit> {
-    match cli.command {
-        Command::Completions(args) => commands::completions::run(&args, &mut io::stdout())?,
-        Command::Man(args) => commands::man::run(&args, &mut io::stdout())?,
-        Command::Build(args) => {
+    let (global, out) = (&cli.global, &mut io::stdout().lock());
+    match &cli.command {
+        Command::Completions(args) => commands::completions::run(args, out)?,
+        Command::Man(args) => commands::man::run(args, out)?,
+        command => {
             wire::become_root()?;
-            return commands::build::run(*args, &cli.global, environment);
+            return on_store(command, global, environment);
         }
-        _ => anyhow::bail!("not wired yet"),
+    }
+    Ok(Exit::Done)
+}
+
+/// The commands that need the store.
+fn on_store(command: &Command, global: &GlobalArgs, environment: &Environment) -> Result<Exit> {
+    let store = || wire::store(global, environment);
+    let (out, now) = (&mut io::stdout(), Timestamp::now());
+    match command {
+        Command::Build(args) => {
+            return commands::build::run((**args).clone(), global, environment);
+        }
+        Command::Images(args) => commands::images::run(args, &store()?, now, out)?,
+        Command::Inspect(args) => commands::inspect::run(args, &store()?, out)?,
+        Command::History(args) => commands::history::run(args, &store()?, now, out)?,
+        Command::Du(args) => commands::du::run(args, &store()?, out)?,
+        Command::Prune(args) => {
+            let mut terminal = Terminal { input: &mut io::stdin().lock(), out };
+            commands::prune::run(args, &wire::root(global, environment)?, now, &mut terminal)?;
+        }
+        Command::Completions(_) | Command::Man(_) => {}
     }
     Ok(Exit::Done)
 }
