@@ -48,10 +48,17 @@ pub fn backends(store: Store, environment: &Environment) -> Result<Backends> {
 /// in OpenSSL and Go).
 fn registry_settings(environment: &Environment) -> RegistrySettings {
     let in_home = || Some(PathBuf::from(environment.get("HOME")?).join(".docker"));
-    let docker = environment.get("DOCKER_CONFIG").map(PathBuf::from).or_else(in_home);
+    let docker = environment
+        .get("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(in_home);
     RegistrySettings {
         docker_config: docker.map(|directory| directory.join("config.json")),
-        certificates: environment.get("SSL_CERT_FILE").map(PathBuf::from).into_iter().collect(),
+        certificates: environment
+            .get("SSL_CERT_FILE")
+            .map(PathBuf::from)
+            .into_iter()
+            .collect(),
         ..RegistrySettings::default()
     }
 }

@@ -2,15 +2,17 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// A path below a root, in normal form: components joined by `/`, none of them empty, `.` or `..`,
-/// no NUL. The root itself is the empty path. Bytes, because Linux file names are.
+/// no NUL. The root itself is the empty path. Bytes, because Linux file names are; shared, because a
+/// tree of 100,000 files is held in several forms at once.
 ///
 /// The order treats `/` as the lowest byte, so that everything below a directory follows it at once.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct RelPath(Box<[u8]>);
+pub struct RelPath(Arc<[u8]>);
 
 /// Why bytes from outside are not a [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

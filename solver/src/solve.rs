@@ -162,7 +162,10 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
 
     /// What nobody had to ask for, because something behind it was known, came from the cache, too.
     fn report_spared(&self, needed: &[VertexId]) {
-        for id in needed.iter().filter(|id| self.outputs[id.index()].is_none()) {
+        for id in needed
+            .iter()
+            .filter(|id| self.outputs[id.index()].is_none())
+        {
             self.reporter(*id).cached();
         }
     }

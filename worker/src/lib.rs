@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod context;
 pub mod executor;
+pub mod export;
 pub mod gc;
 pub mod image;
 pub mod io_error;
@@ -11,5 +12,6 @@ mod meter;
 pub mod registry;
 pub mod sandbox;
 pub mod snapshot;
+pub mod stop;
 pub mod store;
 pub mod tree;

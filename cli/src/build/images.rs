@@ -131,7 +131,10 @@ impl BaseLayers {
     /// How a layer traveled from its registry, if it is a base image's.
     pub(super) fn original(&self, diff_id: &DiffId) -> Option<Descriptor> {
         let image = &self.resolved[*self.owners.get(diff_id)?];
-        let layer = image.layers.iter().find(|layer| layer.diff_id == *diff_id)?;
+        let layer = image
+            .layers
+            .iter()
+            .find(|layer| layer.diff_id == *diff_id)?;
         Some(layer.descriptor.clone())
     }
 }

@@ -48,7 +48,10 @@ pub(super) async fn write(
         layers: snapshot
             .diff_ids()
             .into_iter()
-            .map(|diff_id| BuiltLayer { diff_id, original: base.original(&diff_id) })
+            .map(|diff_id| BuiltLayer {
+                diff_id,
+                original: base.original(&diff_id),
+            })
             .collect(),
         platform: image.platform.clone(),
         annotations: Default::default(),
@@ -56,7 +59,13 @@ pub(super) async fn write(
     let names = references(&settings.tags)?;
     let mut exported = None;
     for output in &settings.outputs {
-        let writing = Writing { backends, base, image: &built, snapshot, names: &names };
+        let writing = Writing {
+            backends,
+            base,
+            image: &built,
+            snapshot,
+            names: &names,
+        };
         let step = reporter.start(title(output));
         match writing.write(output, &step).await {
             Ok(result) => {
@@ -69,10 +78,14 @@ pub(super) async fn write(
             }
         }
     }
-    let digests = exported
-        .as_ref()
-        .map(|exported| Digests { manifest: exported.manifest.digest, config: exported.config });
-    Ok(Built { digests, metadata: metadata(exported.as_ref(), &names) })
+    let digests = exported.as_ref().map(|exported| Digests {
+        manifest: exported.manifest.digest,
+        config: exported.config,
+    });
+    Ok(Built {
+        digests,
+        metadata: metadata(exported.as_ref(), &names),
+    })
 }
 
 fn title(output: &Output) -> &'static str {
@@ -116,9 +129,10 @@ impl Writing<'_> {
                 };
                 self.oci(destination, output, step).await.map(Some)
             }
-            OutputKind::OciDirectory(path) => {
-                self.oci(ExportTo::Directory(path.clone()), output, step).await.map(Some)
-            }
+            OutputKind::OciDirectory(path) => self
+                .oci(ExportTo::Directory(path.clone()), output, step)
+                .await
+                .map(Some),
             OutputKind::Tar(destination) => {
                 let destination = match destination {
                     Destination::File(path) => ExportTo::File(path.clone()),
@@ -128,7 +142,9 @@ impl Writing<'_> {
                 Ok(None)
             }
             OutputKind::Local(path) => {
-                let options = LocalOptions { destination: path.clone() };
+                let options = LocalOptions {
+                    destination: path.clone(),
+                };
                 to_directory(store, &self.snapshot.diff_ids(), options, step).await?;
                 Ok(None)
             }
@@ -152,10 +168,7 @@ impl Writing<'_> {
     }
 
     /// Layers of the base image that no step had to see.
-    async fn fetch_what_was_not_needed_yet(
-        &self,
-        step: &kiln_solver::StepReporter,
-    ) -> Result<()> {
+    async fn fetch_what_was_not_needed_yet(&self, step: &kiln_solver::StepReporter) -> Result<()> {
         let missing = missing_layers(&self.backends.store, &self.snapshot.diff_ids())?;
         if missing.is_empty() {
             return Ok(());
@@ -170,7 +183,10 @@ impl Writing<'_> {
 
 fn references(tags: &[String]) -> Result<Vec<Reference>> {
     tags.iter()
-        .map(|tag| tag.parse::<Reference>().with_context(|| format!("--tag {tag}")))
+        .map(|tag| {
+            tag.parse::<Reference>()
+                .with_context(|| format!("--tag {tag}"))
+        })
         .collect()
 }
 
@@ -186,13 +202,18 @@ fn metadata(exported: Option<&Exported>, names: &[Reference]) -> Map<String, Val
     let mut metadata = Map::new();
     if let Some(exported) = exported {
         let descriptor = &exported.manifest;
-        metadata.insert("containerimage.config.digest".into(), json!(exported.config));
+        metadata.insert(
+            "containerimage.config.digest".into(),
+            json!(exported.config),
+        );
         metadata.insert("containerimage.descriptor".into(), json!(descriptor));
         metadata.insert("containerimage.digest".into(), json!(descriptor.digest));
     }
     if !names.is_empty() {
-        let names: Vec<String> =
-            names.iter().map(|name| name.with_default_tag().to_string()).collect();
+        let names: Vec<String> = names
+            .iter()
+            .map(|name| name.with_default_tag().to_string())
+            .collect();
         metadata.insert("image.name".into(), json!(names.join(",")));
     }
     metadata

@@ -39,10 +39,17 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         .with_context(|| format!("cannot keep logs in {}", directory.display()))?;
     let recorder = Arc::new(recorder);
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let mut warnings = Vec::new();
     let reporter = Reporter::new(Arc::clone(&recorder) as Arc<dyn Progress>);
-    let outcome = runtime.block_on(interruptible(&settings, &backends, &reporter, &mut warnings));
+    let outcome = runtime.block_on(interruptible(
+        &settings,
+        &backends,
+        &reporter,
+        &mut warnings,
+    ));
     runtime.shutdown_timeout(PATIENCE);
     backends.store.scratch().discard();
     drop(reporter);
@@ -50,7 +57,10 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
 
     record.end(&directory, &outcome);
     let stderr = &mut io::stderr();
-    let mut report = Report { out: stderr, colors: progress::colors(environment) };
+    let mut report = Report {
+        out: stderr,
+        colors: progress::colors(environment),
+    };
     if mode != ProgressMode::Quiet {
         for (source, found) in &warnings {
             report.diagnostics(source, found)?;
@@ -89,9 +99,10 @@ async fn interruptible(
     };
     let build = build::build(settings, backends, reporter, &mut warn);
     let interrupted = async {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
             // Then the signals end the process as they do by default.
             return std::future::pending().await;
         };
@@ -108,7 +119,11 @@ async fn interruptible(
 
 fn usage_error(error: &crate::settings::UsageError, environment: &Environment) -> Result<Exit> {
     let stderr = &mut io::stderr();
-    Report { out: stderr, colors: progress::colors(environment) }.usage(error)?;
+    Report {
+        out: stderr,
+        colors: progress::colors(environment),
+    }
+    .usage(error)?;
     Ok(Exit::Usage)
 }
 
@@ -123,7 +138,11 @@ fn write_results(settings: &BuildSettings, built: &Built) -> Result<()> {
         write_file(path, &json)?;
     }
     if let (ProgressMode::Quiet, Some(digests)) = (settings.progress, &built.digests) {
-        if !settings.outputs.iter().any(crate::settings::Output::is_stdout) {
+        if !settings
+            .outputs
+            .iter()
+            .any(crate::settings::Output::is_stdout)
+        {
             println!("{}", digests.config);
         }
     }
@@ -153,7 +172,11 @@ struct BuildRecord {
 impl BuildRecord {
     fn begin(settings: &BuildSettings) -> Self {
         let started = Timestamp::now();
-        let id = format!("{}-{}", started.strftime("%Y%m%dT%H%M%S.%6f"), std::process::id());
+        let id = format!(
+            "{}-{}",
+            started.strftime("%Y%m%dT%H%M%S.%6f"),
+            std::process::id()
+        );
         Self {
             id,
             context: format!("{:?}", settings.context),
@@ -172,7 +195,10 @@ impl BuildRecord {
             None => self.error = Some("canceled".to_owned()),
             Some(Err(error)) => self.error = Some(error.to_string()),
             Some(Ok(built)) => {
-                self.image = built.digests.as_ref().map(|digests| digests.manifest.to_string());
+                self.image = built
+                    .digests
+                    .as_ref()
+                    .map(|digests| digests.manifest.to_string());
             }
         }
         // A build is not worse for want of a record of it.

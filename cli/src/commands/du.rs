@@ -52,29 +52,45 @@ pub fn run(args: &DuArgs, store: &Store, out: &mut dyn Write) -> Result<()> {
 /// What each kind of thing takes up. Bytes that images need are not counted with the cache.
 fn sums(items: &[Item]) -> Vec<Sum> {
     use ItemKind::{Blob, Build, CacheMount, Context, Layer};
-    let bytes_of = |held: Holder| move |item: &&Item| {
-        matches!(item.kind, Blob | Layer) && item.holder == held
-    };
+    let bytes_of =
+        |held: Holder| move |item: &&Item| matches!(item.kind, Blob | Layer) && item.holder == held;
     let of_kind = |kind: ItemKind| move |item: &&Item| item.kind == kind;
     vec![
-        sum("Images", items.iter().filter(bytes_of(Holder::Image)), false),
-        sum("Build Cache", items.iter().filter(bytes_of(Holder::Cache)), true),
-        sum("Cache Mounts", items.iter().filter(of_kind(CacheMount)), true),
+        sum(
+            "Images",
+            items.iter().filter(bytes_of(Holder::Image)),
+            false,
+        ),
+        sum(
+            "Build Cache",
+            items.iter().filter(bytes_of(Holder::Cache)),
+            true,
+        ),
+        sum(
+            "Cache Mounts",
+            items.iter().filter(of_kind(CacheMount)),
+            true,
+        ),
         sum("Contexts", items.iter().filter(of_kind(Context)), true),
         sum("Build Records", items.iter().filter(of_kind(Build)), true),
-        sum("Unneeded", items.iter().filter(bytes_of(Holder::Nobody)), true),
+        sum(
+            "Unneeded",
+            items.iter().filter(bytes_of(Holder::Nobody)),
+            true,
+        ),
     ]
 }
 
-fn sum<'i>(
-    kind: &'static str,
-    items: impl Iterator<Item = &'i Item>,
-    is_reclaimable: bool,
-) -> Sum {
+fn sum<'i>(kind: &'static str, items: impl Iterator<Item = &'i Item>, is_reclaimable: bool) -> Sum {
     let (count, bytes) = items.fold((0, 0), |(n, bytes), item| (n + 1, bytes + item.bytes));
     let reclaimable = if is_reclaimable { bytes } else { 0 };
     let reclaimable = human::size(reclaimable);
-    Sum { kind, total_count: count, size: human::size(bytes), reclaimable }
+    Sum {
+        kind,
+        total_count: count,
+        size: human::size(bytes),
+        reclaimable,
+    }
 }
 
 fn row(item: &Item) -> Row {
@@ -83,7 +99,12 @@ fn row(item: &Item) -> Row {
         Holder::Cache => "cache",
         Holder::Nobody => "nothing",
     };
-    Row { id: item.name.clone(), kind: kind(item.kind), holder, size: human::size(item.bytes) }
+    Row {
+        id: item.name.clone(),
+        kind: kind(item.kind),
+        holder,
+        size: human::size(item.bytes),
+    }
 }
 
 /// What people call a kind of item.
@@ -103,8 +124,18 @@ impl Listed for Sum {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Sum { kind, total_count, size, reclaimable } = self;
-        vec![(*kind).to_owned(), total_count.to_string(), size.clone(), reclaimable.clone()]
+        let Sum {
+            kind,
+            total_count,
+            size,
+            reclaimable,
+        } = self;
+        vec![
+            (*kind).to_owned(),
+            total_count.to_string(),
+            size.clone(),
+            reclaimable.clone(),
+        ]
     }
 }
 
@@ -114,7 +145,17 @@ impl Listed for Row {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Row { id, kind, holder, size } = self;
-        vec![id.clone(), (*kind).to_owned(), (*holder).to_owned(), size.clone()]
+        let Row {
+            id,
+            kind,
+            holder,
+            size,
+        } = self;
+        vec![
+            id.clone(),
+            (*kind).to_owned(),
+            (*holder).to_owned(),
+            size.clone(),
+        ]
     }
 }

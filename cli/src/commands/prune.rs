@@ -46,11 +46,13 @@ pub fn run(
 }
 
 fn policy(args: &PruneArgs, now: Timestamp) -> Result<PrunePolicy, UsageError> {
-    let mut policy = PrunePolicy { all: args.all, unused_since: None };
+    let mut policy = PrunePolicy {
+        all: args.all,
+        unused_since: None,
+    };
     for filter in &args.filters {
         let wrong = |problem: &str| {
-            UsageError::new("--filter", filter, problem)
-                .hint("write it as in --filter until=24h")
+            UsageError::new("--filter", filter, problem).hint("write it as in --filter until=24h")
         };
         let Some(("until", age)) = filter.split_once('=') else {
             return Err(wrong("there is no such filter"));
@@ -71,7 +73,9 @@ fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(after.len());
+        let letters = after
+            .find(|c: char| !c.is_ascii_lowercase())
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         let seconds = match unit {
             "s" => 1,
@@ -98,7 +102,10 @@ fn is_wanted(policy: PrunePolicy, terminal: &mut Terminal<'_>) -> Result<bool> {
     write!(terminal.out, "Are you sure you want to continue? [y/N] ")?;
     terminal.out.flush()?;
     let mut answer = String::new();
-    terminal.input.read_line(&mut answer).context("cannot read the answer")?;
+    terminal
+        .input
+        .read_line(&mut answer)
+        .context("cannot read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
@@ -128,10 +135,17 @@ mod tests {
     fn nothing_happens_without_a_yes() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let root = directory.path().join("store");
-        let args = PruneArgs { all: false, filters: Vec::new(), force: false };
+        let args = PruneArgs {
+            all: false,
+            filters: Vec::new(),
+            force: false,
+        };
         for (answer, is_done) in [("", false), ("n\n", false), ("\n", false), ("y\n", true)] {
             let mut out = Vec::new();
-            let mut terminal = Terminal { input: &mut answer.as_bytes(), out: &mut out };
+            let mut terminal = Terminal {
+                input: &mut answer.as_bytes(),
+                out: &mut out,
+            };
             run(&args, &root, Timestamp::UNIX_EPOCH, &mut terminal).expect("writable");
             assert_eq!(root.exists(), is_done, "{answer:?}");
         }

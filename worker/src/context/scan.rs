@@ -336,7 +336,11 @@ impl<'s> Scanner<'s> {
             .then(|| (name.into(), known))
     }
 
+    /// Takes note of a directory's files, if that is news.
     fn learn(&self, path: RelPath, files: KnownDirectory) {
+        if self.known.directory(&path) == &files[..] {
+            return;
+        }
         let mut learned = self
             .learned
             .lock()

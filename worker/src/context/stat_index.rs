@@ -99,7 +99,7 @@ impl StatIndex {
     }
 
     /// Saves this index together with what an older one knows of other directories; does nothing if
-    /// that is no news.
+    /// there is nothing new.
     pub(super) fn save_over(&self, older: &StatIndex, path: &Path) -> Result<(), IoError> {
         if self
             .directories

@@ -120,16 +120,12 @@ impl<'b> LayerBuilder<'b> {
     }
 
     fn insert(&mut self, entry: Entry, bytes: FileBytes) {
-        let expected = match entry.kind {
-            EntryKind::File { digest, .. } => Some(digest),
-            _ => None,
-        };
         self.entries.insert(
             entry.path.clone(),
             PackEntry {
                 entry,
                 bytes,
-                expected,
+                digest_is_known: true,
             },
         );
     }
@@ -140,7 +136,7 @@ impl<'b> LayerBuilder<'b> {
     }
 
     /// The entries, ready to be packed.
-    pub(super) fn finish(self) -> Vec<PackEntry> {
-        self.entries.into_values().collect()
+    pub(super) fn finish(self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
+        self.entries.into_values()
     }
 }

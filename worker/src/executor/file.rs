@@ -60,7 +60,9 @@ struct Change<'c> {
 }
 
 impl Change<'_> {
-    fn entries(&self) -> Result<Vec<PackEntry>, ExecutorError> {
+    fn entries(
+        &self,
+    ) -> Result<impl ExactSizeIterator<Item = PackEntry> + Send + use<>, ExecutorError> {
         let base = layers::view(self.store, self.base)?;
         let mut layer = LayerBuilder::new(&base);
         let now = Timestamp::now();
@@ -125,7 +127,7 @@ impl Change<'_> {
 /// Packs entries into a layer that the store keeps as a tar.
 pub(super) fn commit_packed(
     store: &Store,
-    entries: Vec<PackEntry>,
+    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
 ) -> Result<SnapshotLayer, ExecutorError> {
     let path = store.scratch().new_path();
     let mut file = std::fs::File::create_new(&path).at("create", &path)?;
@@ -153,10 +155,13 @@ pub(super) fn context_layer(
 ) -> Result<SnapshotLayer, ExecutorError> {
     let files = Files::of_context(context, std::slice::from_ref(path))?;
     let entries = files.view.subtree(&kiln_solver::RelPath::root());
-    let entries = entries.into_iter().map(|found| PackEntry {
-        bytes: files.bytes(found),
-        expected: None,
-        entry: found.entry.clone(),
-    });
-    commit_packed(store, entries.collect())
+    let entries: Vec<PackEntry> = entries
+        .into_iter()
+        .map(|found| PackEntry {
+            bytes: files.bytes(found),
+            digest_is_known: true,
+            entry: found.entry.clone(),
+        })
+        .collect();
+    commit_packed(store, entries.into_iter())
 }

@@ -101,9 +101,14 @@ impl Images {
         let layers = layers.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         // Collected first: a closure in the stream would not be general over lifetimes where the
         // future must be `Send`.
-        let fetches: Vec<_> =
-            layers.into_iter().map(|layer| self.fetch_layer(layer, image, reporter)).collect();
-        stream::iter(fetches).buffer_unordered(AT_ONCE).try_collect().await
+        let fetches: Vec<_> = layers
+            .into_iter()
+            .map(|layer| self.fetch_layer(layer, image, reporter))
+            .collect();
+        stream::iter(fetches)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
     }
 
     async fn fetch_layer(
@@ -141,9 +146,11 @@ impl Images {
             || (is_uncompressed && self.store.layers().contains(&layer.diff_id))
     }
 
+    /// Notes which layer the blob holds. That is only what its image says, and so it must not
+    /// replace what is known of a layer that was looked into and verified.
     fn note(&self, layer: &ImageLayer, size: u64) -> Result<(), FetchError> {
         let digest = layer.descriptor.digest;
-        if !self.store.has_blob(&digest) {
+        if !self.store.has_blob(&digest) || self.store.layers().contains(&layer.diff_id) {
             return Ok(());
         }
         let blob = LayerBlob {
@@ -152,12 +159,8 @@ impl Images {
             size,
             media_type: layer.descriptor.media_type.clone(),
         };
-        if !self
-            .store
-            .index()
-            .layer_blobs(&layer.diff_id)?
-            .contains(&blob)
-        {
+        let known = self.store.index().layer_blobs(&layer.diff_id)?;
+        if !known.contains(&blob) {
             self.store.index().put_layer_blob(&layer.diff_id, &blob)?;
         }
         Ok(())

@@ -14,6 +14,7 @@ mod resolve;
 
 pub use descriptor::{Descriptor, media_type};
 pub use fetch::FetchError;
+pub(crate) use fetch::ORIGINAL;
 pub use layout::{LayoutError, LayoutReference};
 pub use manifest::{
     Config, Document, Index, IndexEntry, MAXIMUM_CONFIG, MAXIMUM_MANIFEST, Manifest, ManifestError,

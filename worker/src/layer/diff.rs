@@ -21,7 +21,10 @@ pub struct DiffError(#[from] IoError);
 
 /// The entries of the layer that turns `below` into what an overlay of it with `upper` shows, ready
 /// to be packed. Nobody else may write to `upper`.
-pub fn diff(upper: &Path, below: &View) -> Result<Vec<PackEntry>, DiffError> {
+pub fn diff(
+    upper: &Path,
+    below: &View,
+) -> Result<impl ExactSizeIterator<Item = PackEntry> + Send + use<>, DiffError> {
     let contents = Contents::open_directory(upper.to_owned())?;
     let mut walk = Walk {
         upper,
@@ -34,12 +37,11 @@ pub fn diff(upper: &Path, below: &View) -> Result<Vec<PackEntry>, DiffError> {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     point_links_at_first_names(&mut entries);
     let changed = without_unchanged(entries, below, &contents)?;
-    let pack = |entry: Entry| PackEntry {
+    Ok(changed.into_iter().map(move |entry| PackEntry {
         bytes: contents.bytes(&entry),
-        expected: None,
+        digest_is_known: false,
         entry,
-    };
-    Ok(changed.into_iter().map(pack).collect())
+    }))
 }
 
 struct Walk<'w> {

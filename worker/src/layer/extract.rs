@@ -220,11 +220,11 @@ fn set_file_metadata(file: &File, entry: &Entry) -> io::Result<()> {
     Ok(())
 }
 
-fn owner(entry: &Entry) -> (Uid, Gid) {
+pub(crate) fn owner(entry: &Entry) -> (Uid, Gid) {
     (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
 }
 
-fn timestamps(mtime: Timestamp) -> Timestamps {
+pub(crate) fn timestamps(mtime: Timestamp) -> Timestamps {
     let time = Timespec {
         tv_sec: mtime.seconds,
         tv_nsec: i64::from(mtime.nanoseconds) as _,

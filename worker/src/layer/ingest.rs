@@ -70,6 +70,11 @@ pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Conten
     io::copy(&mut source, &mut io::sink()).map_err(IngestError::Damaged)?;
     let found = DiffId::new(source.hasher.finalize().into());
     if found != *diff_id {
+        // The image that named this blob lied; another image may have the right one.
+        store
+            .index()
+            .remove_layer_blob(diff_id, crate::image::ORIGINAL)
+            .map_err(OpenTarError::from)?;
         return Err(IngestError::DiffId {
             expected: *diff_id,
             found,

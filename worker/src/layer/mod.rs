@@ -4,22 +4,29 @@
 //! that tar (what COPY makes), as a directory (what RUN leaves, and what a RUN must see) or as a
 //! compressed blob (what a registry sent). Any of them yields the others.
 
+mod compress;
 mod contents;
 mod diff;
 mod directory;
 mod extract;
+mod gzip;
 mod header;
 mod ingest;
 mod overlay;
 mod pack;
+mod size;
 mod tar_stream;
+mod zstd;
 
+pub use compress::{CompressError, Compression, LevelError, layer_blob};
 pub(crate) use contents::open_below;
 pub use contents::{Contents, FileBytes};
 pub use diff::{DiffError, diff};
 pub(crate) use diff::{mtime, read_xattrs};
 pub use directory::{DirectoryError, directory};
 pub use extract::{ExtractError, extract};
+pub(crate) use extract::{owner, timestamps};
 pub use ingest::{IngestError, ingest, parse_tar};
 pub use pack::{PackEntry, PackError, Packed, pack};
+pub use size::{SizeError, tar_size};
 pub use tar_stream::{OpenTarError, decompress, open_tar};

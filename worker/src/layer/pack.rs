@@ -24,15 +24,16 @@ const BATCH_FILES: usize = 512;
 /// Fewer files than this are not worth a thread.
 const WORTH_A_THREAD: usize = 32;
 
-/// An entry to pack. The digest and offset of a file are filled in; its size must be right.
+/// An entry to pack. The offset of a file is filled in; its size must be right.
 #[derive(Clone)]
 pub struct PackEntry {
     /// What stands in the layer.
     pub entry: Entry,
     /// A file's bytes.
     pub bytes: FileBytes,
-    /// What the bytes must hash to, if that is known.
-    pub expected: Option<ContentDigest>,
+    /// Whether a file's bytes must hash to the digest that stands in the entry; else that is filled
+    /// in, too.
+    pub digest_is_known: bool,
 }
 
 /// A packed layer.
@@ -60,7 +61,10 @@ pub enum PackError {
 }
 
 /// Packs entries, which are sorted by path with each path once, and writes the tar to `sink`.
-pub fn pack(entries: Vec<PackEntry>, sink: &mut dyn Write) -> Result<Packed, PackError> {
+pub fn pack(
+    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
+    sink: &mut dyn Write,
+) -> Result<Packed, PackError> {
     let mut tar = TarWriter {
         sink,
         hasher: Sha256::new(),
@@ -94,7 +98,10 @@ pub fn pack(entries: Vec<PackEntry>, sink: &mut dyn Write) -> Result<Packed, Pac
 /// A small file's bytes, read before its turn; `None` for what has none or is too long.
 type ReadAhead = Option<Result<Vec<u8>, PackError>>;
 
-fn read_ahead(entries: Vec<PackEntry>, sender: &mpsc::SyncSender<Vec<(PackEntry, ReadAhead)>>) {
+fn read_ahead(
+    entries: impl Iterator<Item = PackEntry>,
+    sender: &mpsc::SyncSender<Vec<(PackEntry, ReadAhead)>>,
+) {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let flush = |batch: &mut Vec<PackEntry>| {
@@ -180,7 +187,12 @@ impl TarWriter<'_> {
         if let EntryKind::Directory(DirectoryKind::Opaque) = entry.entry.kind {
             header::write_opaque_marker(&entry.entry, &mut self.pending);
         }
-        let EntryKind::File { size, .. } = entry.entry.kind else {
+        let EntryKind::File {
+            size,
+            digest: expected,
+            ..
+        } = entry.entry.kind
+        else {
             self.flush_if_large()?;
             return Ok(entry.entry);
         };
@@ -196,7 +208,7 @@ impl TarWriter<'_> {
         header::write_padding(size, &mut self.pending);
         self.flush_if_large()?;
         let digest = ContentDigest::new(*digest.as_bytes());
-        if entry.expected.is_some_and(|expected| expected != digest) {
+        if entry.digest_is_known && expected != digest {
             return Err(changed(&entry));
         }
         entry.entry.kind = EntryKind::File {

@@ -37,7 +37,11 @@ pub enum OpenTarError {
 pub fn open_tar(store: &Store, diff_id: &DiffId) -> Result<Box<dyn Read + Send>, OpenTarError> {
     match Contents::open(store, diff_id)? {
         Some(Contents::Tar(_)) => Ok(Box::new(store.open_blob(&(*diff_id).into())?)),
-        Some(contents @ Contents::Directory { .. }) => repack(store, diff_id, &contents),
+        Some(contents @ Contents::Directory { .. }) => match open_compressed(store, diff_id) {
+            // What others packed cannot be packed again to the same bytes.
+            Err(OpenTarError::Layer(LayerError::Missing(_))) => repack(store, diff_id, &contents),
+            other => other,
+        },
         None => open_compressed(store, diff_id),
     }
 }
@@ -65,7 +69,7 @@ pub fn decompress(source: impl Read + Send + 'static) -> io::Result<Box<dyn Read
             flate2::bufread::MultiGzDecoder::new(reader),
         ))
     } else if magic.starts_with(ZSTD_MAGIC) {
-        Box::new(zstd::Decoder::with_buffer(reader)?)
+        Box::new(::zstd::Decoder::with_buffer(reader)?)
     } else if magic.starts_with(BZIP2_MAGIC) {
         Box::new(bzip2::bufread::MultiBzDecoder::new(reader))
     } else if magic.starts_with(XZ_MAGIC) {
@@ -87,17 +91,14 @@ fn repack(
         .filter(|entry| !matches!(entry.kind, EntryKind::Directory(DirectoryKind::Implied)))
         .map(|entry| PackEntry {
             bytes: contents.bytes(entry),
-            expected: match entry.kind {
-                EntryKind::File { digest, .. } => Some(digest),
-                _ => None,
-            },
+            digest_is_known: true,
             entry: entry.clone(),
         })
         .collect();
     let (reader, mut writer) = io::pipe().at("make a pipe for", store.root())?;
     let expected = *diff_id;
     let packing = std::thread::spawn(move || {
-        let packed = pack(entries, &mut writer)?;
+        let packed = pack(entries.into_iter(), &mut writer)?;
         Ok(packed.diff_id == expected)
     });
     Ok(Box::new(Repacked {

@@ -235,6 +235,20 @@ impl Index {
         })
     }
 
+    /// Forgets a blob of a layer: it turned out to hold something else.
+    pub fn remove_layer_blob(
+        &self,
+        diff_id: &DiffId,
+        compression: &str,
+    ) -> Result<(), IndexError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached("DELETE FROM layer_blob WHERE diff_id = ?1 AND compression = ?2")?
+                .execute(params![&diff_id.as_bytes()[..], compression])?;
+            Ok(())
+        })
+    }
+
     /// The image of that full name.
     pub fn image(&self, name: &str) -> Result<Option<ImageRecord>, IndexError> {
         self.with(|connection| {

@@ -31,6 +31,7 @@ pub use blobs::{BlobError, BlobWriter, sha256};
 pub use index::{ImageRecord, Index, IndexError, LayerBlob, RecordKind};
 pub use layers::{LayerError, Layers};
 pub use scratch::Scratch;
+pub(crate) use scratch::random;
 
 use crate::io_error::{AtPath, IoError};
 

@@ -1,0 +1,98 @@
+//! Why an image could not be written.
+
+use std::io;
+use std::path::PathBuf;
+
+use kiln_solver::{DiffId, RelPath};
+
+use crate::io_error::IoError;
+use crate::layer::{CompressError, IngestError, OpenTarError, PackError};
+use crate::store::{BlobError, IndexError, LayerError};
+
+/// Why an image could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A file could not be used.
+    #[error("{error}{}", hint(&.error.source))]
+    Io {
+        /// What failed.
+        #[from]
+        error: IoError,
+    },
+    /// The destination is something else than it should be.
+    #[error("cannot write to {}: {problem}", path.display())]
+    Destination {
+        /// The destination.
+        path: PathBuf,
+        /// What is in the way.
+        problem: &'static str,
+    },
+    /// A layer could not be compressed.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// A layer could not be read.
+    #[error(transparent)]
+    OpenTar(#[from] OpenTarError),
+    /// A layer's tar could not be read to its end.
+    #[error("cannot read layer {layer}: {source}")]
+    Layer {
+        /// The layer.
+        layer: DiffId,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// A layer is not in the store.
+    #[error(transparent)]
+    Missing(#[from] LayerError),
+    /// A layer could not be looked into.
+    #[error("layer {layer}: {source}")]
+    Ingest {
+        /// The layer.
+        layer: DiffId,
+        /// What is wrong.
+        source: IngestError,
+    },
+    /// The store's blobs could not be used.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The store's index could not be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The files could not be packed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// An entry could not be made in the destination.
+    #[error("cannot write {}: {source}{}", .directory.join(path.as_os_path()).display(), hint(.source))]
+    Entry {
+        /// The destination.
+        directory: PathBuf,
+        /// The entry.
+        path: RelPath,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// A layout that is there already is damaged.
+    #[error("{}: {problem}; choose another directory or remove it", path.display())]
+    Layout {
+        /// Its index.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The image's config makes no sense.
+    #[error("the image's config is malformed: {0}")]
+    Config(String),
+    /// Nobody waits for it any more.
+    #[error("canceled")]
+    Canceled,
+}
+
+/// What to do about the operating system's answer.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there or choose another place",
+        io::ErrorKind::ReadOnlyFilesystem => "; choose another place",
+        io::ErrorKind::PermissionDenied => "; check who may write there",
+        _ => "",
+    }
+}

@@ -1,0 +1,239 @@
+//! Layers as they travel: compressed once, then found again by diff id, codec, level and version of
+//! the compressor, since all of these decide the bytes.
+
+use std::io::{self, Read};
+
+use kiln_solver::{DiffId, StepReporter};
+use sha2::{Digest, Sha256};
+
+use super::size::{SizeError, tar_size};
+use super::tar_stream::{OpenTarError, open_tar};
+use super::{gzip, zstd};
+use crate::image::media_type;
+use crate::io_error::{AtPath, IoError};
+use crate::meter::Meter;
+use crate::stop::Stop;
+use crate::store::{BlobError, IndexError, LayerBlob, Store};
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    Uncompressed,
+    /// gzip, which every tool reads.
+    Gzip {
+        /// From 0 (stored) to 9 (smallest).
+        level: u8,
+    },
+    /// Zstandard.
+    Zstd {
+        /// From 1 (fastest) to 22 (smallest).
+        level: u8,
+    },
+}
+
+/// Why there is no such compression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the compression level {level} does not exist for {codec}: choose one from {lowest} to {highest}")]
+pub struct LevelError {
+    level: i32,
+    codec: &'static str,
+    lowest: i32,
+    highest: i32,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::Gzip { level: 6 }
+    }
+}
+
+impl Compression {
+    /// gzip of a level; the default is 6.
+    pub fn gzip(level: Option<i32>) -> Result<Self, LevelError> {
+        let level = check_level("gzip", level.unwrap_or(6), 0, 9)?;
+        Ok(Self::Gzip { level })
+    }
+
+    /// Zstandard of a level; the default is 3.
+    pub fn zstd(level: Option<i32>) -> Result<Self, LevelError> {
+        let level = check_level("zstd", level.unwrap_or(3), 1, 22)?;
+        Ok(Self::Zstd { level })
+    }
+
+    /// The media type of a layer compressed so.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Uncompressed => media_type::OCI_LAYER,
+            Self::Gzip { .. } => media_type::OCI_LAYER_GZIP,
+            Self::Zstd { .. } => media_type::OCI_LAYER_ZSTD,
+        }
+    }
+
+    /// What the index calls a blob of this compression.
+    fn label(self) -> String {
+        match self {
+            Self::Uncompressed => "none".to_owned(),
+            Self::Gzip { level } => format!("gzip-{level}-{}", gzip::VERSION),
+            Self::Zstd { level } => format!("zstd-{level}-{}", zstd::VERSION),
+        }
+    }
+}
+
+fn check_level(codec: &'static str, level: i32, lowest: i32, highest: i32) -> Result<u8, LevelError> {
+    match u8::try_from(level) {
+        Ok(small) if (lowest..=highest).contains(&level) => Ok(small),
+        _ => Err(LevelError {
+            level,
+            codec,
+            lowest,
+            highest,
+        }),
+    }
+}
+
+/// Why a layer could not be compressed.
+#[derive(Debug, thiserror::Error)]
+pub enum CompressError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenTarError),
+    /// Its size is not known.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The blob could not be kept.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// Reading or writing failed on the way.
+    #[error("cannot compress layer {layer} into {}: {}; if the disk is full, make room there", error.path.display(), error.source)]
+    Stream {
+        /// The layer.
+        layer: DiffId,
+        /// What failed.
+        error: IoError,
+    },
+    /// The index could not be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// The blob that holds a layer in some compression; made if the store does not have it. An
+/// uncompressed layer need not be there as a blob: see [`super::open_tar`].
+pub fn layer_blob(
+    store: &Store,
+    diff_id: &DiffId,
+    compression: Compression,
+    threads: usize,
+    stop: &Stop,
+    reporter: &StepReporter,
+) -> Result<LayerBlob, CompressError> {
+    let label = compression.label();
+    let known = store.index().layer_blobs(diff_id)?;
+    let is_there = |blob: &LayerBlob| {
+        blob.compression == label
+            && (compression == Compression::Uncompressed || store.has_blob(&blob.digest))
+    };
+    if let Some(blob) = known.into_iter().find(is_there) {
+        return Ok(blob);
+    }
+    let (digest, size) = match compression {
+        Compression::Uncompressed => ((*diff_id).into(), tar_size(store, diff_id)?),
+        _ => compress(store, diff_id, compression, threads, stop, reporter)?,
+    };
+    let blob = LayerBlob {
+        compression: label,
+        digest,
+        size,
+        media_type: compression.media_type().to_owned(),
+    };
+    store.index().put_layer_blob(diff_id, &blob)?;
+    Ok(blob)
+}
+
+fn compress(
+    store: &Store,
+    diff_id: &DiffId,
+    compression: Compression,
+    threads: usize,
+    stop: &Stop,
+    reporter: &StepReporter,
+) -> Result<(kiln_solver::Sha256Digest, u64), CompressError> {
+    let mut tar = Tar {
+        inner: open_tar(store, diff_id)?,
+        hasher: Sha256::new(),
+        expected: *diff_id,
+        stop,
+        meter: Meter::new(reporter, format!("compressing {diff_id}"), None),
+    };
+    let mut blob = store.new_blob()?;
+    let done = match compression {
+        Compression::Zstd { level } => zstd::compress(&mut tar, &mut blob, level, threads),
+        Compression::Gzip { level } => gzip::compress(&mut tar, &mut blob, level, threads),
+        Compression::Uncompressed => io::copy(&mut tar, &mut blob).map(drop),
+    };
+    done.at("write", store.root())
+        .map_err(|error| CompressError::Stream {
+            layer: *diff_id,
+            error,
+        })?;
+    tar.meter.finish();
+    Ok(blob.finish(None, "a compressed layer")?)
+}
+
+/// A layer's tar on its way into a compressor: it fails before its end if it is not the layer's, so
+/// that a damaged store does not become a published image.
+struct Tar<'s> {
+    inner: Box<dyn Read + Send>,
+    hasher: Sha256,
+    expected: DiffId,
+    stop: &'s Stop,
+    meter: Meter,
+}
+
+impl Read for Tar<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        let length = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        self.meter.add(length as u64);
+        if length > 0 || buffer.is_empty() {
+            return Ok(length);
+        }
+        let found = DiffId::new(std::mem::take(&mut self.hasher).finalize().into());
+        if found == self.expected {
+            // A second read at the end must not look like a damaged layer.
+            self.hasher = Sha256::new();
+            self.expected = DiffId::new(Sha256::new().finalize().into());
+            return Ok(0);
+        }
+        let expected = self.expected;
+        Err(io::Error::other(format!(
+            "the store's copy is damaged: it hashes to {found} instead of {expected}; \
+             remove it with kiln prune --all and build again"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_checked() {
+        assert_eq!(Compression::gzip(None), Ok(Compression::default()));
+        assert_eq!(Compression::zstd(None), Ok(Compression::Zstd { level: 3 }));
+        assert!(Compression::gzip(Some(10)).is_err());
+        assert!(Compression::zstd(Some(0)).is_err());
+        assert!(Compression::zstd(Some(-300)).is_err());
+    }
+
+    /// Another version of a compressor makes other bytes: its blobs need another name.
+    #[test]
+    fn the_versions_are_those_that_are_linked() {
+        let lock = include_str!("../../../Cargo.lock");
+        for (name, version) in [("libdeflater", gzip::CRATE), ("zstd-sys", zstd::CRATE)] {
+            let line = format!("name = \"{name}\"\nversion = \"{version}\"");
+            assert!(lock.contains(&line), "{name} is not {version} any more: change VERSION, too");
+        }
+    }
+}
