@@ -120,7 +120,7 @@ pub(super) fn kind(kind: ItemKind) -> &'static str {
 
 impl Listed for Sum {
     fn headers() -> Vec<&'static str> {
-        vec!["TYPE", "TOTAL", "SIZE", "RECLAIMABLE"]
+        vec!["TYPE", "ITEMS", "SIZE", "RECLAIMABLE"]
     }
 
     fn cells(&self) -> Vec<String> {
