@@ -90,29 +90,49 @@ fn without_times(screen: &str) -> String {
         .join("\n")
 }
 
-#[test]
-fn the_picture_survives_a_change_of_size() {
+/// The screen before and after a change of its width, and at the end.
+fn screens(new_width: usize) -> String {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let events = directory.path().join("events");
     std::fs::write(&events, EVENTS).expect("writable");
     let terminal = Terminal::start(directory.path());
     let replay = format!("{} {} tty", replay().display(), events.display());
-    terminal.tmux(&[
-        "send-keys",
-        &format!("clear; echo above; {replay}; echo below"),
-        "Enter",
-    ]);
+    let line = format!("clear; echo above; {replay}; echo below");
+    terminal.tmux(&["send-keys", &line, "Enter"]);
 
-    let wide = terminal.wait_for("log", |screen| screen.contains("# two"));
-    terminal.tmux(&["resize-window", "-x", "50", "-y", "24"]);
-    let is_redrawn = |screen: &str| {
-        screen.lines().any(|line| {
-            line.contains("RUN something w") && line.contains('…') && line.chars().count() <= 50
-        })
-    };
-    let narrow = terminal.wait_for("narrow picture", is_redrawn);
-    terminal.tmux(&["resize-window", "-x", "70", "-y", "24"]);
-    let last = terminal.wait_for("end", |screen| screen.lines().any(|line| line == "below"));
-    let screens = [wide, narrow, last].map(|screen| without_times(&screen));
-    insta::assert_snapshot!(screens.join("\n----\n"));
+    let before = terminal.wait_for("log", |screen| screen.contains("# two"));
+    terminal.tmux(&["resize-window", "-x", &new_width.to_string(), "-y", "24"]);
+    let is_redrawn =
+        |line: &str| line.starts_with(" => [builder") && line.chars().count() == new_width;
+    let after = terminal.wait_for("other width", |screen| screen.lines().any(is_redrawn));
+    let end = terminal.wait_for("end", |screen| screen.lines().any(|line| line == "below"));
+    let screens = [before, after, end].map(|screen| without_times(&screen));
+    screens.join("\n----\n")
+}
+
+#[test]
+fn the_picture_survives_a_terminal_that_becomes_narrower() {
+    insta::assert_snapshot!(screens(50));
+}
+
+#[test]
+fn the_picture_survives_a_terminal_that_becomes_wider() {
+    insta::assert_snapshot!(screens(100));
+}
+
+#[test]
+fn frames_do_not_pile_up_above_the_screen() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let events = directory.path().join("events");
+    std::fs::write(&events, EVENTS).expect("writable");
+    let terminal = Terminal::start(directory.path());
+    let replay = format!(
+        "clear; {} {} tty; echo below",
+        replay().display(),
+        events.display()
+    );
+    terminal.tmux(&["send-keys", &replay, "Enter"]);
+    terminal.wait_for("end", |screen| screen.lines().any(|line| line == "below"));
+    let history = terminal.tmux(&["capture-pane", "-p", "-S", "-"]);
+    assert_eq!(history.matches("[+] Building").count(), 1, "{history}");
 }
