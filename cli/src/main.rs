@@ -16,6 +16,7 @@ use kiln_worker::store::Store;
 fn main() -> ExitCode {
     // A step's helper is this program, too; nothing may come before.
     kiln_worker::sandbox::run_if_helper();
+    limit_arenas();
     let cli = Cli::parse();
     let environment = Environment::of_this_process();
     let exit = dispatch(cli, &environment).unwrap_or_else(|error| {
@@ -29,6 +30,15 @@ fn main() -> ExitCode {
         Exit::Failed
     });
     exit.into()
+}
+
+/// Memory that one thread frees should serve the others: a build must stay small on many processors.
+fn limit_arenas() {
+    // SAFETY: this only sets a parameter of the allocator (mallopt(3)), while there is one thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
 }
 
 fn open_store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
