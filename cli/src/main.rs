@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use kiln_cli::args::{Cli, Command};
+use jiff::Timestamp;
+use kiln_cli::args::{Cli, Command, GlobalArgs};
 use kiln_cli::exit::Exit;
 use kiln_cli::report::Report;
 use kiln_cli::settings::Environment;
 use kiln_cli::{commands, progress, wire};
+use kiln_worker::store::Store;
 
 fn main() -> ExitCode {
     // A step's helper is this program, too; nothing may come before.
@@ -29,6 +31,11 @@ fn main() -> ExitCode {
     exit.into()
 }
 
+fn open_store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
+    wire::become_root()?;
+    wire::store(global, environment)
+}
+
 fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit> {
     match cli.command {
         Command::Completions(args) => commands::completions::run(&args, &mut io::stdout())?,
@@ -36,6 +43,18 @@ fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit> {
         Command::Build(args) => {
             wire::become_root()?;
             return commands::build::run(*args, &cli.global, environment);
+        }
+        Command::Images(args) => {
+            let store = open_store(&cli.global, environment)?;
+            commands::images::run(&args, &store, Timestamp::now(), &mut io::stdout())?;
+        }
+        Command::Inspect(args) => {
+            let store = open_store(&cli.global, environment)?;
+            commands::inspect::run(&args, &store, &mut io::stdout())?;
+        }
+        Command::History(args) => {
+            let store = open_store(&cli.global, environment)?;
+            commands::history::run(&args, &store, Timestamp::now(), &mut io::stdout())?;
         }
         _ => anyhow::bail!("not wired yet"),
     }

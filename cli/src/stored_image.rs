@@ -26,9 +26,16 @@ impl StoredImage {
         let name = record.name.clone();
         let what = || format!("cannot read the image {name}");
         let manifest = manifest(store, record.manifest, &name).with_context(what)?;
-        let config = store.read_blob(&manifest.config.digest, MAXIMUM_CONFIG).with_context(what)?;
+        let config = store
+            .read_blob(&manifest.config.digest, MAXIMUM_CONFIG)
+            .with_context(what)?;
         let config = serde_json::from_slice(&config).with_context(what)?;
-        Ok(Self { name, digest: record.manifest, manifest, config })
+        Ok(Self {
+            name,
+            digest: record.manifest,
+            manifest,
+            config,
+        })
     }
 
     /// All images, the newest first.
@@ -43,7 +50,9 @@ impl StoredImage {
     /// The image that is called so: by name, or by the first digits of its ID or digest.
     pub fn find(store: &Store, called: &str) -> Result<Self> {
         if let Ok(reference) = called.parse::<Reference>()
-            && let Some(record) = store.index().image(&reference.with_default_tag().to_string())?
+            && let Some(record) = store
+                .index()
+                .image(&reference.with_default_tag().to_string())?
         {
             return Self::read(store, &record);
         }
@@ -52,8 +61,14 @@ impl StoredImage {
         found.dedup_by_key(|image| image.id());
         match found.as_slice() {
             [image] => Ok((*image).clone()),
-            [] => bail!("there is no image called {called}{}", suggestion(called, &images)),
-            several => bail!("{} images have an ID that begins with {called}", several.len()),
+            [] => bail!(
+                "there is no image called {called}{}",
+                suggestion(called, &images)
+            ),
+            several => bail!(
+                "{} images have an ID that begins with {called}",
+                several.len()
+            ),
         }
     }
 
@@ -78,10 +93,21 @@ impl StoredImage {
         let size = |(index, diff_id): (usize, &String)| {
             let tree = diff_id.parse::<DiffId>().ok();
             let tree = tree.and_then(|diff_id| store.layers().tree(&diff_id).ok());
-            let travels = || self.manifest.layers.get(index).map_or(0, |layer| layer.size);
+            let travels = || {
+                self.manifest
+                    .layers
+                    .get(index)
+                    .map_or(0, |layer| layer.size)
+            };
             tree.map_or_else(travels, |tree| tree.file_bytes())
         };
-        self.config.rootfs.diff_ids.iter().enumerate().map(size).collect()
+        self.config
+            .rootfs
+            .diff_ids
+            .iter()
+            .enumerate()
+            .map(size)
+            .collect()
     }
 
     fn has_id(&self, called: &str) -> bool {
@@ -105,9 +131,15 @@ fn manifest(store: &Store, digest: Sha256Digest, what: &str) -> Result<Manifest>
     };
     let host = Platform::host();
     let is_here = |digest: &Sha256Digest| store.has_blob(digest);
-    let mut entries: Vec<_> = index.manifests.iter().filter(|e| is_here(&e.digest)).collect();
+    let mut entries: Vec<_> = index
+        .manifests
+        .iter()
+        .filter(|e| is_here(&e.digest))
+        .collect();
     entries.sort_by_key(|entry| entry.platform.as_ref() != Some(&host));
-    let entry = entries.first().context("none of its platforms is in the store")?;
+    let entry = entries
+        .first()
+        .context("none of its platforms is in the store")?;
     match read(&entry.digest)? {
         Document::Manifest(manifest) => Ok(manifest),
         Document::Index(_) => bail!("its index lists another index"),
@@ -118,10 +150,18 @@ fn manifest(store: &Store, digest: Sha256Digest, what: &str) -> Result<Manifest>
 fn suggestion(called: &str, images: &[StoredImage]) -> String {
     let mut names = Vec::new();
     for reference in images.iter().filter_map(StoredImage::reference) {
-        let bare = Reference { tag: None, digest: None, ..reference.clone() };
+        let bare = Reference {
+            tag: None,
+            digest: None,
+            ..reference.clone()
+        };
         names.extend([reference.familiar(), bare.familiar()]);
     }
-    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(called, &name), name));
-    let nearest = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.8);
+    let scored = names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(called, &name), name));
+    let nearest = scored
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(score, _)| *score > 0.8);
     nearest.map_or_else(String::new, |(_, name)| format!("; did you mean {name}?"))
 }

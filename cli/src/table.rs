@@ -21,7 +21,10 @@ pub fn print<L: Listed>(out: &mut dyn Write, rows: &[L], format: Format) -> io::
         Format::Table => {
             let headers = L::headers().into_iter().map(str::to_owned).collect();
             let cells = rows.iter().map(L::cells);
-            columns(out, &std::iter::once(headers).chain(cells).collect::<Vec<_>>())
+            columns(
+                out,
+                &std::iter::once(headers).chain(cells).collect::<Vec<_>>(),
+            )
         }
         Format::Json => rows.iter().try_for_each(|row| {
             serde_json::to_writer(&mut *out, row)?;
@@ -36,7 +39,11 @@ fn columns(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| measure_text_width(cell) + 3).max().unwrap_or(0).max(10)
+        cells
+            .map(|cell| measure_text_width(cell) + 3)
+            .max()
+            .unwrap_or(0)
+            .max(10)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     for row in rows {

@@ -22,10 +22,14 @@ pub fn become_root() -> Result<()> {
     Ok(enter_user_namespace_if_needed()?)
 }
 
+/// Whether this process is root of the whole machine, not of a user namespace only.
+fn is_machine_root() -> bool {
+    Identity::of_this_process() == Identity::Shifted
+}
+
 /// Where the store is.
 pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, UsageError> {
-    let is_machine_root = Identity::of_this_process() == Identity::Shifted;
-    store_root(global, environment, is_machine_root)
+    store_root(global, environment, is_machine_root())
 }
 
 /// Opens the store for use beside others.
@@ -40,6 +44,7 @@ pub fn backends(store: Store, environment: &Environment) -> Result<Backends> {
     Ok(Backends {
         store,
         images: Arc::new(images),
+        is_machine_root: is_machine_root(),
         parallel_steps: LEAST_PARALLEL_STEPS.max(2 * processors.get()),
     })
 }

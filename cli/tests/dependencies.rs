@@ -23,15 +23,25 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo metadata runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     packages
         .iter()
         .map(|package| {
             let names = package["dependencies"].as_array().expect("dependencies");
-            let names = names.iter().filter_map(|d| d["name"].as_str()).map(ToOwned::to_owned);
-            (package["name"].as_str().expect("a name").to_owned(), names.collect())
+            let names = names
+                .iter()
+                .filter_map(|d| d["name"].as_str())
+                .map(ToOwned::to_owned);
+            (
+                package["name"].as_str().expect("a name").to_owned(),
+                names.collect(),
+            )
         })
         .collect()
 }
@@ -41,7 +51,10 @@ fn crates_depend_on_each_other_in_one_direction_only() {
     let dependencies = dependencies();
     let ours: BTreeSet<&str> = dependencies.keys().map(String::as_str).collect();
     let known: BTreeSet<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
-    assert_eq!(ours, known, "a crate came or went: say here what it may depend on");
+    assert_eq!(
+        ours, known,
+        "a crate came or went: say here what it may depend on"
+    );
     for (name, allowed) in ALLOWED {
         let found: Vec<&str> = dependencies[*name]
             .iter()
@@ -56,6 +69,9 @@ fn crates_depend_on_each_other_in_one_direction_only() {
 fn the_solver_knows_no_io() {
     let solver = &dependencies()["kiln-solver"];
     for crate_name in FORBIDDEN_TO_SOLVER {
-        assert!(!solver.contains(*crate_name), "kiln-solver depends on {crate_name}");
+        assert!(
+            !solver.contains(*crate_name),
+            "kiln-solver depends on {crate_name}"
+        );
     }
 }

@@ -13,7 +13,12 @@ const NOW: &str = "2026-11-20T12:00:00Z";
 fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = Store::open(&directory.path().join("store")).expect("writable");
-    put(&store, &["docker.io/library/app:latest", "localhost:5000/team/app:v1"], "09:58", 7_830_000);
+    put(
+        &store,
+        &["docker.io/library/app:latest", "localhost:5000/team/app:v1"],
+        "09:58",
+        7_830_000,
+    );
     put(&store, &["docker.io/library/base:12"], "11:59", 117_000_000);
     (directory, store)
 }
@@ -40,10 +45,19 @@ fn put(store: &Store, names: &[&str], created: &str, size: u64) {
         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
                     "digest": diff_id, "size": size}],
     });
-    let manifest = store.put_blob(manifest.to_string().as_bytes()).expect("writable");
+    let manifest = store
+        .put_blob(manifest.to_string().as_bytes())
+        .expect("writable");
     for name in names {
-        let created = kiln_worker::tree::Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
-        let record = ImageRecord { name: (*name).to_owned(), manifest, created };
+        let created = kiln_worker::tree::Timestamp {
+            seconds: 1_700_000_000,
+            nanoseconds: 0,
+        };
+        let record = ImageRecord {
+            name: (*name).to_owned(),
+            manifest,
+            created,
+        };
         store.index().put_image(&record).expect("writable");
     }
 }
@@ -54,7 +68,10 @@ fn kiln(line: &str) -> String {
     let now: Timestamp = NOW.parse().expect("a time");
     let mut out = Vec::new();
     let words = ["kiln"].into_iter().chain(line.split(' '));
-    let result = match Cli::try_parse_from(words).expect("clap accepts the line").command {
+    let result = match Cli::try_parse_from(words)
+        .expect("clap accepts the line")
+        .command
+    {
         Command::Images(args) => commands::images::run(&args, &store, now, &mut out),
         Command::Inspect(args) => commands::inspect::run(&args, &store, &mut out),
         Command::History(args) => commands::history::run(&args, &store, now, &mut out),
@@ -90,5 +107,8 @@ fn an_image_is_found_by_the_first_digits_of_its_id() {
     let ids = kiln("images -q");
     let id = ids.lines().next().expect("there are images");
     let inspected = kiln(&format!("inspect {}", &id[..6]));
-    assert!(inspected.contains("docker.io") || inspected.contains("base:12"), "{inspected}");
+    assert!(
+        inspected.contains("docker.io") || inspected.contains("base:12"),
+        "{inspected}"
+    );
 }

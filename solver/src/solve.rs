@@ -81,6 +81,8 @@ struct Run<'s, E: Executor, C: Cache<E::Output>> {
     reporters: Vec<Option<StepReporter>>,
     /// Steps that were started and have not ended.
     unfinished: Vec<bool>,
+    /// Steps that nobody will ask for, since what needs them came from the cache.
+    spared: Vec<bool>,
     definitions: Vec<Option<Key>>,
     outputs: Vec<Option<E::Output>>,
 }
@@ -106,6 +108,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             graph,
             reporters,
             unfinished: vec![false; graph.len()],
+            spared: vec![false; graph.len()],
             definitions: vec![None; graph.len()],
             outputs: vec![None; graph.len()],
         }
@@ -155,19 +158,8 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             }
             schedule.complete(action, found);
         }
-        self.report_spared(needed);
         let output = self.outputs[target.index()].clone();
         Ok(output.expect("the schedule ends only when the target is done"))
-    }
-
-    /// What nobody had to ask for, because something behind it was known, came from the cache, too.
-    fn report_spared(&self, needed: &[VertexId]) {
-        for id in needed
-            .iter()
-            .filter(|id| self.outputs[id.index()].is_none())
-        {
-            self.reporter(*id).cached();
-        }
     }
 
     async fn open_sources(&mut self, needed: &[VertexId]) -> Result<(), SolveError> {
@@ -280,9 +272,31 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
                 self.outputs[id.index()] = Some(output);
             }
             Action::LookUpDefinition(id) | Action::LookUpContent(id) => {
-                self.reporter(id).cached();
                 self.outputs[id.index()] = Some(output);
+                self.report_spared_before(id);
+                self.reporter(id).cached();
             }
+        }
+    }
+
+    /// Reports as cached what nobody will ask for any more, because all that needs it is known: it
+    /// comes before what spared it, as in the Dockerfile.
+    fn report_spared_before(&mut self, hit: VertexId) {
+        let below = self.graph.needed_by(hit);
+        let mut newly_spared = Vec::new();
+        for id in below.into_iter().rev() {
+            let is_settled = |id: &VertexId| {
+                let is_announced = self.reporters[id.index()].is_some();
+                !is_announced || self.outputs[id.index()].is_some() || self.spared[id.index()]
+            };
+            let is_open = self.outputs[id.index()].is_none() && !self.spared[id.index()];
+            if is_open && self.graph.consumers(id).iter().all(is_settled) {
+                self.spared[id.index()] = true;
+                newly_spared.push(id);
+            }
+        }
+        for id in newly_spared.into_iter().rev() {
+            self.reporter(id).cached();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use kiln_frontend::image_config::ImageConfig;
+use kiln_frontend::image_config::{History, ImageConfig};
 use kiln_solver::Platform;
 use kiln_worker::snapshot::Snapshot;
 
@@ -15,31 +15,31 @@ pub(super) struct FinishedImage {
 }
 
 /// Fills in the layers and the times. Every layer's entry of the history gets the time at which the
-/// layer was made, so that a build from the cache yields the same image again; an entry without a
-/// layer gets that of the entry before it. `epoch` replaces later times.
+/// layer was made, so that a build from the cache yields the same image again. `epoch` replaces later
+/// times.
 pub(super) fn finish(
     mut config: ImageConfig,
     snapshot: &Snapshot,
     epoch: Option<i64>,
 ) -> Result<FinishedImage> {
     let mut layers = snapshot.layers.iter();
-    let mut last = config.created.clone();
-    for entry in &mut config.history {
-        let layer = if entry.empty_layer {
-            None
-        } else {
-            layers.next()
-        };
-        if entry.created.is_none() {
-            let made = layer.and_then(|layer| layer.created);
-            entry.created = match made {
-                Some(made) => Some(rfc3339(made.seconds, made.nanoseconds, epoch)?),
-                None => last.clone(),
-            };
+    for entry in config.history.iter_mut().filter(|entry| !entry.empty_layer) {
+        let made = layers.next().and_then(|layer| layer.created);
+        if let (None, Some(made)) = (&entry.created, made) {
+            entry.created = Some(rfc3339(made.seconds, made.nanoseconds, epoch)?);
         }
-        last = entry.created.clone().or(last);
     }
-    config.created = last.or(epoch.map(|epoch| rfc3339(epoch, 0, None)).transpose()?);
+    let otherwise = match epoch {
+        Some(epoch) => Some(rfc3339(epoch, 0, None)?),
+        None => config.created.clone(),
+    };
+    fill_gaps(&mut config.history, otherwise.as_ref());
+    config.created = config
+        .history
+        .iter()
+        .rev()
+        .find_map(|e| e.created.clone())
+        .or(otherwise);
     config.rootfs.diff_ids = snapshot
         .diff_ids()
         .iter()
@@ -48,6 +48,26 @@ pub(super) fn finish(
     let platform = config.platform();
     let config = serde_json::to_vec(&config).context("cannot write the image's config")?;
     Ok(FinishedImage { config, platform })
+}
+
+/// Entries without a layer have no time of their own. The first ones of a build get that of the
+/// build's first layer, or else of the last one before; later ones that of the entry before.
+fn fill_gaps(history: &mut [History], otherwise: Option<&String>) {
+    let Some(first_gap) = history.iter().position(|entry| entry.created.is_none()) else {
+        return;
+    };
+    let (before, rest) = history.split_at(first_gap);
+    let after = rest.iter().find_map(|entry| entry.created.as_ref());
+    let mut time = after
+        .or(before.last().and_then(|e| e.created.as_ref()))
+        .or(otherwise)
+        .cloned();
+    for entry in &mut history[first_gap..] {
+        match &entry.created {
+            Some(created) => time = Some(created.clone()),
+            None => entry.created.clone_from(&time),
+        }
+    }
 }
 
 fn rfc3339(seconds: i64, nanoseconds: u32, epoch: Option<i64>) -> Result<String> {

@@ -68,6 +68,8 @@ pub struct Backends {
     pub images: Arc<kiln_worker::image::Images>,
     /// How many steps run at once.
     pub parallel_steps: usize,
+    /// Whether this process is root of the whole machine.
+    pub is_machine_root: bool,
 }
 
 /// Builds what the settings ask for. Warnings about the Dockerfile go to `warn`.

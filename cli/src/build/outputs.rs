@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use kiln_solver::{Reporter, Sha256Digest};
 use kiln_worker::executor::{LayerSource, missing_layers};
 use kiln_worker::export::{
-    BuiltImage, BuiltLayer, Destination as ExportTo, Exported, Flavor, LocalOptions, OciOptions,
-    to_directory, to_oci, to_store, to_tar,
+    BuiltImage, BuiltLayer, Destination as WriteTo, Exported, Flavor, LayoutDestination,
+    LocalOptions, OciOptions, to_directory, to_oci, to_store, to_tar,
 };
 use kiln_worker::image::Reference;
 use kiln_worker::layer::Compression;
@@ -65,6 +65,7 @@ pub(super) async fn write(
             image: &built,
             snapshot,
             names: &names,
+            is_root: backends.is_machine_root,
         };
         let step = reporter.start(title(output));
         match writing.write(output, &step).await {
@@ -103,6 +104,8 @@ struct Writing<'w> {
     image: &'w BuiltImage,
     snapshot: &'w Snapshot,
     names: &'w [Reference],
+    /// Whether files may be given to other users.
+    is_root: bool,
 }
 
 impl Writing<'_> {
@@ -122,30 +125,24 @@ impl Writing<'_> {
                 }
                 Ok(Some(exported))
             }
-            OutputKind::OciArchive(destination) => {
-                let destination = match destination {
-                    Destination::File(path) => ExportTo::File(path.clone()),
-                    Destination::Stdout => ExportTo::Stream(Box::new(std::io::stdout())),
-                };
-                self.oci(destination, output, step).await.map(Some)
-            }
-            OutputKind::OciDirectory(path) => self
-                .oci(ExportTo::Directory(path.clone()), output, step)
+            OutputKind::OciArchive(to) => self
+                .oci(LayoutDestination::Tar(destination(to)), output, step)
                 .await
                 .map(Some),
-            OutputKind::Tar(destination) => {
-                let destination = match destination {
-                    Destination::File(path) => ExportTo::File(path.clone()),
-                    Destination::Stdout => ExportTo::Stream(Box::new(std::io::stdout())),
-                };
-                to_tar(store, &self.snapshot.diff_ids(), destination, step).await?;
+            OutputKind::OciDirectory(path) => {
+                let to = LayoutDestination::Directory(path.clone());
+                self.oci(to, output, step).await.map(Some)
+            }
+            OutputKind::Tar(to) => {
+                to_tar(store, self.image.clone(), destination(to), step).await?;
                 Ok(None)
             }
-            OutputKind::Local(path) => {
+            OutputKind::Local(directory) => {
                 let options = LocalOptions {
-                    destination: path.clone(),
+                    directory: directory.clone(),
+                    keep_owners: self.is_root,
                 };
-                to_directory(store, &self.snapshot.diff_ids(), options, step).await?;
+                to_directory(store, self.image.clone(), options, step).await?;
                 Ok(None)
             }
         }
@@ -153,7 +150,7 @@ impl Writing<'_> {
 
     async fn oci(
         &self,
-        destination: ExportTo,
+        destination: LayoutDestination,
         output: &Output,
         step: &kiln_solver::StepReporter,
     ) -> Result<Exported> {
@@ -178,6 +175,13 @@ impl Writing<'_> {
             .await
             .map_err(|error| anyhow::anyhow!(error))
             .context("cannot fetch the base image's layers")
+    }
+}
+
+fn destination(destination: &Destination) -> WriteTo {
+    match destination {
+        Destination::File(path) => WriteTo::File(path.clone()),
+        Destination::Stdout => WriteTo::Stream(Box::new(std::io::stdout())),
     }
 }
 

@@ -33,7 +33,11 @@ pub fn run(args: &HistoryArgs, store: &Store, now: Timestamp, out: &mut dyn Writ
     let image = StoredImage::find(store, &args.name)?;
     let mut sizes = image.layer_sizes(store).into_iter();
     let rows = image.config.history.iter().map(|step| {
-        let size = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
+        let size = if step.empty_layer {
+            0
+        } else {
+            sizes.next().unwrap_or(0)
+        };
         row(step, size, args.no_trunc, now)
     });
     let mut rows: Vec<Row> = rows.collect();
@@ -43,7 +47,9 @@ pub fn run(args: &HistoryArgs, store: &Store, now: Timestamp, out: &mut dyn Writ
         newest.id = human::id(&image.id().to_string(), args.no_trunc);
     }
     if args.quiet {
-        return Ok(rows.iter().try_for_each(|row| writeln!(out, "{}", row.id))?);
+        return Ok(rows
+            .iter()
+            .try_for_each(|row| writeln!(out, "{}", row.id))?);
     }
     Ok(table::print(out, &rows, args.format)?)
 }
@@ -77,7 +83,16 @@ impl Listed for Row {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Row { id, created_since, created_by, size, comment, .. } = self;
-        [id, created_since, created_by, size, comment].map(String::clone).into()
+        let Row {
+            id,
+            created_since,
+            created_by,
+            size,
+            comment,
+            ..
+        } = self;
+        [id, created_since, created_by, size, comment]
+            .map(String::clone)
+            .into()
     }
 }

@@ -39,16 +39,25 @@ struct RowWithDigest(Row);
 pub fn run(args: &ImagesArgs, store: &Store, now: Timestamp, out: &mut dyn Write) -> Result<()> {
     let patterns = patterns(args)?;
     let is_wanted = |image: &StoredImage| patterns.iter().all(|pattern| matches(pattern, image));
-    let images: Vec<_> = StoredImage::all(store)?.into_iter().filter(is_wanted).collect();
+    let images: Vec<_> = StoredImage::all(store)?
+        .into_iter()
+        .filter(is_wanted)
+        .collect();
     if args.quiet {
         for image in images {
             writeln!(out, "{}", human::id(&image.id().to_string(), args.no_trunc))?;
         }
         return Ok(());
     }
-    let rows = images.iter().map(|image| row(image, store, args.no_trunc, now));
+    let rows = images
+        .iter()
+        .map(|image| row(image, store, args.no_trunc, now));
     if args.digests {
-        table::print(out, &rows.map(RowWithDigest).collect::<Vec<_>>(), args.format)?;
+        table::print(
+            out,
+            &rows.map(RowWithDigest).collect::<Vec<_>>(),
+            args.format,
+        )?;
     } else {
         table::print(out, &rows.collect::<Vec<_>>(), args.format)?;
     }
@@ -59,12 +68,19 @@ fn row(image: &StoredImage, store: &Store, in_full: bool, now: Timestamp) -> Row
     let reference = image.reference();
     let repository = reference.as_ref().map(|reference| {
         let (tag, digest) = (None, None);
-        kiln_worker::image::Reference { tag, digest, ..reference.clone() }.familiar()
+        kiln_worker::image::Reference {
+            tag,
+            digest,
+            ..reference.clone()
+        }
+        .familiar()
     });
     let created = image.created();
     Row {
         repository: repository.unwrap_or_else(|| image.name.clone()),
-        tag: reference.and_then(|reference| reference.tag).unwrap_or_else(|| NONE.to_owned()),
+        tag: reference
+            .and_then(|reference| reference.tag)
+            .unwrap_or_else(|| NONE.to_owned()),
         id: human::id(&image.id().to_string(), in_full),
         digest: image.digest.to_string(),
         created_at: created.map_or_else(|| "N/A".to_owned(), human::time),
@@ -79,8 +95,10 @@ fn patterns(args: &ImagesArgs) -> Result<Vec<String>, UsageError> {
         match filter.split_once('=') {
             Some(("reference", pattern)) => patterns.push(pattern.to_owned()),
             _ => {
-                return Err(UsageError::new("--filter", filter, "there is no such filter")
-                    .hint("write it as in --filter reference='debian:*'"));
+                return Err(
+                    UsageError::new("--filter", filter, "there is no such filter")
+                        .hint("write it as in --filter reference='debian:*'"),
+                );
             }
         }
     }
@@ -90,8 +108,14 @@ fn patterns(args: &ImagesArgs) -> Result<Vec<String>, UsageError> {
 /// Whether a pattern matches the image's familiar name, with its tag or without (distribution,
 /// `reference.FamiliarMatch`).
 fn matches(pattern: &str, image: &StoredImage) -> bool {
-    let Some(reference) = image.reference() else { return false };
-    let bare = kiln_worker::image::Reference { tag: None, digest: None, ..reference.clone() };
+    let Some(reference) = image.reference() else {
+        return false;
+    };
+    let bare = kiln_worker::image::Reference {
+        tag: None,
+        digest: None,
+        ..reference.clone()
+    };
     let pattern = pattern.as_bytes();
     glob(pattern, reference.familiar().as_bytes()) || glob(pattern, bare.familiar().as_bytes())
 }
@@ -130,8 +154,17 @@ impl Listed for Row {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Row { repository, tag, id, created_since, size, .. } = self;
-        [repository, tag, id, created_since, size].map(String::clone).into()
+        let Row {
+            repository,
+            tag,
+            id,
+            created_since,
+            size,
+            ..
+        } = self;
+        [repository, tag, id, created_since, size]
+            .map(String::clone)
+            .into()
     }
 }
 
@@ -166,7 +199,11 @@ mod tests {
             ("", "", true),
         ];
         for (pattern, text, expected) in cases {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+            assert_eq!(
+                glob(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
         }
     }
 }

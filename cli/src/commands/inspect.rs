@@ -65,17 +65,27 @@ fn inspect(image: &StoredImage, all: &[StoredImage], store: &Store) -> Inspected
     let config = image.config.clone();
     Inspected {
         id: image.id().to_string(),
-        repo_tags: references().filter(|r| r.tag.is_some()).map(|r| r.familiar()).collect(),
+        repo_tags: references()
+            .filter(|r| r.tag.is_some())
+            .map(|r| r.familiar())
+            .collect(),
         repo_digests: digests,
         created: config.created,
         author: config.author,
-        comment: config.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
+        comment: config
+            .history
+            .last()
+            .map(|step| step.comment.clone())
+            .unwrap_or_default(),
         config: config.config,
         architecture: config.architecture,
         variant: config.variant,
         os: config.os,
         size: image.layer_sizes(store).iter().sum(),
-        root_fs: RootFs { kind: "layers", layers: config.rootfs.diff_ids },
+        root_fs: RootFs {
+            kind: "layers",
+            layers: config.rootfs.diff_ids,
+        },
         manifest: image.digest.to_string(),
     }
 }

@@ -1,8 +1,8 @@
 //! One file for each command.
 
+pub mod build;
 pub mod completions;
 pub mod history;
 pub mod images;
 pub mod inspect;
 pub mod man;
-pub mod build;

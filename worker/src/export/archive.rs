@@ -59,12 +59,14 @@ impl<'s> Archive<'s> {
     }
 
     pub(super) fn directory(&mut self, name: &str) -> io::Result<()> {
-        self.sink.write_all(&header(name, tar::EntryType::Directory, 0o755, 0))
+        self.sink
+            .write_all(&header(name, tar::EntryType::Directory, 0o755, 0))
     }
 
     pub(super) fn file(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let size = bytes.len() as u64;
-        self.sink.write_all(&header(name, tar::EntryType::Regular, 0o444, size))?;
+        self.sink
+            .write_all(&header(name, tar::EntryType::Regular, 0o444, size))?;
         self.sink.write_all(bytes)?;
         self.pad(size)
     }
@@ -79,7 +81,8 @@ impl<'s> Archive<'s> {
         stop: &Stop,
         meter: &mut Meter,
     ) -> io::Result<()> {
-        self.sink.write_all(&header(name, tar::EntryType::Regular, 0o444, size))?;
+        self.sink
+            .write_all(&header(name, tar::EntryType::Regular, 0o444, size))?;
         let mut left = size;
         while left > 0 {
             stop.check()?;

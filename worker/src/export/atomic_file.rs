@@ -55,7 +55,11 @@ impl AtomicFile {
         }
         let beside = name_beside(&place);
         let mut options = File::options();
-        let file = options.read(true).write(true).create_new(true).open(&beside);
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&beside);
         Ok(Self {
             file: file.at("create", &place)?,
             place,

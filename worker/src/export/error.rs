@@ -90,7 +90,9 @@ pub enum ExportError {
 /// What to do about the operating system's answer.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room there or choose another place",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room there or choose another place"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "; choose another place",
         io::ErrorKind::PermissionDenied => "; check who may write there",
         _ => "",

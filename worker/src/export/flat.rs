@@ -26,7 +26,9 @@ pub(super) fn flatten(store: &Store, layers: &[BuiltLayer]) -> Result<Vec<FlatEn
     let shown = view.subtree(&RelPath::root());
     let mut links = Links::new(&view, &shown);
     let flat = shown.iter().filter(|found| !found.entry.path.is_root());
-    Ok(flat.map(|found| links.flatten(found, &contents[found.layer])).collect())
+    Ok(flat
+        .map(|found| links.flatten(found, &contents[found.layer]))
+        .collect())
 }
 
 /// Puts one more layer onto a view and opens its files.
@@ -56,7 +58,11 @@ fn open(store: &Store, view: &mut View, diff_id: &DiffId) -> Result<Contents, Ex
     Ok(contents)
 }
 
-fn laid_out(store: &Store, below: &View, diff_id: &DiffId) -> Result<std::path::PathBuf, ExportError> {
+fn laid_out(
+    store: &Store,
+    below: &View,
+    diff_id: &DiffId,
+) -> Result<std::path::PathBuf, ExportError> {
     directory(store, below, diff_id).map_err(|error| match error {
         DirectoryError::Ingest(source) => ExportError::Ingest {
             layer: *diff_id,
@@ -83,7 +89,8 @@ impl<'v> Links<'v> {
     fn new(view: &'v View, shown: &[Found<'v>]) -> Self {
         let trees = view.layers();
         let links = shown.iter().filter(|found| is_link(found.entry));
-        let targets = links.map(|found| (found.layer, &file(&trees[found.layer], found.entry).path));
+        let targets =
+            links.map(|found| (found.layer, &file(&trees[found.layer], found.entry).path));
         Self {
             trees,
             targets: targets.collect(),

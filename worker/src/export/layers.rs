@@ -79,9 +79,8 @@ pub(super) fn prepare(
     } else {
         threads().min(THREADS_OF_ONE)
     };
-    let make = |diff_id: &DiffId| {
-        travel(store, diff_id, compression, threads_of_each, stop, reporter)
-    };
+    let make =
+        |diff_id: &DiffId| travel(store, diff_id, compression, threads_of_each, stop, reporter);
     prepared.extend(make_all(pending, &make)?);
     let take = |layer: &BuiltLayer| prepared[&layer.diff_id].clone();
     Ok(image.layers.iter().map(take).collect())
@@ -96,14 +95,22 @@ fn make_all(
 ) -> Made {
     let workers = pending.len().min(AT_ONCE);
     let pending = Mutex::new(pending);
-    let next = || pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let next = || {
+        pending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
     let work = || {
         let mut made = Vec::new();
         while let Some(diff_id) = next() {
             match make(&diff_id) {
                 Ok(layer) => made.push((diff_id, layer)),
                 Err(error) => {
-                    pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    pending
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .clear();
                     return Err(error);
                 }
             }

@@ -36,7 +36,10 @@ enum Blob<'p> {
 
 /// The blobs by name, each once.
 fn blobs<'p>(image: &'p BuiltImage, parts: &'p Parts) -> BTreeMap<Sha256Digest, Blob<'p>> {
-    let layers = parts.layers.iter().map(|layer| (layer.descriptor.digest, Blob::Layer(layer)));
+    let layers = parts
+        .layers
+        .iter()
+        .map(|layer| (layer.descriptor.digest, Blob::Layer(layer)));
     let documents = [
         (parts.config.digest, Blob::Bytes(&image.config)),
         (parts.manifest.digest, Blob::Bytes(&parts.manifest_bytes)),
@@ -69,7 +72,15 @@ pub(super) fn to_stream(
     reporter: &StepReporter,
 ) -> Result<(), ExportError> {
     let archive = Archive::new(Sink::Writer(writer));
-    write_archive(store, image, parts, archive, Path::new("the output stream"), stop, reporter)
+    write_archive(
+        store,
+        image,
+        parts,
+        archive,
+        Path::new("the output stream"),
+        stop,
+        reporter,
+    )
 }
 
 fn write_archive(
@@ -148,7 +159,9 @@ pub(super) fn to_directory(
     for (digest, blob) in blobs(image, parts) {
         let place = directory.join(blob_name(&digest));
         match blob {
-            Blob::Bytes(bytes) => begun.write(&place, &mut &*bytes, bytes.len() as u64, stop, &mut meter)?,
+            Blob::Bytes(bytes) => {
+                begun.write(&place, &mut &*bytes, bytes.len() as u64, stop, &mut meter)?
+            }
             Blob::Layer(layer) => begun.copy_layer(store, layer, &place, stop, &mut meter)?,
         }
     }
@@ -227,7 +240,10 @@ impl Begun {
         }
         if written != size {
             let source = io::Error::other(format!("{written} bytes instead of {size}"));
-            return Err(Err::<(), _>(source).at("write", place).expect_err("it is").into());
+            return Err(Err::<(), _>(source)
+                .at("write", place)
+                .expect_err("it is")
+                .into());
         }
         file.finish()?;
         self.files.push(place.to_owned());
@@ -290,11 +306,15 @@ fn entries_of(path: &Path) -> Result<Vec<Value>, ExportError> {
         other => other?,
     };
     let mut bytes = Vec::new();
-    file.take(MAXIMUM_INDEX).read_to_end(&mut bytes).at("read", path)?;
+    file.take(MAXIMUM_INDEX)
+        .read_to_end(&mut bytes)
+        .at("read", path)?;
     let index: Value = serde_json::from_slice(&bytes)
         .map_err(|error| damaged(format!("not an image index: {error}")))?;
     match &index["manifests"] {
         Value::Array(entries) => Ok(entries.clone()),
-        _ => Err(damaged("not an image index: it has no manifests".to_owned())),
+        _ => Err(damaged(
+            "not an image index: it has no manifests".to_owned(),
+        )),
     }
 }

@@ -74,7 +74,8 @@ fn write(
         meter: Meter::new(reporter, "copying files", Some(total)),
     };
     for flat in &entries {
-        tree.make(flat).map_err(|source| tree.fail(&flat.entry.path, source))?;
+        tree.make(flat)
+            .map_err(|source| tree.fail(&flat.entry.path, source))?;
     }
     tree.close_all()?;
     tree.meter.finish();
@@ -175,7 +176,9 @@ impl Tree<'_> {
             self.meter.add(length as u64);
         }
         if written != size {
-            return Err(io::Error::other("the store's copy is damaged: its length is wrong"));
+            return Err(io::Error::other(
+                "the store's copy is damaged: its length is wrong",
+            ));
         }
         self.set_metadata(&file, &flat.entry)
     }
@@ -250,12 +253,18 @@ impl Tree<'_> {
     }
 
     fn parent(&self) -> &OwnedFd {
-        self.open.last().map_or(&self.root, |(_, directory)| directory)
+        self.open
+            .last()
+            .map_or(&self.root, |(_, directory)| directory)
     }
 
     /// Leaves the directories that the next entry is not in.
     fn close_until(&mut self, path: &RelPath) -> io::Result<()> {
-        while self.open.last().is_some_and(|(entry, _)| !path.starts_with(&entry.path)) {
+        while self
+            .open
+            .last()
+            .is_some_and(|(entry, _)| !path.starts_with(&entry.path))
+        {
             self.close_last()?;
         }
         Ok(())
@@ -271,7 +280,8 @@ impl Tree<'_> {
     fn close_all(&mut self) -> Result<(), ExportError> {
         while let Some((entry, _)) = self.open.last() {
             let path = entry.path.clone();
-            self.close_last().map_err(|source| self.fail(&path, source))?;
+            self.close_last()
+                .map_err(|source| self.fail(&path, source))?;
         }
         Ok(())
     }

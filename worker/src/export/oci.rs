@@ -116,7 +116,10 @@ impl Parts {
         let manifest_bytes = document::manifest(&config, &descriptors, &image.annotations);
         let manifest = Descriptor {
             platform: Some(image.platform.clone()),
-            annotations: created.map(|time| (CREATED.to_owned(), time)).into_iter().collect(),
+            annotations: created
+                .map(|time| (CREATED.to_owned(), time))
+                .into_iter()
+                .collect(),
             ..Descriptor::new(
                 media_type::OCI_MANIFEST,
                 sha256(&manifest_bytes),
@@ -178,7 +181,10 @@ fn docker_manifest(config: &Descriptor, layers: &[Descriptor], names: &[Referenc
     let path = |descriptor: &Descriptor| layout::blob_name(&descriptor.digest);
     let image = DockerImage {
         config: path(config),
-        repo_tags: names.iter().map(|name| name.with_default_tag().familiar()).collect(),
+        repo_tags: names
+            .iter()
+            .map(|name| name.with_default_tag().familiar())
+            .collect(),
         layers: layers.iter().map(path).collect(),
     };
     serde_json::to_vec(&[image]).expect("documents have string keys only")

@@ -49,6 +49,13 @@ fn describe(store: &Store, layer: &BuiltLayer) -> Result<Descriptor, ExportError
     }
     let (uncompressed, one) = (Compression::Uncompressed, 1);
     let silent = StepReporter::silent();
-    let blob = layer_blob(store, &layer.diff_id, uncompressed, one, &Stop::default(), &silent)?;
+    let blob = layer_blob(
+        store,
+        &layer.diff_id,
+        uncompressed,
+        one,
+        &Stop::default(),
+        &silent,
+    )?;
     Ok(Descriptor::new(&blob.media_type, blob.digest, blob.size))
 }

@@ -11,7 +11,6 @@ use crate::layer::{PackEntry, pack};
 use crate::meter::Meter;
 use crate::stop::Stop;
 use crate::store::Store;
-use crate::tree::EntryKind;
 
 /// Writes what the image shows as a tar. Dropping the future ends the work, and leaves nothing.
 pub async fn to_tar(
@@ -29,7 +28,9 @@ pub async fn to_tar(
         }
         Destination::Stream(mut writer) => {
             write(&store, &image, &mut *writer, stop, &reporter)?;
-            writer.flush().map_err(|error| crate::layer::PackError::Write(error).into())
+            writer
+                .flush()
+                .map_err(|error| crate::layer::PackError::Write(error).into())
         }
     })
     .await
@@ -43,17 +44,11 @@ fn write(
     reporter: &StepReporter,
 ) -> Result<(), ExportError> {
     let entries = flatten(store, &image.layers)?;
-    let entries: Vec<PackEntry> = entries
-        .into_iter()
-        .map(|flat| PackEntry {
-            expected: match flat.entry.kind {
-                EntryKind::File { digest, .. } => Some(digest),
-                _ => None,
-            },
-            entry: flat.entry,
-            bytes: flat.bytes,
-        })
-        .collect();
+    let entries = entries.into_iter().map(|flat| PackEntry {
+        digest_is_known: true,
+        entry: flat.entry,
+        bytes: flat.bytes,
+    });
     let mut sink = Metered {
         inner: sink,
         stop,

@@ -34,7 +34,9 @@ pub enum Compression {
 
 /// Why there is no such compression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the compression level {level} does not exist for {codec}: choose one from {lowest} to {highest}")]
+#[error(
+    "the compression level {level} does not exist for {codec}: choose one from {lowest} to {highest}"
+)]
 pub struct LevelError {
     level: i32,
     codec: &'static str,
@@ -80,7 +82,12 @@ impl Compression {
     }
 }
 
-fn check_level(codec: &'static str, level: i32, lowest: i32, highest: i32) -> Result<u8, LevelError> {
+fn check_level(
+    codec: &'static str,
+    level: i32,
+    lowest: i32,
+    highest: i32,
+) -> Result<u8, LevelError> {
     match u8::try_from(level) {
         Ok(small) if (lowest..=highest).contains(&level) => Ok(small),
         _ => Err(LevelError {
@@ -233,7 +240,10 @@ mod tests {
         let lock = include_str!("../../../Cargo.lock");
         for (name, version) in [("libdeflater", gzip::CRATE), ("zstd-sys", zstd::CRATE)] {
             let line = format!("name = \"{name}\"\nversion = \"{version}\"");
-            assert!(lock.contains(&line), "{name} is not {version} any more: change VERSION, too");
+            assert!(
+                lock.contains(&line),
+                "{name} is not {version} any more: change VERSION, too"
+            );
         }
     }
 }

@@ -38,7 +38,9 @@ pub(super) fn compress(
         let written = collect(writer, &outputs);
         // Without a receiver the other threads end, should writing have failed.
         drop(outputs);
-        let read = reading.join().unwrap_or_else(|_| Err(io::Error::other("reading panicked")));
+        let read = reading
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("reading panicked")));
         // The cause comes before its consequence.
         read.and(written)
     })
@@ -60,7 +62,11 @@ fn deal_out(reader: &mut (dyn Read + Send), inputs: &[SyncSender<Vec<u8>>]) -> i
     Ok(())
 }
 
-fn compress_chunks(level: CompressionLvl, chunks: &Receiver<Vec<u8>>, members: &SyncSender<io::Result<Vec<u8>>>) {
+fn compress_chunks(
+    level: CompressionLvl,
+    chunks: &Receiver<Vec<u8>>,
+    members: &SyncSender<io::Result<Vec<u8>>>,
+) {
     let mut compressor = Compressor::new(level);
     for chunk in chunks {
         let mut member = vec![0; compressor.gzip_compress_bound(chunk.len())];
@@ -100,7 +106,9 @@ mod tests {
 
     /// Compressible, and not the same in each member.
     fn sample(length: usize) -> Vec<u8> {
-        (0..length).map(|i| (i / 7 % 251) as u8 ^ (i >> 18) as u8).collect()
+        (0..length)
+            .map(|i| (i / 7 % 251) as u8 ^ (i >> 18) as u8)
+            .collect()
     }
 
     #[test]
@@ -109,7 +117,11 @@ mod tests {
             let input = sample(length);
             let one = compressed(&input, 1);
             for threads in 2..=4 {
-                assert_eq!(compressed(&input, threads), one, "{length} bytes, {threads} threads");
+                assert_eq!(
+                    compressed(&input, threads),
+                    one,
+                    "{length} bytes, {threads} threads"
+                );
             }
             let mut back = Vec::new();
             let mut decoder = flate2::read::MultiGzDecoder::new(&one[..]);

@@ -236,11 +236,7 @@ impl Index {
     }
 
     /// Forgets a blob of a layer: it turned out to hold something else.
-    pub fn remove_layer_blob(
-        &self,
-        diff_id: &DiffId,
-        compression: &str,
-    ) -> Result<(), IndexError> {
+    pub fn remove_layer_blob(&self, diff_id: &DiffId, compression: &str) -> Result<(), IndexError> {
         self.with(|connection| {
             connection
                 .prepare_cached("DELETE FROM layer_blob WHERE diff_id = ?1 AND compression = ?2")?
