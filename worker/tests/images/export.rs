@@ -26,8 +26,8 @@ async fn skopeo_and_umoci_take_every_form() {
         Compression::Gzip { level: 6 },
         Compression::Zstd { level: 3 },
     ];
-    for compression in compressions {
-        let layout = bench.path(&format!("{compression:?}"));
+    for (number, compression) in compressions.into_iter().enumerate() {
+        let layout = bench.path(&format!("layout{number}"));
         let options = OciOptions {
             compression,
             ..options(LayoutDestination::Directory(layout.clone()), &["app:1"])
@@ -43,15 +43,12 @@ async fn skopeo_and_umoci_take_every_form() {
         let name = format!("oci:{}:1", layout.display());
         let inspected = json(&run("skopeo", &["inspect", &name]));
         assert_eq!(inspected["Layers"].as_array().map(Vec::len), Some(2));
-        assert_eq!(
-            inspected["LayersData"][0]["MIMEType"],
-            compression.media_type()
-        );
-        let copy = format!("dir:{}", bench.path("copy").display());
+        assert_eq!(layer_type(&name, 0), compression.media_type());
+        let copy = format!("dir:{}", bench.path(&format!("copy{number}")).display());
         run("skopeo", &["copy", "--quiet", &name, &copy]);
         // Debian's umoci is older than zstd layers.
         if compression.media_type() != media_type::OCI_LAYER_ZSTD {
-            let bundle = bench.path(&format!("bundle{compression:?}"));
+            let bundle = bench.path(&format!("bundle{number}"));
             let image = format!("{}:1", layout.display());
             run(
                 "umoci",
@@ -66,6 +63,13 @@ async fn skopeo_and_umoci_take_every_form() {
             check_files(&bundle.join("rootfs"));
         }
     }
+}
+
+/// What a layer is in the manifest, as skopeo reads it.
+fn layer_type(name: &str, layer: usize) -> String {
+    let manifest = json(&run("skopeo", &["inspect", "--raw", name]));
+    let kind = &manifest["layers"][layer]["mediaType"];
+    kind.as_str().expect("a media type").to_owned()
 }
 
 fn check_files(root: &Path) {
@@ -263,15 +267,9 @@ async fn base_layers_travel_on_as_they_came() {
         )
         .await
         .expect("an export");
-        let inspected = json(&run(
-            "skopeo",
-            &["inspect", &format!("oci:{}:1", path.display())],
-        ));
-        assert_eq!(inspected["LayersData"][0]["MIMEType"], expected);
-        assert_eq!(
-            inspected["LayersData"][2]["MIMEType"],
-            media_type::OCI_LAYER_ZSTD
-        );
+        let name = format!("oci:{}:1", path.display());
+        assert_eq!(layer_type(&name, 0), expected);
+        assert_eq!(layer_type(&name, 2), media_type::OCI_LAYER_ZSTD);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Images of a real registry.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_solver::{Platform, StepReporter};
 use kiln_worker::image::{Images, Location};
@@ -87,10 +87,9 @@ async fn http() {
 #[tokio::test]
 async fn https_with_an_own_authority() {
     let (source, target) = (Bench::new(), Bench::new());
-    let (certificate, key) = (source.path("cert.pem"), source.path("key.pem"));
-    make_certificate(&certificate, &key);
+    let made = make_certificates(&source);
     let setup = Setup {
-        certificate: Some((&certificate, &key)),
+        certificate: Some((&made.certificate, &made.key)),
         ..Setup::default()
     };
     let server = RegistryServer::start(source.directory.path(), &setup);
@@ -98,7 +97,7 @@ async fn https_with_an_own_authority() {
     let name = format!("{}/team/app:1", server.address);
 
     let trusting = RegistrySettings {
-        certificates: vec![certificate],
+        certificates: vec![made.authority],
         ..settings()
     };
     let images = Images::new(target.store.clone(), trusting);
@@ -112,30 +111,54 @@ async fn https_with_an_own_authority() {
     assert!(error.contains("certificate"), "{error}");
 }
 
-fn make_certificate(certificate: &Path, key: &Path) {
-    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
-    run(
-        "openssl",
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=kiln test",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-out",
-            &certificate,
-            "-keyout",
-            &key,
-        ],
-    );
+/// Makes an authority and a certificate by it, for this machine.
+fn make_certificates(bench: &Bench) -> Certificates {
+    let path = |name: &str| bench.path(name);
+    let made = Certificates {
+        authority: path("ca.pem"),
+        certificate: path("cert.pem"),
+        key: path("key.pem"),
+    };
+    let text = |path: &Path| path.display().to_string();
+    let (authority_key, authority) = (text(&path("ca.key")), text(&made.authority));
+    let key = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    let openssl = |more: &[&str]| {
+        let mut args = vec!["req"];
+        args.extend(key.split(' '));
+        args.extend_from_slice(more);
+        run("openssl", &args);
+    };
+    openssl(&[
+        "-subj",
+        "/CN=kiln test CA",
+        "-keyout",
+        &authority_key,
+        "-out",
+        &authority,
+    ]);
+    openssl(&[
+        "-subj",
+        "/CN=kiln test",
+        "-CA",
+        &authority,
+        "-CAkey",
+        &authority_key,
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        &text(&made.key),
+        "-out",
+        &text(&made.certificate),
+    ]);
+    made
+}
+
+struct Certificates {
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kiln_solver::{ContentDigest, DiffId, Platform, RelPath, StepReporter};
 use kiln_worker::export::{
@@ -37,16 +38,23 @@ impl Bench {
         Images::new(self.store.clone(), settings())
     }
 
-    /// What is below `tmp`, besides the lock.
+    /// How much is left below `tmp`, besides the lock, once threads had time to end.
     pub(crate) fn leftovers(&self) -> usize {
-        let scratch = std::fs::read_dir(self.store.scratch().path()).expect("a directory");
-        scratch.count() - 1
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let scratch = std::fs::read_dir(self.store.scratch().path()).expect("a directory");
+            let left = scratch.count() - 1;
+            if left == 0 || Instant::now() > deadline {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
 pub(crate) fn settings() -> RegistrySettings {
     RegistrySettings {
-        read_timeout: std::time::Duration::from_secs(2),
+        read_timeout: Duration::from_secs(2),
         retries: 1,
         ..RegistrySettings::default()
     }
