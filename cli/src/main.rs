@@ -16,11 +16,21 @@ use kiln_cli::{commands, progress, wire};
 fn main() -> ExitCode {
     // A step's helper is this program, too; nothing may come before.
     kiln_worker::sandbox::run_if_helper();
+    limit_arenas();
     let cli = Cli::parse();
     let environment = Environment::of_this_process();
     let exit = dispatch(&cli, &environment);
     exit.unwrap_or_else(|error| tell(&error, &environment))
         .into()
+}
+
+/// Memory that one thread frees should serve the others: a build must stay small on many processors.
+fn limit_arenas() {
+    // SAFETY: this only sets a parameter of the allocator (mallopt(3)), while there is one thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
 }
 
 fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
