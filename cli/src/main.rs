@@ -1,62 +1,89 @@
 //! Reads the command line and hands over to the command.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use jiff::Timestamp;
-use kiln_cli::args::{Cli, Command, GlobalArgs};
+use kiln_cli::args::{Cli, Command};
+use kiln_cli::commands::prune::Terminal;
 use kiln_cli::exit::Exit;
 use kiln_cli::report::Report;
-use kiln_cli::settings::Environment;
+use kiln_cli::settings::{Environment, UsageError};
 use kiln_cli::{commands, progress, wire};
-use kiln_worker::store::Store;
 
 fn main() -> ExitCode {
     // A step's helper is this program, too; nothing may come before.
     kiln_worker::sandbox::run_if_helper();
+    limit_arenas();
     let cli = Cli::parse();
     let environment = Environment::of_this_process();
-    let exit = dispatch(cli, &environment).unwrap_or_else(|error| {
-        let stderr = &mut io::stderr();
-        let mut report = Report {
-            out: stderr,
-            colors: progress::colors(&environment),
-        };
-        // If nobody can be told, the exit code remains.
-        let _ = report.error(error.as_ref());
-        Exit::Failed
-    });
-    exit.into()
+    let exit = dispatch(&cli, &environment);
+    exit.unwrap_or_else(|error| tell(&error, &environment))
+        .into()
 }
 
-fn open_store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
-    wire::become_root()?;
-    wire::store(global, environment)
+/// Memory that one thread frees should serve the others: a build must stay small on many processors.
+fn limit_arenas() {
+    // SAFETY: this only sets a parameter of the allocator (mallopt(3)), while there is one thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
 }
 
-fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit> {
-    match cli.command {
-        Command::Completions(args) => commands::completions::run(&args, &mut io::stdout())?,
-        Command::Man(args) => commands::man::run(&args, &mut io::stdout())?,
+fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
+    let store = || {
+        wire::become_root()?;
+        wire::store(&cli.global, environment)
+    };
+    let (out, now) = (&mut io::stdout(), Timestamp::now());
+    match &cli.command {
         Command::Build(args) => {
             wire::become_root()?;
-            return commands::build::run(*args, &cli.global, environment);
+            return commands::build::run((**args).clone(), &cli.global, environment);
         }
-        Command::Images(args) => {
-            let store = open_store(&cli.global, environment)?;
-            commands::images::run(&args, &store, Timestamp::now(), &mut io::stdout())?;
+        Command::Images(args) => commands::images::run(args, &store()?, now, out)?,
+        Command::Inspect(args) => commands::inspect::run(args, &store()?, out)?,
+        Command::History(args) => commands::history::run(args, &store()?, now, out)?,
+        Command::Du(args) => commands::du::run(args, &store()?, out)?,
+        Command::Prune(args) => {
+            wire::become_root()?;
+            let root = wire::root(&cli.global, environment)?;
+            let mut terminal = Terminal {
+                input: &mut io::stdin().lock(),
+                out,
+            };
+            commands::prune::run(args, &root, now, &mut terminal)?;
         }
-        Command::Inspect(args) => {
-            let store = open_store(&cli.global, environment)?;
-            commands::inspect::run(&args, &store, &mut io::stdout())?;
-        }
-        Command::History(args) => {
-            let store = open_store(&cli.global, environment)?;
-            commands::history::run(&args, &store, Timestamp::now(), &mut io::stdout())?;
-        }
-        _ => anyhow::bail!("not wired yet"),
+        Command::Completions(args) => commands::completions::run(args, out)?,
+        Command::Man(args) => commands::man::run(args, out)?,
     }
     Ok(Exit::Done)
+}
+
+/// Tells what went wrong. If nobody can be told, the exit code remains.
+fn tell(error: &anyhow::Error, environment: &Environment) -> Exit {
+    let stderr = &mut io::stderr();
+    let mut report = Report {
+        out: stderr,
+        colors: progress::colors(environment),
+    };
+    if let Some(error) = error.downcast_ref::<UsageError>() {
+        let _ = report.usage(error);
+        return Exit::Usage;
+    }
+    let io_errors = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    // Whoever reads standard output has seen enough, as in `kiln images | head -1`.
+    if io_errors
+        .map(io::Error::kind)
+        .any(|kind| kind == ErrorKind::BrokenPipe)
+    {
+        return Exit::Failed;
+    }
+    let _ = report.error(error.as_ref());
+    Exit::Failed
 }

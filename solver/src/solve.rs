@@ -120,8 +120,9 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
         target: VertexId,
     ) -> Result<E::Output, SolveError> {
         self.open_sources(needed).await?;
-        self.compute_definitions(needed).await?;
+        let keyed = self.compute_definitions(needed).await;
         self.finish_sources(needed);
+        keyed.inspect_err(|error| self.fail(error))?;
         let mut schedule = Schedule::new(self.graph, self.solver.parallel_steps);
         for id in needed {
             if self.is_source(*id) {
@@ -302,7 +303,10 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
 
     fn fail(&mut self, error: &SolveError) {
         let (SolveError::Exited { vertex, .. } | SolveError::Step { vertex, .. }) = error;
-        self.unfinished[vertex.index()] = false;
+        // A step can fail before it runs, when its key is computed.
+        if !std::mem::take(&mut self.unfinished[vertex.index()]) {
+            self.reporter(*vertex).started();
+        }
         self.reporter(*vertex).failed(error.to_string());
     }
 

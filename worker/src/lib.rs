@@ -4,6 +4,7 @@ pub mod cache;
 pub mod context;
 pub mod executor;
 pub mod export;
+pub mod gc;
 pub mod image;
 pub mod io_error;
 pub mod layer;

@@ -39,11 +39,13 @@ impl ImageBook {
         }
     }
 
-    /// Resolves what a round of lowering asked for, all at once.
+    /// Resolves what a round of lowering asked for, all at once. What is not found may be the
+    /// misspelt name of one of `stages`.
     pub(super) async fn resolve(
         &mut self,
         source: &Source,
         requests: &[Spanned<ImageRequest>],
+        stages: &[String],
         reporter: &Reporter,
     ) -> Result<(), BuildError> {
         let lookups = requests
@@ -58,7 +60,10 @@ impl ImageBook {
                     self.resolved.push(resolved);
                 }
                 Err(message) => {
-                    diagnostics.push(Diagnostic::error("image", request.span, message));
+                    let written = short_name(&request.value);
+                    let diagnostic = Diagnostic::error("image", request.span, message)
+                        .did_you_mean(written, stages.iter().map(String::as_str));
+                    diagnostics.push(diagnostic);
                 }
             }
         }
@@ -158,4 +163,11 @@ impl LayerSource for BaseLayers {
         }
         Ok(())
     }
+}
+
+/// An image's name without registry, directories, tag and digest: what a stage could be called.
+fn short_name(request: &ImageRequest) -> &str {
+    let (ImageLocation::Registry(name) | ImageLocation::Layout(name)) = &request.location;
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.split([':', '@']).next().unwrap_or(last)
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kiln_frontend::lower::{NamedContext, NoCache};
+use kiln_frontend::stage::Stages;
 use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
 use kiln_solver::op::Network as StepNetwork;
 use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
@@ -98,7 +99,10 @@ pub async fn build(
         match kiln_frontend::lower(&parsed.dockerfile, &options, &book) {
             Ok(lowered) => break lowered,
             Err(LowerError::NeedsImages(requests)) => {
-                book.resolve(&loaded.source, &requests, reporter).await?;
+                let stages = Stages::of(&parsed.dockerfile);
+                let stages: Vec<String> = stages.names().map(ToOwned::to_owned).collect();
+                book.resolve(&loaded.source, &requests, &stages, reporter)
+                    .await?;
             }
             Err(LowerError::Invalid(diagnostics)) => {
                 let dockerfile = Box::new(loaded.source);

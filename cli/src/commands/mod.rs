@@ -2,7 +2,9 @@
 
 pub mod build;
 pub mod completions;
+pub mod du;
 pub mod history;
 pub mod images;
 pub mod inspect;
 pub mod man;
+pub mod prune;

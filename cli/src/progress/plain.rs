@@ -193,16 +193,12 @@ impl<W: Write + Send> Renderer for Plain<W> {
     }
 
     fn finish(&mut self, now: Duration) -> io::Result<()> {
-        for step in self.steps.values_mut().filter(|step| step.number.is_some()) {
-            step.flush_line(now);
+        let begun = self.steps.values_mut().filter(|step| step.number.is_some());
+        for step in begun.filter(|step| !step.ended) {
+            step.waiting_since.get_or_insert(now);
+            step.end(now, "CANCELED");
         }
-        self.advance(now)?;
-        // Steps that never ended keep the floor for ever; the others speak now.
-        while let Some(Floor { step, .. }) = self.floor.take() {
-            writeln!(self.out, "#{} ...\n", self.number(step))?;
-            self.advance(now)?;
-        }
-        self.out.flush()
+        self.advance(now)
     }
 }
 

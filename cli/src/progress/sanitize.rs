@@ -157,4 +157,36 @@ mod tests {
             assert_eq!(sanitize(line.as_bytes(), Colors::Keep), "", "{line:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_but_colors_gets_through(pieces: Vec<Piece>) {
+            let line: Vec<u8> = pieces.iter().flat_map(|piece| piece.0.clone()).collect();
+            let plain = sanitize(&line, Colors::Strip);
+            proptest::prop_assert!(!plain.chars().any(char::is_control), "{plain:?}");
+            let colored = sanitize(&line, Colors::Keep);
+            let stripped = console::strip_ansi_codes(&colored);
+            proptest::prop_assert_eq!(&stripped, &plain);
+        }
+    }
+
+    /// Random bytes, mixed with those that terminals take for more than text.
+    #[derive(Debug)]
+    struct Piece(Vec<u8>);
+
+    impl proptest::arbitrary::Arbitrary for Piece {
+        type Parameters = ();
+        type Strategy = proptest::strategy::BoxedStrategy<Self>;
+
+        fn arbitrary_with((): ()) -> Self::Strategy {
+            use proptest::prelude::*;
+            let special = [
+                "\u{1b}", "[", "]", "P", "31", ";", "m", "J", "\u{7}", "\\", "\u{9b}",
+            ];
+            let special = prop::sample::select(special.to_vec());
+            let special = special.prop_map(|text| Piece(text.as_bytes().to_vec()));
+            let random = prop::collection::vec(any::<u8>(), 0..4).prop_map(Piece);
+            prop_oneof![4 => special, 1 => random].boxed()
+        }
+    }
 }

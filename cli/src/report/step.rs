@@ -87,7 +87,11 @@ fn copy_log(out: &mut dyn Write, path: &Path, extent: LogExtent) -> io::Result<(
     lines.flush(&mut take);
     failed?;
     if left_out > 0 {
-        writeln!(out, "[{left_out} lines above, all in {}]", path.display())?;
+        writeln!(
+            out,
+            "[{left_out} lines before these; all are in {}]",
+            path.display()
+        )?;
     }
     waiting.iter().try_for_each(|line| writeln!(out, "{line}"))
 }
@@ -193,8 +197,7 @@ mod tests {
         let text = "one\ntwo\x1b[2J\nthree\nfour";
         let whole = "------\n > [2/3] RUN make:\none\ntwo\nthree\nfour\n------\n";
         assert_eq!(log(text, LogExtent::Whole), whole);
-        let tail =
-            "------\n > [2/3] RUN make:\n[2 lines above, all in FILE]\nthree\nfour\n------\n";
+        let tail = "------\n > [2/3] RUN make:\n[2 lines before these; all are in FILE]\nthree\nfour\n------\n";
         assert_eq!(log(text, LogExtent::Tail(2)), tail);
         assert_eq!(log(text, LogExtent::Tail(9)), whole);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kiln_solver::Platform;
+use kiln_worker::image::Reference;
 
 use super::output::{self, Output};
 use super::{ContextSource, Environment, ExtraHost, UsageError, context, hosts, pairs};
@@ -94,6 +95,7 @@ impl BuildSettings {
             .flat_map(|output| output.names.iter().cloned());
         let mut tags = args.tags;
         tags.extend(from_outputs);
+        tags.iter().try_for_each(|tag| check_tag(tag))?;
         Ok(Self {
             dockerfile: dockerfile(args.file, &args.context)?,
             context: main_context(args.context)?,
@@ -124,6 +126,19 @@ impl BuildSettings {
                 .collect::<Result<_, _>>()?,
             progress: progress(args.progress, args.quiet, environment)?,
         })
+    }
+}
+
+/// A name that no image can have is refused before anything is built.
+fn check_tag(typed: &str) -> Result<(), UsageError> {
+    let parsed = typed.parse::<Reference>();
+    let wrong = |problem: String| UsageError::new("--tag", typed, problem);
+    match parsed {
+        Err(error) => Err(wrong(error.problem.to_string())),
+        Ok(reference) if reference.digest.is_some() => Err(wrong(
+            "a digest comes out of a build, and cannot be chosen".to_owned(),
+        )),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -304,8 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
-        for line in ["-", "-f - -", "-q --progress plain .", "-o - -o type=oci ."] {
+    fn what_cannot_be_built_is_refused() {
+        for line in [
+            "-",
+            "-t Bad .",
+            "-t a@sha256:0 .",
+            "-f - -",
+            "-q --progress plain .",
+            "-o - -o type=oci .",
+        ] {
             assert!(resolve(line).is_err(), "{line}");
         }
     }

@@ -53,13 +53,21 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The word that looks most like what was written, if any looks like it.
+/// The word that looks most like what was written, if any looks like it: by a slip of one key, or by
+/// how it begins.
 fn nearest<'w>(written: &str, known: &[&'w str]) -> Option<&'w str> {
     let written = written.to_ascii_lowercase();
-    let likeness = known
-        .iter()
-        .map(|word| (strsim::jaro_winkler(&written, word), *word));
-    let (score, word) = likeness.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let likeness = |word: &str| {
+        let slips = strsim::damerau_levenshtein(&written, word);
+        let is_slip = slips == 1 && word.len() > 2;
+        if is_slip {
+            1.0
+        } else {
+            strsim::jaro_winkler(&written, word)
+        }
+    };
+    let scored = known.iter().map(|word| (likeness(word), *word));
+    let (score, word) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (score > 0.8).then_some(word)
 }
 
@@ -72,6 +80,7 @@ mod tests {
         let known = ["image", "local", "oci", "tar"];
         assert_eq!(nearest("imge", &known), Some("image"));
         assert_eq!(nearest("OCI", &known), Some("oci"));
+        assert_eq!(nearest("oic", &known), Some("oci"));
         assert_eq!(nearest("squashfs", &known), None);
     }
 }

@@ -155,18 +155,15 @@ impl<'s> Scanner<'s> {
         let parent = path.parent().unwrap_or_default();
         let name = path.file_name().unwrap_or_default().to_vec();
         let mut files = KnownDirectory::new();
-        let known = lookup(self.known.directory(&parent), &name);
+        let known_files = self.known.directory(&parent);
+        let known = lookup(&known_files, &name);
         let scanned = self.child(&parent, &name, known)?;
         files.extend(scanned.iter().filter_map(|child| self.as_known(child)));
         // Beside what is known of other files in the directory.
-        let others = self
-            .known
-            .directory(&parent)
-            .iter()
-            .filter(|(other, _)| **other != *name);
+        let others = known_files.iter().filter(|(other, _)| **other != *name);
         files.extend(others.cloned());
         files.sort_by(|a, b| a.0.cmp(&b.0));
-        self.learn(parent, files);
+        self.learn(parent, &files);
         Ok(scanned.into_iter().map(|child| child.scanned).collect())
     }
 
@@ -176,13 +173,14 @@ impl<'s> Scanner<'s> {
         let children: Vec<Option<Child>> = names
             .par_iter()
             .with_min_len(16)
-            .map(|name| self.child(path, name, lookup(known, name)))
+            .map(|name| self.child(path, name, lookup(&known, name)))
             .collect::<Result<_, _>>()?;
         let children: Vec<Child> = children.into_iter().flatten().collect();
-        self.learn(
-            path.clone(),
-            children.iter().filter_map(|c| self.as_known(c)).collect(),
-        );
+        let files = children
+            .iter()
+            .filter_map(|child| self.as_known(child))
+            .collect();
+        self.learn(path.clone(), &files);
         let mut all = Vec::with_capacity(children.len());
         let below: Vec<Vec<Scanned>> = children
             .par_iter()
@@ -336,16 +334,12 @@ impl<'s> Scanner<'s> {
             .then(|| (name.into(), known))
     }
 
-    /// Takes note of a directory's files, if that is news.
-    fn learn(&self, path: RelPath, files: KnownDirectory) {
-        if self.known.directory(&path) == &files[..] {
-            return;
-        }
+    fn learn(&self, path: RelPath, files: &KnownDirectory) {
         let mut learned = self
             .learned
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        learned.insert(path, files);
+        learned.learn(path, files, self.known);
     }
 
     fn absolute(&self, path: &RelPath) -> PathBuf {

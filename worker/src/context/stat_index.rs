@@ -64,33 +64,47 @@ pub(super) struct Known {
 /// The files of one directory, sorted by name.
 pub(super) type KnownDirectory = Vec<(Box<[u8]>, Known)>;
 
-/// What is known of files, by directory.
+/// What is known of files, by directory; each directory's files stay encoded until they are asked
+/// for, since most are when nothing has changed, one after the other.
+///
+/// # Encoding
+/// [`HEADER`], then for each directory, sorted, its path and its files in postcard's format, each
+/// after its length as u32, little-endian.
 #[derive(Debug, Default)]
 pub(super) struct StatIndex {
-    directories: HashMap<RelPath, KnownDirectory>,
+    directories: HashMap<RelPath, Box<[u8]>>,
 }
 
 impl StatIndex {
     /// Loads what an earlier build saved; what cannot be read is not known.
     pub(super) fn load(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_default();
-        let saved = bytes
+        let directories = bytes
             .strip_prefix(HEADER)
-            .and_then(|body| postcard::from_bytes(body).ok());
-        let saved: Vec<(RelPath, KnownDirectory)> = saved.unwrap_or_default();
-        Self {
-            directories: saved.into_iter().collect(),
-        }
+            .and_then(decode)
+            .unwrap_or_default();
+        Self { directories }
     }
 
     /// The files of a directory.
-    pub(super) fn directory(&self, path: &RelPath) -> &[(Box<[u8]>, Known)] {
-        self.directories.get(path).map_or(&[], Vec::as_slice)
+    pub(super) fn directory(&self, path: &RelPath) -> KnownDirectory {
+        let encoded = self.directories.get(path);
+        encoded
+            .and_then(|bytes| postcard::from_bytes(bytes).ok())
+            .unwrap_or_default()
     }
 
-    /// Adds what is known of a directory, in place of what was.
-    pub(super) fn insert(&mut self, path: RelPath, files: KnownDirectory) {
-        self.directories.insert(path, files);
+    /// Adds what is known of a directory, if that is news to `older`.
+    pub(super) fn learn(&mut self, path: RelPath, files: &KnownDirectory, older: &StatIndex) {
+        let encoded =
+            postcard::to_stdvec(files).expect("the index holds nothing that postcard refuses");
+        if older
+            .directories
+            .get(&path)
+            .is_none_or(|known| **known != *encoded)
+        {
+            self.directories.insert(path, encoded.into());
+        }
     }
 
     /// Adds all of another index.
@@ -101,24 +115,42 @@ impl StatIndex {
     /// Saves this index together with what an older one knows of other directories; does nothing if
     /// there is nothing new.
     pub(super) fn save_over(&self, older: &StatIndex, path: &Path) -> Result<(), IoError> {
-        if self
-            .directories
-            .iter()
-            .all(|(path, files)| older.directory(path) == &files[..])
-        {
+        if self.directories.is_empty() {
             return Ok(());
         }
         let kept = older
             .directories
             .iter()
             .filter(|(path, _)| !self.directories.contains_key(path));
-        let mut all: Vec<(&RelPath, &KnownDirectory)> =
-            self.directories.iter().chain(kept).collect();
+        let mut all: Vec<(&RelPath, &Box<[u8]>)> = self.directories.iter().chain(kept).collect();
         all.sort_by_key(|(path, _)| *path);
-        let bytes = postcard::to_extend(&all, HEADER.to_vec())
-            .expect("the index holds nothing that postcard refuses");
+        let mut bytes = HEADER.to_vec();
+        for (path, files) in all {
+            push(&mut bytes, path.as_bytes());
+            push(&mut bytes, files);
+        }
         crate::store::write_new(path, &bytes)
     }
+}
+
+fn push(out: &mut Vec<u8>, part: &[u8]) {
+    let length = u32::try_from(part.len()).expect("no directory's files take 4 GiB to tell");
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(part);
+}
+
+fn decode(mut bytes: &[u8]) -> Option<HashMap<RelPath, Box<[u8]>>> {
+    let mut directories = HashMap::new();
+    let mut take = || {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        bytes = rest;
+        Some(part)
+    };
+    while let Some(path) = take() {
+        directories.insert(RelPath::parse(path).ok()?, take()?.into());
+    }
+    Some(directories)
 }
 
 /// The name of the file for a context at that path.

@@ -21,7 +21,8 @@ pub(super) struct NewDirectory {
 /// Entries on a base.
 pub(super) struct LayerBuilder<'b> {
     base: &'b View,
-    entries: BTreeMap<RelPath, PackEntry>,
+    /// Boxed, since the map's nodes are half empty after entries came in order.
+    entries: BTreeMap<RelPath, Box<PackEntry>>,
 }
 
 impl<'b> LayerBuilder<'b> {
@@ -120,13 +121,14 @@ impl<'b> LayerBuilder<'b> {
     }
 
     fn insert(&mut self, entry: Entry, bytes: FileBytes) {
+        let path = entry.path.clone();
         self.entries.insert(
-            entry.path.clone(),
-            PackEntry {
+            path,
+            Box::new(PackEntry {
                 entry,
                 bytes,
                 digest_is_known: true,
-            },
+            }),
         );
     }
 
@@ -137,6 +139,6 @@ impl<'b> LayerBuilder<'b> {
 
     /// The entries, ready to be packed.
     pub(super) fn finish(self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
-        self.entries.into_values()
+        self.entries.into_values().map(|entry| *entry)
     }
 }

@@ -1,7 +1,7 @@
 //! COPY and ADD: from what is selected to entries of a layer, with the rules of `cp -a` as BuildKit
 //! applies them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kiln_solver::op::{Copy, CopySource, ModeChange, Unpack};
@@ -21,6 +21,28 @@ use crate::tree::{DirectoryKind, Entry, EntryKind, Found, Timestamp, Xattrs};
 
 /// Mode of a file whose content stands in the Dockerfile.
 const INLINE_MODE: u32 = 0o644;
+
+/// Where files that have several names went.
+#[derive(Default)]
+pub(super) struct Links {
+    /// The files that hard links name; few trees have any.
+    targets: HashSet<RelPath>,
+    placed: HashMap<RelPath, RelPath>,
+}
+
+impl Links {
+    /// Looks for hard links among what is copied.
+    fn among<'v>(entries: impl Iterator<Item = Found<'v>>) -> Self {
+        let targets = entries.filter_map(|found| match &found.entry.kind {
+            EntryKind::HardLink { target } => Some(target.clone()),
+            _ => None,
+        });
+        Self {
+            targets: targets.collect(),
+            placed: HashMap::new(),
+        }
+    }
+}
 
 /// Everything that a copy needs beside the layer it goes into.
 pub(super) struct Copying<'c> {
@@ -69,7 +91,7 @@ impl Copying<'_> {
         }
         let target = self.target(selected.is_directory(), &selected.name, layer)?;
         let root_exists = layer.get(&target).is_some() || target.is_root();
-        let mut links = HashMap::new();
+        let mut links = Links::among(selected.entries.iter().copied());
         for found in &selected.entries {
             let below = found
                 .entry
@@ -140,8 +162,9 @@ impl Copying<'_> {
             }
             let destination = layer.resolve(&self.copy.destination)?;
             layer.make_directories(&destination, self.new_directory())?;
-            let mut links = HashMap::new();
-            for found in files.view.subtree(&root) {
+            let below = files.view.subtree(&root);
+            let mut links = Links::among(below.iter().copied());
+            for found in below {
                 let below = found.entry.path.strip_prefix(&root).unwrap_or_default();
                 let is_wanted = !below.is_root()
                     && (wanted.is_root() || include.excludes(&below))
@@ -170,7 +193,7 @@ impl Copying<'_> {
             if layer.get(&target).is_none()
                 && let Some(found) = files.view.get(&root.join(&at))
             {
-                self.put(files, found, target, &mut HashMap::new(), layer)?;
+                self.put(files, found, target, &mut Links::default(), layer)?;
             }
         }
         Ok(())
@@ -210,7 +233,7 @@ impl Copying<'_> {
         files: &Files,
         found: Found<'_>,
         path: RelPath,
-        links: &mut HashMap<RelPath, RelPath>,
+        links: &mut Links,
         layer: &mut LayerBuilder<'_>,
     ) -> Result<(), ExecutorError> {
         let source = found.entry;
@@ -223,7 +246,7 @@ impl Copying<'_> {
             EntryKind::Directory(_) => {
                 entry.kind = EntryKind::Directory(DirectoryKind::Merged);
             }
-            EntryKind::HardLink { target } => match links.get(target) {
+            EntryKind::HardLink { target } => match links.placed.get(target) {
                 Some(first) => {
                     entry.kind = EntryKind::HardLink {
                         target: first.clone(),
@@ -242,11 +265,11 @@ impl Copying<'_> {
                         })
                         .ok_or_else(|| ExecutorError::NotFound(target.clone()))?;
                     entry.kind = file.entry.kind.clone();
-                    links.insert(target.clone(), path);
+                    links.placed.insert(target.clone(), path);
                 }
             },
-            EntryKind::File { .. } => {
-                links.insert(source.path.clone(), path);
+            EntryKind::File { .. } if links.targets.contains(&source.path) => {
+                links.placed.insert(source.path.clone(), path);
             }
             _ => {}
         }

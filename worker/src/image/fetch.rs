@@ -16,6 +16,7 @@ use crate::io_error::{AtPath, IoError};
 use crate::layer::decompress;
 use crate::meter::Meter;
 use crate::registry::RegistryError;
+use crate::stop::{Stop, StopOnDrop};
 use crate::store::{BlobError, BlobWriter, IndexError, LayerBlob, Store};
 
 /// How many blobs come at once; registries slow down those who ask for more.
@@ -196,6 +197,7 @@ async fn from_layout(
     incoming: Incoming,
 ) -> Result<u64, FetchError> {
     let digest = layer.descriptor.digest;
+    let guard = StopOnDrop(incoming.stop.clone());
     let copying = tokio::task::spawn_blocking(move || {
         let (name, may_be_compressed) = origin.layer_name(&digest);
         let file = origin.layout.file(&name)?;
@@ -206,7 +208,9 @@ async fn from_layout(
         }
         incoming.read_all(file.reader, &what)
     });
-    copying.await.map_err(|_| FetchError::Thread(digest))?
+    let copied = copying.await.map_err(|_| FetchError::Thread(digest))?;
+    drop(guard);
+    copied
 }
 
 enum Piece {
@@ -222,6 +226,7 @@ struct Incoming {
     digest: Sha256Digest,
     size: Option<u64>,
     meter: Meter,
+    stop: Stop,
 }
 
 impl Incoming {
@@ -234,6 +239,7 @@ impl Incoming {
             digest: descriptor.digest,
             size: Some(descriptor.size),
             meter: Meter::new(reporter, item, Some(descriptor.size)),
+            stop: Stop::default(),
         })
     }
 
@@ -259,6 +265,7 @@ impl Incoming {
     fn read_all(mut self, mut reader: impl Read, what: &str) -> Result<u64, FetchError> {
         let mut buffer = vec![0; 256 * 1024];
         loop {
+            self.stop.check().at("read", what)?;
             let length = match reader.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.at("read", what)?,

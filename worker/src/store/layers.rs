@@ -110,7 +110,7 @@ impl Layers {
     }
 
     /// Removes a layer: first what says that it is whole.
-    pub(super) fn remove(&self, diff_id: &DiffId) -> Result<(), IoError> {
+    pub(crate) fn remove(&self, diff_id: &DiffId) -> Result<(), IoError> {
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         trees.remove(diff_id);
         let tree = self.tree_path(diff_id);
@@ -125,11 +125,6 @@ impl Layers {
             _ => remove_tree(&trash),
         }
         Ok(())
-    }
-
-    /// The directory of all layers, one below it for each.
-    pub(super) fn root(&self) -> &Path {
-        &self.root
     }
 
     fn make_home(&self, diff_id: &DiffId) -> Result<(), IoError> {

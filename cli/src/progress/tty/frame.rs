@@ -72,7 +72,7 @@ fn verdict(steps: &Steps) -> &'static str {
     let any = |ending| steps.shown().any(|step| step.ending() == Some(ending));
     if any(Ending::Failed) {
         " FAILED"
-    } else if any(Ending::Canceled) || steps.shown().any(|step| step.ending().is_none()) {
+    } else if any(Ending::Canceled) {
         " CANCELED"
     } else {
         " FINISHED"
@@ -204,6 +204,7 @@ mod tests {
         let now = Duration::from_secs(1);
         let mut rows = live(&steps, now, canvas);
         rows.push(String::new());
+        steps.cancel_unfinished(now);
         rows.extend(last(&steps, now, canvas));
         insta::assert_snapshot!(rows.join("\n"));
     }

@@ -90,6 +90,7 @@ impl<T: TermLike + Clone + 'static> Renderer for Tty<T> {
             picture.set_message("");
             picture.finish_and_clear();
         }
+        self.steps.cancel_unfinished(now);
         for row in last(&self.steps, now, self.canvas()) {
             self.term.write_line(&row)?;
         }

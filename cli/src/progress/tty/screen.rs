@@ -11,8 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::TermLike;
 
-/// Clears from the cursor to the end of the screen.
-const CLEAR_BELOW: &str = "\u{1b}[J";
+/// Clears what is below the cursor's row. The row itself is written over; clearing from the very
+/// corner of the screen would make tmux keep each frame in its history.
+const CLEAR_BELOW: &str = "\u{1b}7\u{1b}[B\r\u{1b}[J\u{1b}8";
 /// Begin and end what is shown at once, so that no half frame is ever seen (DEC private mode 2026;
 /// terminals that do not know it pass over it).
 const BEGIN: &str = "\u{1b}[?2026h";
@@ -35,14 +36,15 @@ impl<T: TermLike> Screen<T> {
         }
     }
 
-    /// How many rows a frame of `rows` rows takes up by now.
-    fn rows_now(&self, rows: usize) -> usize {
+    /// How many rows lie above the last one of a frame, which had `rows` there when it was drawn.
+    fn rows_above(&self, rows: usize) -> usize {
         let drawn = *self
             .drawn_width
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let now = usize::from(self.term.width().max(1));
-        drawn.map_or(rows, |drawn| (rows * usize::from(drawn)).div_ceil(now))
+        let rows = drawn.map_or(rows, |drawn| rows * usize::from(drawn) / now);
+        rows.min(usize::from(self.height()))
     }
 }
 
@@ -58,11 +60,7 @@ impl<T: TermLike> TermLike for Screen<T> {
     /// The first thing that a frame does is to go to where the last one began.
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
         self.term.write_str(BEGIN)?;
-        match self
-            .rows_now(n + 1)
-            .saturating_sub(1)
-            .min(usize::from(self.height()))
-        {
+        match self.rows_above(n) {
             0 => {}
             rows => self.term.move_cursor_up(rows)?,
         }
@@ -100,6 +98,8 @@ impl<T: TermLike> TermLike for Screen<T> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *drawn_width = Some(self.term.width());
+        // Else the ^C that a terminal shows would begin another row, and the next frame with it.
+        self.term.write_str("\r")?;
         self.term.write_str(END)?;
         self.term.flush()
     }

@@ -71,6 +71,15 @@ impl Steps {
         }
     }
 
+    /// The build is over: whatever was at work is not done.
+    pub(super) fn cancel_unfinished(&mut self, at: Duration) {
+        for step in self.known.values_mut() {
+            if matches!(step.state, State::Running { .. }) {
+                step.end(at, Ending::Canceled);
+            }
+        }
+    }
+
     /// The steps that were started or found in the cache, in that order.
     pub(super) fn shown(&self) -> impl Iterator<Item = &Step> {
         self.shown.iter().filter_map(|id| self.known.get(id))
