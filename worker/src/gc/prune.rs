@@ -45,7 +45,10 @@ pub fn prune(root: &Path, policy: PrunePolicy, on_busy: impl FnOnce()) -> Result
         items: Vec::new(),
         records: going.len(),
     };
-    for item in usage(&store)? {
+    let mut items = usage(&store)?;
+    // What says that a layer is whole goes before the layer's bytes.
+    items.sort_by_key(|item| item.kind != ItemKind::Layer);
+    for item in items {
         if policy.lets_item_go(&item)? {
             remove(&store, &item)?;
             pruned.items.push(item);

@@ -4,6 +4,7 @@
 
 mod descriptor;
 mod fetch;
+mod incoming;
 mod layout;
 mod layout_tar;
 mod manifest;
@@ -11,6 +12,7 @@ mod origin;
 mod platform;
 mod reference;
 mod resolve;
+mod saved;
 
 pub use descriptor::{Descriptor, media_type};
 pub use fetch::FetchError;
