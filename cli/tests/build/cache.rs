@@ -1,0 +1,206 @@
+//! What runs again, and what does not.
+
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use crate::bench::Bench;
+use crate::finished::Finished;
+
+const APP: &str = "FROM base
+ARG GREETING=hello
+WORKDIR /src
+COPY first .
+RUN cat first >out
+COPY second .
+RUN cat second >>out; echo $GREETING >>out
+";
+
+fn app() -> Bench {
+    let bench = Bench::with(APP);
+    bench.file("first", "1\n");
+    bench.file("second", "2\n");
+    bench.build("");
+    bench
+}
+
+#[test]
+fn a_second_build_runs_nothing() {
+    let bench = app();
+    let again = bench.build("");
+    assert_eq!(again.ran(), [""; 0]);
+    assert_eq!(again.cached().len(), 5, "{:?}", again.cached());
+}
+
+#[test]
+fn a_changed_file_reruns_what_depends_on_it_and_no_more() {
+    let bench = app();
+    bench.file("second", "two\n");
+    let expected = [
+        "COPY second .",
+        "RUN cat second >>out; echo $GREETING >>out",
+    ];
+    assert_eq!(bench.build("").ran(), expected);
+    assert_eq!(bench.text("src/out", ""), "1\ntwo\nhello\n");
+    // What was once is known still.
+    bench.file("second", "2\n");
+    assert_eq!(bench.build("").ran(), [""; 0]);
+    assert_eq!(bench.text("src/out", ""), "1\n2\nhello\n");
+}
+
+#[test]
+fn a_changed_first_file_reruns_all_but_what_reads_none_of_it() {
+    let bench = app();
+    bench.file("first", "one\n");
+    let ran = bench.build("").ran();
+    assert!(!ran.contains(&"WORKDIR /src".to_owned()), "{ran:?}");
+    assert_eq!(bench.text("src/out", ""), "one\n2\nhello\n");
+}
+
+#[test]
+fn a_changed_build_argument_reruns_commands_but_no_copies() {
+    let bench = app();
+    let ran = bench.build("--build-arg GREETING=hi").ran();
+    let expected = [
+        "RUN cat first >out",
+        "RUN cat second >>out; echo $GREETING >>out",
+    ];
+    assert_eq!(ran, expected);
+    let text = bench.text("src/out", "--build-arg GREETING=hi");
+    assert_eq!(text, "1\n2\nhi\n");
+    assert_eq!(bench.build("").ran(), [""; 0]);
+}
+
+#[test]
+fn proxies_are_no_reason_to_run_again() {
+    let bench = app();
+    assert_eq!(
+        bench.build("--build-arg http_proxy=http://x:1").ran(),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_command_that_yields_the_same_again_lets_what_follows_hit() {
+    let bench = Bench::with(
+        "FROM base\nCOPY noise /noise\nFROM base\nRUN --mount=from=0,target=/mnt test -s /mnt/noise; echo same >/made\n\
+         RUN cp /made /copied\nCOPY noise2 /n\nRUN cp /copied /again\n",
+    );
+    bench.file("noise", "1");
+    bench.file("noise2", "1");
+    bench.build("");
+    bench.file("noise", "2");
+    let ran = bench.build("").ran();
+    let expected = [
+        "COPY noise /noise",
+        "RUN --mount=from=0,target=/mnt test -s /mnt/noise; echo same >/made",
+    ];
+    assert_eq!(ran, expected);
+}
+
+#[test]
+fn another_time_or_a_rewrite_of_the_same_bytes_changes_nothing() {
+    let bench = app();
+    let file = File::options().write(true).open(bench.context("first"));
+    let later = SystemTime::now() + Duration::from_secs(1000);
+    let set = file.expect("the file is there").set_modified(later);
+    set.expect("the time can be set");
+    let second = bench.context("second");
+    fs::remove_file(&second).expect("removable");
+    fs::write(&second, "2\n").expect("writable");
+    bench.file("unrelated", "not copied");
+    assert_eq!(bench.build("").ran(), [""; 0]);
+}
+
+#[test]
+fn another_mode_of_a_file_is_a_change() {
+    let bench = app();
+    bench.shell("chmod 755 second");
+    let ran = bench.build("").ran();
+    assert_eq!(ran[0], "COPY second .", "{ran:?}");
+}
+
+#[test]
+fn a_file_that_comes_or_goes_is_a_change_of_its_directory() {
+    let bench = Bench::with("FROM scratch\nCOPY d /d\n");
+    bench.file("d/one", "1");
+    bench.build("");
+    bench.file("d/two", "2");
+    assert_eq!(bench.build("").ran(), ["COPY d /d"]);
+    assert!(bench.files("with", "").join("d/two").exists());
+    fs::remove_file(bench.context("d/two")).expect("removable");
+    assert_eq!(bench.build("").ran(), [""; 0]);
+    assert!(!bench.files("without", "").join("d/two").exists());
+}
+
+#[test]
+fn without_the_cache_all_runs_again() {
+    let bench = app();
+    assert_eq!(bench.build("--no-cache").ran().len(), 5);
+    assert_eq!(bench.build("").ran(), [""; 0]);
+}
+
+#[test]
+fn a_failed_build_keeps_what_went_well() {
+    let bench = Bench::with("FROM base\nRUN echo a >/a\nRUN test -e /b\n");
+    bench.refused("", 1, &["exit code: 1", ">>> RUN test -e /b"]);
+    bench.file("Dockerfile", "FROM base\nRUN echo a >/a\nRUN test -e /a\n");
+    assert_eq!(bench.build("").ran(), ["RUN test -e /a"]);
+}
+
+#[test]
+fn stages_that_the_target_does_not_need_never_run() {
+    let bench = Bench::with(
+        "FROM base AS unused\nRUN exit 7\nFROM base AS used\nRUN echo x >/x\n\
+         FROM base AS last\nCOPY --from=used /x /x\nFROM last AS after\nRUN exit 8\n",
+    );
+    let built = bench.build("--target LAST");
+    assert_eq!(built.ran(), ["RUN echo x >/x", "COPY --from=used /x /x"]);
+    assert!(!built.stderr.contains("exit 7"), "not even named");
+}
+
+/// Each stage waits for the other's sign, which a serial build would never see.
+#[test]
+fn independent_stages_run_at_the_same_time() {
+    let wait = |own: &str, others: &str| {
+        format!(
+            "RUN --mount=type=cache,target=/c touch /c/{own}; n=0; \
+             until test -e /c/{others}; do n=$((n+1)); test $n -lt 600 || exit 1; sleep 0.1; done; touch /{own}"
+        )
+    };
+    let bench = Bench::with(&format!(
+        "FROM base AS one\n{}\nFROM base AS two\n{}\nFROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n",
+        wait("one", "two"),
+        wait("two", "one"),
+    ));
+    let out = bench.files("out", "");
+    assert!(out.join("one").exists() && out.join("two").exists());
+}
+
+#[test]
+fn several_builds_at_once_on_one_store_are_right() {
+    let bench = Bench::with(
+        "FROM base\nARG N\nCOPY shared /shared\nRUN cat /shared /shared >/twice\nRUN echo $N >/n\n",
+    );
+    bench.file("shared", "x".repeat(100_000));
+    let builds = (0..6).map(|number| {
+        let out = bench.path(&format!("out{number}"));
+        // Two of each, so that some do the very same at once.
+        let line = format!(
+            "--build-arg N={} -t app:{number} -o {}",
+            number / 2,
+            out.display()
+        );
+        let mut command = bench.command(&line);
+        std::thread::spawn(move || Finished::of(&mut command))
+    });
+    let builds: Vec<_> = builds.collect();
+    for (number, build) in builds.into_iter().enumerate() {
+        build.join().expect("it ran").assert_well();
+        let out = bench.path(&format!("out{number}"));
+        let read = |name: &str| fs::read_to_string(out.join(name)).expect(name);
+        assert_eq!(read("n"), format!("{}\n", number / 2));
+        assert_eq!(read("twice").len(), 200_000);
+    }
+    crate::machine::assert_clean(&bench.store());
+    assert_eq!(bench.build("--build-arg N=1").ran(), [""; 0]);
+}

@@ -1,0 +1,387 @@
+//! Bad input: a clear message, the right exit code, and nothing half-made left behind.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::base;
+use crate::bench::{Bench, run, text};
+use crate::finished::Finished;
+use crate::machine;
+
+/// Dockerfiles that cannot be built, with parts of what is said of them.
+const DOCKERFILES: &[(&str, &[&str])] = &[
+    (
+        "FROM base\nRUM true\n",
+        &["Dockerfile:2:1", "2 | RUM true", "did you mean RUN?"],
+    ),
+    (
+        "FROM base\nCOPY --form=a b c\n",
+        &["Dockerfile:2:6", "--form", "did you mean from?"],
+    ),
+    (
+        "FROM base\nRUN --mount=typ=cache,target=/c true\n",
+        &["Dockerfile:2:", "typ", "did you mean type?"],
+    ),
+    (
+        "FROM base AS build\nFROM base\nCOPY --from=biuld /a /b\n",
+        &[
+            "Dockerfile:3:6",
+            "3 | COPY --from=biuld",
+            "did you mean build?",
+        ],
+    ),
+    (
+        "FROM base AS build\nFROM biuld\n",
+        &["Dockerfile:2:", "2 | FROM biuld", "did you mean build?"],
+    ),
+    ("FROM bsae\n", &["Dockerfile:1:", "did you mean base?"]),
+    (
+        "FROM base\nCOPY missing /x\n",
+        &["Dockerfile:2", ">>> COPY missing /x", "missing"],
+    ),
+    (
+        "FROM base\nCOPY --from=base /missing /x\n",
+        &[">>> COPY --from=base", "missing"],
+    ),
+    (
+        "FROM base\nRUN exit 42\n",
+        &["exit code: 42", ">>> RUN exit 42"],
+    ),
+    ("FROM base\nRUN kill -9 $$\n", &[">>> RUN kill"]),
+    (
+        "FROM base\nRUN [\"/nonesuch\"]\n",
+        &["/nonesuch", ">>> RUN"],
+    ),
+    (
+        "FROM base\nUSER nobody-here\nRUN true\n",
+        &["nobody-here", ">>> RUN true"],
+    ),
+    (
+        "FROM base\nCOPY --chown=nobody-here Dockerfile /x\n",
+        &["nobody-here", ">>> COPY"],
+    ),
+    ("FROM scratch\nRUN true\n", &["/bin/sh", ">>> RUN true"]),
+    (
+        "FROM base\nRUN --mount=type=secret,id=key,required=true true\n",
+        &["key", ">>> RUN"],
+    ),
+    (
+        "FROM base\nCOPY Dockerfile /bin/sh/x\n",
+        &[">>> COPY Dockerfile"],
+    ),
+    (
+        "FROM base\nCOPY . /bin/busybox\n",
+        &[">>> COPY . /bin/busybox"],
+    ),
+    ("FROM base\nWORKDIR /bin/busybox\n", &[">>> WORKDIR"]),
+    ("", &["Dockerfile"]),
+    ("ENV a=b\n", &["Dockerfile:1"]),
+];
+
+#[test]
+fn dockerfiles_that_cannot_be_built() {
+    let bench = Bench::new();
+    for (dockerfile, parts) in DOCKERFILES {
+        bench.file("Dockerfile", dockerfile);
+        let mut failed = bench.try_build("");
+        failed.stderr = format!("{dockerfile}\n{}", failed.stderr);
+        failed.assert_failed(1, parts);
+    }
+    machine::assert_clean(&bench.store());
+}
+
+/// Command lines that make no sense, with parts of what is said of them.
+const LINES: &[(&str, i32, &[&str])] = &[
+    ("--taget x", 2, &["--taget", "--target"]),
+    ("-o type=imgae", 2, &["did you mean image?"]),
+    (
+        "--build-context x=oci-layuot://y",
+        2,
+        &["did you mean oci-layout?"],
+    ),
+    ("--target ona", 1, &["ona", "did you mean one?"]),
+    ("-f nowhere", 1, &["nowhere", "No such file"]),
+    ("-t Not/Valid:!", 1, &["Not/Valid:!"]),
+    ("--build-arg =x", 2, &["--build-arg"]),
+    ("--platform linux/nonsense-x", 1, &["nonsense-x"]),
+];
+
+#[test]
+fn command_lines_that_make_no_sense() {
+    let bench = Bench::with("FROM base AS one\nRUN true\n");
+    for (line, code, parts) in LINES {
+        bench.try_build(line).assert_failed(*code, parts);
+    }
+    let mut command = bench.kiln();
+    Finished::of(command.args(["build", "nowhere"])).assert_failed(1, &["nowhere"]);
+    let mut command = bench.kiln();
+    Finished::of(&mut command).assert_failed(2, &["Usage"]);
+    machine::assert_clean(&bench.store());
+}
+
+#[test]
+fn archives_that_are_broken() {
+    let bench = Bench::new();
+    bench.shell("seq 100000 >f; tar -czf whole.tar.gz f; rm f");
+    let bytes = fs::read(bench.context("whole.tar.gz")).expect("it was made");
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 0xff;
+    let plain = run("gzip", &["-dk", text(&bench.context("whole.tar.gz"))]);
+    drop(plain);
+    let tar = fs::read(bench.context("whole.tar")).expect("it was unpacked");
+    for (name, content) in [
+        ("cut.tar.gz", &bytes[..bytes.len() / 2]),
+        ("flipped.tar.gz", &flipped),
+        ("cut.tar", &tar[..tar.len() / 2]),
+    ] {
+        bench.file(name, content);
+        bench.file("Dockerfile", format!("FROM base\nADD {name} /x/\n"));
+        bench.refused("", 1, &[name, ">>> ADD"]);
+    }
+}
+
+/// A copy of the base layout that may be spoilt.
+fn copied_base(bench: &Bench) -> PathBuf {
+    let layout = bench.path("layout");
+    run("cp", &["-r", text(base::small()), text(&layout)]);
+    layout
+}
+
+fn blobs(layout: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(layout.join("blobs/sha256"))
+        .expect("blobs")
+        .flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort_by_key(|path| fs::metadata(path).expect("it is there").len());
+    paths
+}
+
+#[test]
+fn layouts_that_are_broken() {
+    let spoil: &[(&str, fn(&Path))] = &[
+        ("a flipped byte", |path| {
+            let mut bytes = fs::read(path).expect("a blob");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).expect("writable");
+        }),
+        ("cut", |path| {
+            let file = File::options().write(true).open(path).expect("a blob");
+            let half = file.metadata().expect("its size").len() / 2;
+            file.set_len(half).expect("it can be cut");
+        }),
+        ("gone", |path| fs::remove_file(path).expect("removable")),
+    ];
+    for (what, spoil) in spoil {
+        for which in 0..blobs(base::small()).len() {
+            let bench = Bench::with("FROM broken\nRUN true\n");
+            let layout = copied_base(&bench);
+            let victim = blobs(&layout).swap_remove(which);
+            spoil(&victim);
+            let digest = victim
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("hex");
+            let line = format!("--build-context broken=oci-layout://{}", text(&layout));
+            let refused = bench.refused(&line, 1, &[&digest[..12]]);
+            assert!(
+                refused.told().contains("Dockerfile:1"),
+                "{what}:\n{}",
+                refused.told()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_layout_that_has_not_what_is_asked_for() {
+    let bench = Bench::with("FROM other\nRUN true\n");
+    let layout = copied_base(&bench);
+    let named = |rest: &str| format!("--build-context other=oci-layout://{}{rest}", text(&layout));
+    bench.refused(&named(":nosuch"), 1, &["nosuch", text(&layout)]);
+    let digest = format!("@sha256:{}", "0".repeat(64));
+    bench.refused(&named(&digest), 1, &["sha256:0000"]);
+    fs::write(layout.join("index.json"), "{").expect("writable");
+    bench.refused(&named(""), 1, &["index.json"]);
+    bench.refused(
+        "--build-context other=oci-layout:///nowhere",
+        1,
+        &["/nowhere"],
+    );
+}
+
+#[test]
+fn a_registry_that_is_down() {
+    let bench = Bench::with("FROM 127.0.0.1:1/team/app:1\n");
+    bench.refused("", 1, &["127.0.0.1:1/", "Dockerfile:1", "refused"]);
+}
+
+#[test]
+fn a_full_disk() {
+    for (what, dockerfile) in [
+        (
+            "RUN",
+            "FROM base\nRUN dd if=/dev/urandom of=/big bs=1M count=64\n",
+        ),
+        ("COPY", "FROM base\nCOPY big /big\n"),
+        ("ADD", "FROM base\nADD big.tar.gz /big\n"),
+    ] {
+        let bench = Bench::with(dockerfile);
+        bench.shell("head -c 64M /dev/urandom >big; tar -czf big.tar.gz big");
+        let disk = Disk::tmpfs(&bench.store(), "size=24m");
+        let failed = bench.try_build("");
+        failed.assert_failed(1, &["No space left", what]);
+        assert!(
+            machine::processes(&bench.store()).len() <= 1,
+            "only the disk itself"
+        );
+        let left = run(
+            "sh",
+            &["-c", &format!("ls -A {}/tmp", text(&bench.store()))],
+        );
+        assert_eq!(left, "", "{what}");
+        // There is room again for something smaller.
+        bench.file("Dockerfile", "FROM base\nRUN echo x >/x\n");
+        bench.build("");
+        drop(disk);
+    }
+}
+
+#[test]
+fn a_full_disk_under_an_output() {
+    let bench = Bench::with("FROM scratch\nCOPY big /\n");
+    bench.shell("head -c 8M /dev/urandom >big");
+    let out = bench.path("out");
+    let _disk = Disk::tmpfs(&out, "size=4m");
+    for line in [
+        "type=oci,dest=",
+        "type=tar,dest=",
+        "type=oci,tar=false,dest=",
+        "type=local,dest=",
+    ] {
+        let dest = out.join("it");
+        bench.refused(
+            &format!("-o {line}{}", text(&dest)),
+            1,
+            &["No space left", text(&out)],
+        );
+        let is_file = !line.contains("local") && !line.contains("false");
+        if is_file {
+            let left: Vec<_> = fs::read_dir(&out).expect("a directory").flatten().collect();
+            assert!(left.is_empty(), "{line}: {left:?}");
+        }
+        let _ = fs::remove_dir_all(&dest);
+    }
+}
+
+#[test]
+fn a_read_only_store() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    bench.build("");
+    bench.file("Dockerfile", "FROM base\nRUN true again\n");
+    {
+        let _disk = Disk::read_only(&bench.store());
+        bench.try_build("").assert_failed(
+            1,
+            &["Read-only file system", text(&bench.store()), "--root"],
+        );
+    }
+    bench.build("");
+}
+
+#[test]
+fn a_file_that_may_not_be_read() {
+    let bench = Bench::with("FROM scratch\nCOPY . /\n");
+    bench.file("open", "x");
+    let closed = bench.file("closed", "x");
+    fs::set_permissions(closed, fs::Permissions::from_mode(0)).expect("chmod");
+    let kiln = bench.path("kiln");
+    fs::copy(crate::bench::KILN, &kiln).expect("a copy");
+    crate::rootless::make_account();
+    let home = bench.path("home");
+    fs::create_dir(&home).expect("a directory");
+    run("chown", &[crate::rootless::ACCOUNT, text(&home)]);
+    let mut command = crate::rootless::as_user(&kiln);
+    command
+        .env("KILN_ROOT", home.join("store"))
+        .env("HOME", &home);
+    command
+        .args(["build", "--progress=rawjson"])
+        .arg(bench.context(""));
+    let failed = Finished::of(&mut command);
+    failed.assert_failed(1, &["closed", "Permission denied"]);
+    machine::assert_clean(&home.join("store"));
+}
+
+#[test]
+fn no_output_is_half_made() {
+    let bench = Bench::with("FROM base\nRUN exit 1\n");
+    let mut names = Vec::new();
+    for (number, kind) in ["oci", "tar", "local"].into_iter().enumerate() {
+        let dest = bench.path(&format!("out{number}"));
+        bench.refused(
+            &format!(
+                "--iidfile {}.id -o type={kind},dest={}",
+                text(&dest),
+                text(&dest)
+            ),
+            1,
+            &[],
+        );
+        names.push(dest.with_extension("id"));
+        names.push(dest);
+    }
+    for name in names {
+        assert!(!name.exists(), "{}", name.display());
+    }
+    bench.file("Dockerfile", "FROM base\nRUN true\n");
+    let nowhere = bench.path("no/such/directory/x.tar");
+    bench.refused(
+        &format!("-o type=tar,dest={}", text(&nowhere)),
+        1,
+        &[text(&nowhere)],
+    );
+}
+
+#[test]
+fn a_store_of_another_version() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    bench.build("");
+    let mut version = File::create(bench.store().join("version")).expect("writable");
+    version.write_all(b"99\n").expect("writable");
+    bench
+        .try_build("")
+        .assert_failed(1, &["version 99", "--root"]);
+}
+
+/// Something mounted for as long as this lives.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn tmpfs(at: &Path, options: &str) -> Self {
+        fs::create_dir_all(at).expect("a directory");
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", options, "kiln-test", text(at)],
+        );
+        Self(at.to_owned())
+    }
+
+    fn read_only(at: &Path) -> Self {
+        run("mount", &["--bind", text(at), text(at)]);
+        let disk = Self(at.to_owned());
+        run("mount", &["-o", "remount,bind,ro", text(at)]);
+        disk
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: what still uses it fails its own test.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

@@ -1,0 +1,20 @@
+//! `kiln build` end to end: the real program, real steps, other people's tools on what comes out.
+//!
+//! To be run as root, on a machine that `.ci/setup` has prepared. Every test has a store of its own;
+//! the base images are made once, by Kiln itself.
+
+mod base;
+mod bench;
+mod finished;
+mod listing;
+
+mod cache;
+mod config;
+mod copy;
+mod crash;
+mod errors;
+mod fidelity;
+mod machine;
+mod outputs;
+mod peers;
+mod rootless;
