@@ -9,13 +9,13 @@ use kiln_solver::{DiffId, Sha256Digest, StepReporter};
 use super::incoming::{Incoming, Piece};
 use super::layout::LayoutError;
 use super::origin::{LayoutOrigin, Origin};
-use super::reference::Reference;
 use super::resolve::{ImageLayer, Images, ResolvedImage};
 use crate::io_error::{AtPath, IoError, what_to_do};
 use crate::layer::decompress;
 use crate::registry::RegistryError;
 use crate::stop::StopOnDrop;
 use crate::store::{BlobError, IndexError, LayerBlob};
+use kiln_solver::Reference;
 
 /// How many blobs come at once; registries slow down those who ask for more.
 const AT_ONCE: usize = 4;

@@ -10,9 +10,9 @@ use super::layout::{Layout, LayoutError, LayoutReference};
 use super::manifest::{Config, Document, MAXIMUM_CONFIG, MAXIMUM_MANIFEST, ManifestError};
 use super::origin::{DocumentKind, LayoutOrigin, Origin};
 use super::platform;
-use super::reference::{Reference, ReferenceError};
 use crate::registry::{ManifestHead, Registry, RegistryError, RegistrySettings};
 use crate::store::{BlobError, IndexError, Store, sha256};
+use kiln_solver::reference::{Reference, ReferenceError};
 
 /// An index may name indexes; nobody nests them deeper.
 const MAXIMUM_DEPTH: usize = 4;

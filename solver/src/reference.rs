@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kiln_solver::Sha256Digest;
+use crate::digest::Sha256Digest;
 
 /// The registry of names that mention none.
 const DEFAULT_REGISTRY: &str = "docker.io";
