@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use base64::Engine;
 use serde_json::Value;
 
 /// A run that has ended.
@@ -58,6 +59,25 @@ impl Finished {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    /// What was told, and the logs of the steps.
+    pub(crate) fn everything(&self) -> String {
+        let mut text = self.told();
+        for log in self
+            .events()
+            .flat_map(|event| event["logs"].as_array().cloned().unwrap_or_default())
+        {
+            let data = log["data"].as_str().expect("logs have data");
+            let bytes = base64::engine::general_purpose::STANDARD.decode(data);
+            text.push_str(&String::from_utf8_lossy(&bytes.expect("base64")));
+        }
+        text
+    }
+
+    fn events(&self) -> impl Iterator<Item = Value> {
+        let lines = self.stderr.lines().filter(|line| line.starts_with('{'));
+        lines.map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+    }
+
     /// Names of the instructions that ran, without their numbers, in the graph's order.
     pub(crate) fn ran(&self) -> Vec<String> {
         self.instructions(|step| step.completed && !step.cached && step.error.is_empty())
@@ -81,8 +101,7 @@ impl Finished {
 
     fn steps(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
-        for line in self.stderr.lines().filter(|line| line.starts_with('{')) {
-            let event: Value = serde_json::from_str(line).expect("one JSON object a line");
+        for event in self.events() {
             for vertex in event["vertexes"].as_array().into_iter().flatten() {
                 let digest = vertex["digest"].as_str().expect("vertices have digests");
                 let known = steps.iter().position(|step| step.digest == digest);

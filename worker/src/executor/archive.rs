@@ -133,7 +133,11 @@ fn lay_out(
     };
     layer.make_directories(&destination, new)?;
     let mut links: HashMap<RelPath, RelPath> = HashMap::new();
-    for source in tree.entries().iter().filter(|entry| !entry.path.is_root()) {
+    let is_link = |entry: &&Entry| matches!(entry.kind, EntryKind::HardLink { .. });
+    let entries = || tree.entries().iter().filter(|entry| !entry.path.is_root());
+    // Hard links last: what they name may stand behind them in path order.
+    let in_order = entries().filter(|entry| !is_link(entry));
+    for source in in_order.chain(entries().filter(is_link)) {
         // Links in the destination are followed, as when a shell unpacks there.
         let parent = source.path.parent().unwrap_or_default();
         let parent = layer.resolve(&destination.join(&parent))?;

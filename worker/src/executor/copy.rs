@@ -22,19 +22,23 @@ use crate::tree::{DirectoryKind, Entry, EntryKind, Found, Timestamp, Xattrs};
 /// Mode of a file whose content stands in the Dockerfile.
 const INLINE_MODE: u32 = 0o644;
 
+/// A file that hard links name: its layer, since a link names what its own layer has there, and its
+/// path.
+type LinkTarget = (usize, RelPath);
+
 /// Where files that have several names went.
 #[derive(Default)]
 pub(super) struct Links {
     /// The files that hard links name; few trees have any.
-    targets: HashSet<RelPath>,
-    placed: HashMap<RelPath, RelPath>,
+    targets: HashSet<LinkTarget>,
+    placed: HashMap<LinkTarget, RelPath>,
 }
 
 impl Links {
     /// Looks for hard links among what is copied.
     fn among<'v>(entries: impl Iterator<Item = Found<'v>>) -> Self {
         let targets = entries.filter_map(|found| match &found.entry.kind {
-            EntryKind::HardLink { target } => Some(target.clone()),
+            EntryKind::HardLink { target } => Some((found.layer, target.clone())),
             _ => None,
         });
         Self {
@@ -246,30 +250,20 @@ impl Copying<'_> {
             EntryKind::Directory(_) => {
                 entry.kind = EntryKind::Directory(DirectoryKind::Merged);
             }
-            EntryKind::HardLink { target } => match links.placed.get(target) {
-                Some(first) => {
-                    entry.kind = EntryKind::HardLink {
-                        target: first.clone(),
-                    }
-                }
-                None => {
-                    // The file itself was not selected: this name becomes the file.
-                    file = files
-                        .view
-                        .layers()
-                        .get(found.layer)
-                        .and_then(|tree| tree.get(target))
-                        .map(|entry| Found {
-                            layer: found.layer,
-                            entry,
-                        })
-                        .ok_or_else(|| ExecutorError::NotFound(target.clone()))?;
+            EntryKind::File { .. } | EntryKind::HardLink { .. } => {
+                let target = match &source.kind {
+                    EntryKind::HardLink { target } => (found.layer, target.clone()),
+                    _ => (found.layer, source.path.clone()),
+                };
+                if let Some(first) = links.placed.get(&target) {
+                    let target = first.clone();
+                    entry.kind = EntryKind::HardLink { target };
+                } else if links.targets.contains(&target) {
+                    // The first of the names that are copied becomes the file.
+                    file = in_layer(files, &target)?;
                     entry.kind = file.entry.kind.clone();
-                    links.placed.insert(target.clone(), path);
+                    links.placed.insert(target, path);
                 }
-            },
-            EntryKind::File { .. } if links.targets.contains(&source.path) => {
-                links.placed.insert(source.path.clone(), path);
             }
             _ => {}
         }
@@ -317,4 +311,17 @@ impl Copying<'_> {
             mtime: self.now,
         }
     }
+}
+
+/// The file that a hard link names.
+fn in_layer<'f>(files: &'f Files, target: &LinkTarget) -> Result<Found<'f>, ExecutorError> {
+    let (layer, path) = target;
+    let tree = files.view.layers().get(*layer);
+    let entry = tree.and_then(|tree| tree.get(path));
+    entry
+        .map(|entry| Found {
+            layer: *layer,
+            entry,
+        })
+        .ok_or_else(|| ExecutorError::NotFound(path.clone()))
 }

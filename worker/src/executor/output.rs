@@ -100,7 +100,7 @@ pub(super) fn content_of(view: &View, reads: &Reads) -> Result<ContentDigest, Ex
                 hasher.update(&selected.name);
                 hasher.update(&(selected.entries.len() as u64).to_le_bytes());
                 for found in &selected.entries {
-                    found.entry.hash_content(&mut hasher);
+                    hash_found(view, *found, &mut hasher);
                 }
             }
         }
@@ -110,8 +110,25 @@ pub(super) fn content_of(view: &View, reads: &Reads) -> Result<ContentDigest, Ex
 
 fn hash_below(view: &View, path: &RelPath, hasher: &mut blake3::Hasher) {
     for found in view.subtree(path) {
-        found.entry.hash_content(hasher);
+        hash_found(view, found, hasher);
     }
+}
+
+/// Hashes an entry; of a hard link, also the file that it names, which may not be selected itself, and
+/// whether it is still to be seen under that name.
+fn hash_found(view: &View, found: Found<'_>, hasher: &mut blake3::Hasher) {
+    found.entry.hash_content(hasher);
+    let EntryKind::HardLink { target } = &found.entry.kind else {
+        return;
+    };
+    let tree = view.layers().get(found.layer);
+    if let Some(file) = tree.and_then(|tree| tree.get(target)) {
+        file.hash_content(hasher);
+    }
+    let is_seen = view
+        .get(target)
+        .is_some_and(|seen| seen.layer == found.layer);
+    hasher.update(&[u8::from(is_seen)]);
 }
 
 /// Opens the files of a snapshot's layers; all of them must be in the store.
