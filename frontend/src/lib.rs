@@ -19,7 +19,6 @@ pub mod mount;
 pub mod parse;
 mod port;
 mod printed;
-pub mod reference;
 pub mod scan;
 mod signal;
 pub mod source;

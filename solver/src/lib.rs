@@ -13,6 +13,7 @@ pub mod path;
 pub mod pattern;
 pub mod platform;
 pub mod progress;
+pub mod reference;
 mod schedule;
 mod solve;
 
@@ -23,4 +24,5 @@ pub use op::Op;
 pub use path::RelPath;
 pub use platform::Platform;
 pub use progress::{Event, EventKind, LogStream, Progress, Reporter, StepId, StepReporter};
+pub use reference::Reference;
 pub use solve::{SolveError, Solved, Solver};

@@ -17,10 +17,12 @@ use crate::schedule::{Action, Found, Schedule};
 #[derive(Debug, thiserror::Error)]
 pub enum SolveError {
     /// A command ran and failed.
-    #[error("process did not complete successfully: {exit}")]
+    #[error("process {command:?} did not complete successfully: {exit}")]
     Exited {
         /// The step.
         vertex: VertexId,
+        /// Program and arguments, joined by blanks.
+        command: String,
         /// How it ended.
         exit: Exit,
     },
@@ -337,6 +339,18 @@ impl Task {
         }
     }
 
+    fn exited(&self, exit: Exit) -> SolveError {
+        let command = match &*self.op {
+            Op::Exec(exec) => exec.args.join(" "),
+            _ => String::new(),
+        };
+        SolveError::Exited {
+            vertex: self.id,
+            command,
+            exit,
+        }
+    }
+
     fn fail(&self) -> impl FnOnce(StepError) -> SolveError + use<> {
         let vertex = self.id;
         move |source| SolveError::Step { vertex, source }
@@ -354,10 +368,7 @@ async fn perform_source<E: Executor, C: Cache<E::Output>>(
         .map_err(task.fail())?;
     match outcome {
         Outcome::Done(output) => Ok((task.id, output)),
-        Outcome::Exited(exit) => Err(SolveError::Exited {
-            vertex: task.id,
-            exit,
-        }),
+        Outcome::Exited(exit) => Err(task.exited(exit)),
     }
 }
 
@@ -421,10 +432,7 @@ async fn run_and_record<E: Executor, C: Cache<E::Output>>(
         .await
         .map_err(task.fail())?
     {
-        Outcome::Exited(exit) => Err(SolveError::Exited {
-            vertex: task.id,
-            exit,
-        }),
+        Outcome::Exited(exit) => Err(task.exited(exit)),
         Outcome::Done(output) => {
             solver
                 .cache

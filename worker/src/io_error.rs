@@ -35,3 +35,15 @@ impl<T, E: Into<io::Error>> AtPath<T> for Result<T, E> {
 pub fn is_not_found(error: &IoError) -> bool {
     error.source.kind() == io::ErrorKind::NotFound
 }
+
+/// What to do about the operating system's answer, to be put behind it.
+pub(crate) fn what_to_do(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room there or choose another place"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; choose another place",
+        io::ErrorKind::PermissionDenied => "; check who may do that there",
+        _ => "",
+    }
+}

@@ -122,7 +122,7 @@ fn usage_tells_who_holds_what() {
 fn prune_leaves_what_images_need() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fill(&Store::open(directory.path()).expect("writable"));
-    let pruned = prune(directory.path(), PrunePolicy::default()).expect("writable");
+    let pruned = prune(directory.path(), PrunePolicy::default(), || {}).expect("writable");
     assert_eq!(pruned.records, 1);
     let store = Store::open(directory.path()).expect("writable");
     let left = [
@@ -143,7 +143,12 @@ fn prune_leaves_what_images_need() {
         all: true,
         ..PrunePolicy::default()
     };
-    assert_eq!(prune(directory.path(), all).expect("writable").records, 1);
+    assert_eq!(
+        prune(directory.path(), all, || {})
+            .expect("writable")
+            .records,
+        1
+    );
     let store = Store::open(directory.path()).expect("writable");
     assert_eq!(count(&usage(&store).expect("readable")), left);
 }
@@ -159,6 +164,7 @@ fn prune_leaves_cache_that_was_used_lately() {
             all: true,
             unused_since,
         },
+        || {},
     );
     let pruned = pruned.expect("writable");
     assert_eq!(count(&pruned.items), [(ItemKind::Blob, Holder::Nobody, 1)]);

@@ -36,7 +36,7 @@ pub(super) fn load(settings: &BuildSettings) -> Result<Loaded> {
             let text = read_limited(std::io::stdin().lock()).context("standard input")?;
             let excludes = ignore_patterns(&context.join(".dockerignore"))?.unwrap_or_default();
             return Ok(Loaded {
-                source: Source::new("-", &text),
+                source: Source::new("<stdin>", &text),
                 excludes,
             });
         }

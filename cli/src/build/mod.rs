@@ -53,8 +53,6 @@ pub enum BuildError {
         name: String,
         /// Where its instruction stands.
         span: Option<kiln_solver::graph::SourceSpan>,
-        /// The command, if it was one.
-        command: Option<Vec<String>>,
     },
     /// Something else.
     #[error("{0:#}")]
@@ -158,7 +156,7 @@ pub async fn build(
     Ok(outputs::write(
         settings,
         backends,
-        &*layer_source,
+        &layer_source,
         &image,
         &snapshot,
         reporter,
@@ -179,15 +177,10 @@ fn remember_contexts(outputs: &[Option<Output>]) {
 fn step_error(source: &Source, graph: &Graph, error: SolveError) -> BuildError {
     let (SolveError::Exited { vertex, .. } | SolveError::Step { vertex, .. }) = &error;
     let vertex = graph.vertex(*vertex);
-    let command = match &*vertex.op {
-        kiln_solver::Op::Exec(exec) => Some(exec.args.clone()),
-        _ => None,
-    };
     BuildError::Step {
         dockerfile: Box::new(source.clone()),
         name: vertex.description.name.clone(),
         span: vertex.description.span.clone(),
-        command,
         error,
     }
 }

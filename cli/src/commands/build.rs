@@ -1,7 +1,7 @@
 //! `kiln build`: shows a build while it runs, and says what came of it.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,14 +137,13 @@ fn write_results(settings: &BuildSettings, built: &Built) -> Result<()> {
         json.push(b'\n');
         write_file(path, &json)?;
     }
-    if let (ProgressMode::Quiet, Some(digests)) = (settings.progress, &built.digests) {
-        if !settings
+    if let (ProgressMode::Quiet, Some(digests)) = (settings.progress, &built.digests)
+        && !settings
             .outputs
             .iter()
             .any(crate::settings::Output::is_stdout)
-        {
-            println!("{}", digests.config);
-        }
+    {
+        println!("{}", digests.config);
     }
     Ok(())
 }
@@ -189,7 +188,7 @@ impl BuildRecord {
         }
     }
 
-    fn end(mut self, directory: &PathBuf, outcome: &Option<Result<Built, BuildError>>) {
+    fn end(mut self, directory: &Path, outcome: &Option<Result<Built, BuildError>>) {
         self.ended = Some(Timestamp::now());
         match outcome {
             None => self.error = Some("canceled".to_owned()),

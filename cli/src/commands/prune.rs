@@ -32,8 +32,12 @@ pub fn run(
     if !args.force && !is_wanted(policy, terminal)? {
         return Ok(());
     }
-    let pruned = prune(root, policy).context("cannot prune the store")?;
     let out = &mut *terminal.out;
+    let say_that_builds_run = || {
+        // Only a courtesy: whoever cannot be told waits all the same.
+        let _ = writeln!(out, "Waiting for the builds that use the store to end ...");
+    };
+    let pruned = prune(root, policy, say_that_builds_run).context("cannot prune the store")?;
     for item in &pruned.items {
         writeln!(out, "deleted {}: {}", du::kind(item.kind), item.name)?;
     }

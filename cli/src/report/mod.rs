@@ -47,7 +47,6 @@ impl Report<'_> {
                 error,
                 name,
                 span,
-                command,
             } => {
                 let log = failed_steps.iter().rev().find(|step| step.name == *name);
                 let log = log.and_then(|step| step.log.as_deref());
@@ -55,7 +54,7 @@ impl Report<'_> {
                 if let Some(span) = span {
                     step::write_lines(self.out, source, span)?;
                 }
-                let reason = step::reason(error, command.as_deref());
+                let reason = step::reason(error);
                 self.last_line(&format!("failed to build: {reason}"))
             }
             BuildError::Other(error) => {

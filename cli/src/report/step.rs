@@ -132,14 +132,13 @@ pub(super) fn write_lines(
 }
 
 /// Why the step failed: `process "/bin/sh -c make" did not complete successfully: exit code: 2`.
-pub(super) fn reason(error: &SolveError, command: Option<&[String]>) -> String {
-    match (error, command) {
-        (SolveError::Exited { exit, .. }, Some(command)) => {
-            let command =
-                console::truncate_str(&command.join(" "), LONGEST_COMMAND, "…").into_owned();
+pub(super) fn reason(error: &SolveError) -> String {
+    match error {
+        SolveError::Exited { command, exit, .. } => {
+            let command = console::truncate_str(command, LONGEST_COMMAND, "…");
             format!("process {command:?} did not complete successfully: {exit}")
         }
-        (error, _) => chain(error),
+        error @ SolveError::Step { .. } => chain(error),
     }
 }
 

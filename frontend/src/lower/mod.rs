@@ -19,7 +19,7 @@ mod transfer;
 use std::collections::BTreeMap;
 
 use kiln_solver::op::Network;
-use kiln_solver::{Graph, Platform, Sha256Digest, VertexId};
+use kiln_solver::{Graph, Platform, Reference, Sha256Digest, VertexId};
 
 use crate::diagnostic::Diagnostic;
 use crate::image_config::ImageConfig;
@@ -228,10 +228,10 @@ fn check_syntax(dockerfile: &Dockerfile) -> Result<(), Diagnostic> {
         return Ok(());
     };
     let image = syntax.value.split(' ').next().unwrap_or_default();
-    let known = crate::reference::Reference::parse(image).is_ok_and(|reference| {
-        reference.domain == "docker.io"
+    let known = image.parse().is_ok_and(|reference: Reference| {
+        reference.registry == "docker.io"
             && matches!(
-                reference.path.as_str(),
+                reference.repository.as_str(),
                 "docker/dockerfile" | "docker/dockerfile-upstream"
             )
     });

@@ -1,11 +1,10 @@
 //! File systems that come from outside the Dockerfile, and how names find them: `scratch`, named
 //! contexts, images.
 
-use kiln_solver::Platform;
+use kiln_solver::{Platform, Reference};
 
 use super::{Checked, ImageLocation, ImageRequest, NamedContext, Options};
 use crate::diagnostic::Diagnostic;
-use crate::reference::Reference;
 use crate::source::Span;
 use crate::stage::Stages;
 
@@ -42,7 +41,7 @@ impl<'a> Roots<'a> {
         if name == "scratch" {
             return Ok(Root::Scratch);
         }
-        let reference = Reference::parse(name).map_err(|error| {
+        let reference = name.parse::<Reference>().map_err(|error| {
             let finding = Diagnostic::error("invalid-image", span, error.to_string());
             Box::new(finding.did_you_mean(name, self.stages.names()))
         })?;
@@ -88,7 +87,7 @@ impl<'a> Roots<'a> {
         };
         Ok(Some(match context {
             NamedContext::Image(name) if name == "scratch" => Root::Scratch,
-            NamedContext::Image(name) => match Reference::parse(name) {
+            NamedContext::Image(name) => match name.parse::<Reference>() {
                 Ok(name) => image(ImageLocation::Registry(name.with_default_tag().to_string())),
                 Err(error) => {
                     let message = format!("the context {key} is no image: {error}");
@@ -109,18 +108,18 @@ impl<'a> Roots<'a> {
         }))
     }
 
-    /// The context `name::platform` or else `name`, names compared as Docker writes them.
+    /// The context `name::platform` or else `name`, names compared in full.
     fn find_context(&self, name: &str, platform: &Platform) -> Option<(&str, &NamedContext)> {
-        let familiar = |name: &str| match Reference::parse(name) {
-            Ok(reference) => reference.familiar(),
+        let full = |name: &str| match name.parse::<Reference>() {
+            Ok(reference) => reference.with_default_tag().to_string(),
             Err(_) => name.to_owned(),
         };
-        let wanted = familiar(name);
+        let wanted = full(name);
         let matches = |key: &str, of: Option<&str>| {
             let (context, platform) = key
                 .split_once("::")
                 .map_or((key, None), |(c, p)| (c, Some(p)));
-            platform == of && familiar(context) == wanted
+            platform == of && full(context) == wanted
         };
         let platform = platform.to_string();
         let find = |of: Option<&str>| {

@@ -12,7 +12,7 @@ use super::copy::Copying;
 use super::error::ExecutorError;
 use super::output::Files;
 use crate::io_error::AtPath;
-use crate::layer::{Contents, IngestError, decompress, parse_tar};
+use crate::layer::{Contents, IngestError, Whiteouts, decompress, parse_tar};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Found, LayerTree};
 
 /// The longest header that tells an archive.
@@ -54,7 +54,7 @@ pub(super) fn unpack(
         return Ok(false);
     };
     let mut reader = plain.try_clone().at("open", "a temporary file")?;
-    let tree = parse_tar(&mut reader).map_err(fail)?;
+    let tree = parse_tar(&mut reader, Whiteouts::Files).map_err(fail)?;
     let contents = Contents::Tar(Arc::new(plain));
     lay_out(copying, &tree, &contents, layer)?;
     Ok(true)

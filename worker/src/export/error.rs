@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_solver::{DiffId, RelPath};
 
-use crate::io_error::IoError;
+use crate::io_error::{IoError, what_to_do};
 use crate::layer::{CompressError, IngestError, OpenTarError, PackError};
 use crate::store::{BlobError, IndexError, LayerError};
 
@@ -13,7 +13,7 @@ use crate::store::{BlobError, IndexError, LayerError};
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file could not be used.
-    #[error("{error}{}", hint(&.error.source))]
+    #[error("{error}{}", what_to_do(&.error.source))]
     Io {
         /// What failed.
         #[from]
@@ -62,7 +62,7 @@ pub enum ExportError {
     #[error(transparent)]
     Pack(#[from] PackError),
     /// An entry could not be made in the destination.
-    #[error("cannot write {}: {source}{}", .directory.join(path.as_os_path()).display(), hint(.source))]
+    #[error("cannot write {}: {source}{}", .directory.join(path.as_os_path()).display(), what_to_do(.source))]
     Entry {
         /// The destination.
         directory: PathBuf,
@@ -100,17 +100,5 @@ impl ExportError {
             },
             other => other,
         }
-    }
-}
-
-/// What to do about the operating system's answer.
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room there or choose another place"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "; choose another place",
-        io::ErrorKind::PermissionDenied => "; check who may write there",
-        _ => "",
     }
 }

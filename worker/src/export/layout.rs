@@ -1,12 +1,11 @@
-//! The files of an image layout, in a tar or in a directory.
+//! The files of an image layout, in a tar.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
 
 use kiln_solver::{Sha256Digest, StepReporter};
-use rustix::fs::FlockOperation;
 use serde_json::Value;
 
 use super::archive::{Archive, Sink, Source};
@@ -14,14 +13,13 @@ use super::atomic_file::AtomicFile;
 use super::layers::{LayerBytes, TravelingLayer};
 use super::oci::Parts;
 use super::{BuiltImage, ExportError, document};
-use crate::io_error::{AtPath, IoError, is_not_found};
+use crate::io_error::{AtPath, IoError};
 use crate::layer::open_tar;
 use crate::meter::Meter;
 use crate::stop::Stop;
 use crate::store::Store;
 
-const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-const MAXIMUM_INDEX: u64 = 4 << 20;
+pub(super) const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Where a layout has a blob.
 pub(super) fn blob_name(digest: &Sha256Digest) -> String {
@@ -29,13 +27,16 @@ pub(super) fn blob_name(digest: &Sha256Digest) -> String {
 }
 
 /// A blob of a layout.
-enum Blob<'p> {
+pub(super) enum Blob<'p> {
     Bytes(&'p [u8]),
     Layer(&'p TravelingLayer),
 }
 
 /// The blobs by name, each once.
-fn blobs<'p>(image: &'p BuiltImage, parts: &'p Parts) -> BTreeMap<Sha256Digest, Blob<'p>> {
+pub(super) fn blobs<'p>(
+    image: &'p BuiltImage,
+    parts: &'p Parts,
+) -> BTreeMap<Sha256Digest, Blob<'p>> {
     let layers = parts
         .layers
         .iter()
@@ -119,7 +120,7 @@ fn write_archive(
     Ok(())
 }
 
-fn total(parts: &Parts) -> u64 {
+pub(super) fn total(parts: &Parts) -> u64 {
     parts.layers.iter().map(|layer| layer.descriptor.size).sum()
 }
 
@@ -140,181 +141,6 @@ fn with_source(
     }
 }
 
-/// Writes a layout into a directory: blobs first, and the index that names them last.
-pub(super) fn to_directory(
-    store: &Store,
-    image: &BuiltImage,
-    parts: &Parts,
-    directory: &Path,
-    stop: &Stop,
-    reporter: &StepReporter,
-) -> Result<(), ExportError> {
-    let mut begun = Begun::default();
-    begun.create_directories(&directory.join("blobs/sha256"))?;
-    // Two builds may write into one layout: each adds to the index that it finds.
-    let lock = File::open(directory).at("open", directory)?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", directory)?;
-    let index = merged_index(directory, parts)?;
-    let mut meter = Meter::new(reporter, "copying files", Some(total(parts)));
-    for (digest, blob) in blobs(image, parts) {
-        let place = directory.join(blob_name(&digest));
-        match blob {
-            Blob::Bytes(bytes) => {
-                begun.write(&place, &mut &*bytes, bytes.len() as u64, stop, &mut meter)?
-            }
-            Blob::Layer(layer) => begun.copy_layer(store, layer, &place, stop, &mut meter)?,
-        }
-    }
-    replace(&directory.join("oci-layout"), MARKER)?;
-    replace(&directory.join("index.json"), &index)?;
-    begun.keep();
-    meter.finish();
-    Ok(())
-}
-
-/// What was made so far; dropped before [`Begun::keep`], it is removed again.
-#[derive(Default)]
-struct Begun {
-    files: Vec<PathBuf>,
-    /// Outermost first.
-    directories: Vec<PathBuf>,
-}
-
-impl Begun {
-    fn create_directories(&mut self, path: &Path) -> Result<(), ExportError> {
-        let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-        for directory in missing.into_iter().rev() {
-            if directory.as_os_str().is_empty() {
-                continue;
-            }
-            fs::create_dir(directory).at("create", directory)?;
-            self.directories.push(directory.to_owned());
-        }
-        Ok(())
-    }
-
-    fn copy_layer(
-        &mut self,
-        store: &Store,
-        layer: &TravelingLayer,
-        place: &Path,
-        stop: &Stop,
-        meter: &mut Meter,
-    ) -> Result<(), ExportError> {
-        let size = layer.descriptor.size;
-        match &layer.bytes {
-            LayerBytes::Blob(path) => {
-                let mut file = File::open(path).at("open", path)?;
-                self.write(place, &mut file, size, stop, meter)
-            }
-            LayerBytes::Tar(diff_id) => {
-                let mut tar = open_tar(store, diff_id)?;
-                self.write(place, &mut tar, size, stop, meter)
-            }
-        }
-    }
-
-    /// Writes a blob, unless it is there.
-    fn write(
-        &mut self,
-        place: &Path,
-        source: &mut impl Read,
-        size: u64,
-        stop: &Stop,
-        meter: &mut Meter,
-    ) -> Result<(), ExportError> {
-        if fs::metadata(place).is_ok_and(|metadata| metadata.len() == size) {
-            meter.add(size);
-            return Ok(());
-        }
-        let mut file = AtomicFile::create(place)?;
-        let mut written = 0;
-        loop {
-            stop.check().at("write", place)?;
-            let piece = io::copy(&mut source.take(4 << 20), file.file()).at("write", place)?;
-            if piece == 0 {
-                break;
-            }
-            written += piece;
-            meter.add(piece);
-        }
-        if written != size {
-            let source = io::Error::other(format!("{written} bytes instead of {size}"));
-            return Err(Err::<(), _>(source)
-                .at("write", place)
-                .expect_err("it is")
-                .into());
-        }
-        file.finish()?;
-        self.files.push(place.to_owned());
-        Ok(())
-    }
-
-    fn keep(mut self) {
-        self.files.clear();
-        self.directories.clear();
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        for file in &self.files {
-            let _ = fs::remove_file(file);
-        }
-        for directory in self.directories.iter().rev() {
-            let _ = fs::remove_dir(directory);
-        }
-    }
-}
-
-fn replace(place: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    let mut file = AtomicFile::create(place)?;
-    file.file().write_all(bytes).at("write", place)?;
-    file.finish()
-}
-
-fn to_value(descriptor: &crate::image::Descriptor) -> Value {
+pub(super) fn to_value(descriptor: &crate::image::Descriptor) -> Value {
     serde_json::to_value(descriptor).expect("descriptors have string keys only")
-}
-
-/// The index that is there with the new entries. An entry with the name of a new one gives way, and
-/// so does a nameless one of the same image.
-fn merged_index(directory: &Path, parts: &Parts) -> Result<Vec<u8>, ExportError> {
-    let mut entries = entries_of(&directory.join("index.json"))?;
-    let name = |entry: &Value| {
-        let name = &entry["annotations"]["org.opencontainers.image.ref.name"];
-        name.as_str().map(str::to_owned)
-    };
-    for new in parts.entries.iter().map(to_value) {
-        entries.retain(|old| match (name(old), name(&new)) {
-            (Some(old_name), Some(new_name)) => old_name != new_name,
-            (None, _) => old["digest"] != new["digest"],
-            (Some(_), None) => true,
-        });
-        entries.push(new);
-    }
-    Ok(document::index(&entries))
-}
-
-fn entries_of(path: &Path) -> Result<Vec<Value>, ExportError> {
-    let damaged = |problem: String| ExportError::Layout {
-        path: path.to_owned(),
-        problem,
-    };
-    let file = match File::open(path).at("open", path) {
-        Err(error) if is_not_found(&error) => return Ok(Vec::new()),
-        other => other?,
-    };
-    let mut bytes = Vec::new();
-    file.take(MAXIMUM_INDEX)
-        .read_to_end(&mut bytes)
-        .at("read", path)?;
-    let index: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| damaged(format!("not an image index: {error}")))?;
-    match &index["manifests"] {
-        Value::Array(entries) => Ok(entries.clone()),
-        _ => Err(damaged(
-            "not an image index: it has no manifests".to_owned(),
-        )),
-    }
 }

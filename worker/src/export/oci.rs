@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::layers::{TravelingLayer, prepare};
 use super::{
     BuiltImage, Destination, ExportError, Exported, SharedImage, blocking, document, layout,
+    layout_directory,
 };
 use crate::image::{Config, Descriptor, Reference, media_type};
 use crate::layer::Compression;
@@ -92,7 +93,7 @@ fn write(
             layout::to_stream(store, image, &parts, &mut *writer, stop, reporter)?;
         }
         LayoutDestination::Directory(path) => {
-            layout::to_directory(store, image, &parts, &path, stop, reporter)?;
+            layout_directory::to_directory(store, image, &parts, &path, stop, reporter)?;
         }
     }
     Ok(parts.exported())

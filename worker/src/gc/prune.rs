@@ -32,8 +32,8 @@ pub struct Pruned {
 
 /// Removes what `policy` lets go from the store at `root`; waits for builds that run. Killed half
 /// way, it leaves a store whose cache knows less: records go before what they name.
-pub fn prune(root: &Path, policy: PrunePolicy) -> Result<Pruned, GcError> {
-    let store = Store::open_exclusively(root)?;
+pub fn prune(root: &Path, policy: PrunePolicy, on_busy: impl FnOnce()) -> Result<Pruned, GcError> {
+    let store = Store::open_exclusively(root, on_busy)?;
     let images = Needed::by_images(&store)?;
     let going: Vec<_> = records(&store)?
         .into_iter()
@@ -45,7 +45,10 @@ pub fn prune(root: &Path, policy: PrunePolicy) -> Result<Pruned, GcError> {
         items: Vec::new(),
         records: going.len(),
     };
-    for item in usage(&store)? {
+    let mut items = usage(&store)?;
+    // What says that a layer is whole goes before the layer's bytes.
+    items.sort_by_key(|item| item.kind != ItemKind::Layer);
+    for item in items {
         if policy.lets_item_go(&item)? {
             remove(&store, &item)?;
             pruned.items.push(item);

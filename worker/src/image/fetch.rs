@@ -1,23 +1,21 @@
 //! Layers on their way into the store: streamed, verified, several at once.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use kiln_solver::{DiffId, Sha256Digest, StepReporter};
 
+use super::incoming::{Incoming, Piece};
 use super::layout::LayoutError;
 use super::origin::{LayoutOrigin, Origin};
-use super::reference::Reference;
 use super::resolve::{ImageLayer, Images, ResolvedImage};
-use crate::io_error::{AtPath, IoError};
+use crate::io_error::{AtPath, IoError, what_to_do};
 use crate::layer::decompress;
-use crate::meter::Meter;
 use crate::registry::RegistryError;
-use crate::stop::{Stop, StopOnDrop};
-use crate::store::{BlobError, BlobWriter, IndexError, LayerBlob, Store};
+use crate::stop::StopOnDrop;
+use crate::store::{BlobError, IndexError, LayerBlob};
+use kiln_solver::Reference;
 
 /// How many blobs come at once; registries slow down those who ask for more.
 const AT_ONCE: usize = 4;
@@ -39,8 +37,12 @@ pub enum FetchError {
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// It could not be read or written.
-    #[error("{0}; if the disk is full, make room there or choose another store with --root")]
-    Io(#[from] IoError),
+    #[error("{error}{}", what_to_do(&.error.source))]
+    Io {
+        /// What failed.
+        #[from]
+        error: IoError,
+    },
     /// It is longer or shorter than its manifest says.
     #[error("{what}: expected {expected} bytes, but there are {}{found}; try again, or have the image pushed again",
         if .found > .expected { "at least " } else { "only " })]
@@ -130,9 +132,7 @@ impl Images {
                         image: image.reference.clone(),
                     });
                 }
-                Origin::Registry(reference) => {
-                    self.from_registry(layer, reference, incoming).await?
-                }
+                Origin::Registry(reference) => self.receive(layer, reference, incoming).await?,
                 Origin::Layout(origin) => from_layout(layer, origin.clone(), incoming).await?,
             };
         }
@@ -151,7 +151,8 @@ impl Images {
     /// replace what is known of a layer that was looked into and verified.
     fn note(&self, layer: &ImageLayer, size: u64) -> Result<(), FetchError> {
         let digest = layer.descriptor.digest;
-        if !self.store.has_blob(&digest) || self.store.layers().contains(&layer.diff_id) {
+        let known = self.store.index().layer_blobs(&layer.diff_id)?;
+        if !self.store.has_blob(&digest) || self.is_verified(&layer.diff_id, &known) {
             return Ok(());
         }
         let blob = LayerBlob {
@@ -160,15 +161,25 @@ impl Images {
             size,
             media_type: layer.descriptor.media_type.clone(),
         };
-        let known = self.store.index().layer_blobs(&layer.diff_id)?;
         if !known.contains(&blob) {
             self.store.index().put_layer_blob(&layer.diff_id, &blob)?;
         }
         Ok(())
     }
 
+    /// Whether the layer was looked into, and its bytes are still there.
+    fn is_verified(&self, diff_id: &DiffId, known: &[LayerBlob]) -> bool {
+        let layers = self.store.layers();
+        let has_bytes = || {
+            self.store.has_blob(&(*diff_id).into())
+                || layers.directory(diff_id, "").is_some()
+                || known.iter().any(|blob| self.store.has_blob(&blob.digest))
+        };
+        layers.contains(diff_id) && has_bytes()
+    }
+
     /// The network is waited for here, the disk in a thread of its own.
-    async fn from_registry(
+    async fn receive(
         &self,
         layer: &ImageLayer,
         reference: &Reference,
@@ -211,96 +222,4 @@ async fn from_layout(
     let copied = copying.await.map_err(|_| FetchError::Thread(digest))?;
     drop(guard);
     copied
-}
-
-enum Piece {
-    Bytes(Bytes),
-    /// All bytes came; without this, whoever sent them was stopped.
-    End,
-}
-
-/// A blob that is being received; dropped unfinished, it leaves nothing.
-struct Incoming {
-    writer: BlobWriter,
-    store: Store,
-    digest: Sha256Digest,
-    size: Option<u64>,
-    meter: Meter,
-    stop: Stop,
-}
-
-impl Incoming {
-    fn new(store: &Store, layer: &ImageLayer, reporter: &StepReporter) -> Result<Self, FetchError> {
-        let descriptor = &layer.descriptor;
-        let item = descriptor.digest.to_string();
-        Ok(Self {
-            writer: store.new_blob()?,
-            store: store.clone(),
-            digest: descriptor.digest,
-            size: Some(descriptor.size),
-            meter: Meter::new(reporter, item, Some(descriptor.size)),
-            stop: Stop::default(),
-        })
-    }
-
-    fn any_size(self) -> Self {
-        Self { size: None, ..self }
-    }
-
-    fn take_all(
-        mut self,
-        mut pieces: tokio::sync::mpsc::Receiver<Piece>,
-        what: &str,
-    ) -> Result<u64, FetchError> {
-        while let Some(piece) = pieces.blocking_recv() {
-            match piece {
-                Piece::Bytes(bytes) => self.write(&bytes, what)?,
-                Piece::End => return self.finish(what),
-            }
-        }
-        // Nobody waits for this any more.
-        Err(self.wrong_size(what))
-    }
-
-    fn read_all(mut self, mut reader: impl Read, what: &str) -> Result<u64, FetchError> {
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            self.stop.check().at("read", what)?;
-            let length = match reader.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other.at("read", what)?,
-            };
-            if length == 0 {
-                return self.finish(what);
-            }
-            self.write(&buffer[..length], what)?;
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8], what: &str) -> Result<(), FetchError> {
-        let place = || self.store.blob_path(&self.digest);
-        self.writer.write_all(bytes).at("write", place())?;
-        self.meter.add(bytes.len() as u64);
-        match self.size {
-            Some(size) if self.writer.size() > size => Err(self.wrong_size(what)),
-            _ => Ok(()),
-        }
-    }
-
-    fn finish(self, what: &str) -> Result<u64, FetchError> {
-        if self.size.is_some_and(|size| size != self.writer.size()) {
-            return Err(self.wrong_size(what));
-        }
-        let (_, size) = self.writer.finish(Some(self.digest), what)?;
-        self.meter.finish();
-        Ok(size)
-    }
-
-    fn wrong_size(&self, what: &str) -> FetchError {
-        FetchError::Size {
-            what: what.to_owned(),
-            expected: self.size.unwrap_or_default(),
-            found: self.writer.size(),
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
@@ -35,7 +35,7 @@ impl TarFile {
         let file = File::open(path).at("open", path)?;
         refuse_compressed(&file, path)?;
         let reader = BufReader::new(file.try_clone().at("open", path)?);
-        let entries = read_entries(reader).map_err(|problem| not_a_layout(path, problem))?;
+        let entries = read_entries(reader).map_err(|problem| not_a_layout(path, &problem))?;
         Ok(Self {
             file: Arc::new(file),
             entries,
@@ -71,7 +71,7 @@ impl TarFile {
     }
 }
 
-fn not_a_layout(path: &Path, problem: impl ToString) -> LayoutError {
+fn not_a_layout(path: &Path, problem: &dyn ToString) -> LayoutError {
     LayoutError::NotALayout {
         path: path.to_owned(),
         problem: problem.to_string(),
@@ -88,7 +88,7 @@ fn refuse_compressed(file: &File, path: &Path) -> Result<(), LayoutError> {
         _ => return Ok(()),
     };
     let problem = format!("it is compressed with {compressed}; decompress it first");
-    Err(not_a_layout(path, problem))
+    Err(not_a_layout(path, &problem))
 }
 
 fn read_entries(reader: BufReader<File>) -> io::Result<HashMap<String, TarEntry>> {
@@ -152,52 +152,5 @@ impl Read for Part {
         self.offset += length as u64;
         self.left -= length as u64;
         Ok(length)
-    }
-}
-
-/// The document that `docker save` wrote before it knew of layouts.
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct SavedImage {
-    /// The config's file.
-    pub(super) config: String,
-    /// Names of the image.
-    pub(super) repo_tags: Option<Vec<String>>,
-    /// The layers' files, lowest first.
-    pub(super) layers: Option<Vec<String>>,
-}
-
-impl SavedImage {
-    /// The image of that tag; without one, the only image.
-    pub(super) fn choose(
-        images: Vec<Self>,
-        tag: Option<&str>,
-        path: &Path,
-    ) -> Result<Self, LayoutError> {
-        let known: Vec<String> = images
-            .iter()
-            .flat_map(|image| image.repo_tags.clone().unwrap_or_default())
-            .collect();
-        let is_wanted = |image: &Self| {
-            let tags = image.repo_tags.as_deref().unwrap_or_default();
-            let is_named = |tag: &str| {
-                let suffix = format!(":{tag}");
-                tags.iter()
-                    .any(|name| name == tag || name.ends_with(&suffix))
-            };
-            tag.is_some_and(is_named)
-        };
-        let only = tag.is_none() && images.len() == 1;
-        images
-            .into_iter()
-            .find(|image| only || is_wanted(image))
-            .ok_or_else(|| LayoutError::NoSuchImage {
-                path: PathBuf::from(path),
-                wanted: tag.map_or_else(
-                    || "without a name".to_owned(),
-                    |tag| format!("tagged {tag:?}"),
-                ),
-                known: known.join(", "),
-            })
     }
 }

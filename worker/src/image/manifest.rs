@@ -281,3 +281,70 @@ fn parse_as<'b, T: Deserialize<'b>>(
 ) -> Result<T, ManifestProblem> {
     serde_json::from_slice(bytes).map_err(|source| ManifestProblem::Malformed { kind, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MANIFEST: &str = r#"{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":3,"annotations":{"a":"b"}}]}"#;
+
+    #[test]
+    fn a_manifest_without_a_media_type_is_told_by_its_shape() {
+        for header in [
+            None,
+            Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"),
+        ] {
+            let document = Document::parse(MANIFEST.as_bytes(), header, "test").expect("parses");
+            let Document::Manifest(manifest) = document else {
+                panic!("not an index")
+            };
+            assert_eq!(manifest.layers[0].size, 3);
+            assert_eq!(manifest.layers[0].annotations["a"], "b");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_a_reason() {
+        let cases = [
+            (
+                MANIFEST.replace("rootfs.diff.tar", "rootfs.diff.zip"),
+                "not a tar",
+            ),
+            (
+                MANIFEST.replacen("sha256:", &format!("sha512:{}", "0".repeat(64)), 1),
+                "only sha256",
+            ),
+            (MANIFEST.replace("\"size\":2", "\"size\":-2"), "not a valid"),
+            (MANIFEST.replace("image.config", "empty"), "media type"),
+        ];
+        for (text, expected) in cases {
+            let error = Document::parse(text.as_bytes(), None, "test").expect_err(expected);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn configs_may_lack_what_newer_ones_have() {
+        let config = Config::parse(b"{\"architecture\":\"x86_64\",\"os\":\"linux\"}", "test");
+        let config = config.expect("parses");
+        assert_eq!(config.platform.to_string(), "linux/amd64");
+        assert!(config.diff_ids.is_empty());
+        assert!(Config::parse(b"{\"rootfs\":{\"diff_ids\":[\"sha256:1\"]}}", "test").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_is_total(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Document::parse(&bytes, None, "test");
+            let _ = Config::parse(&bytes, "test");
+        }
+
+        #[test]
+        fn parsing_a_damaged_manifest_is_total(at in 0..MANIFEST.len(), byte: u8) {
+            let mut bytes = MANIFEST.as_bytes().to_vec();
+            bytes[at] = byte;
+            let _ = Document::parse(&bytes, None, "test");
+        }
+    }
+}

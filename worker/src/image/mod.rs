@@ -4,21 +4,22 @@
 
 mod descriptor;
 mod fetch;
+mod incoming;
 mod layout;
 mod layout_tar;
 mod manifest;
 mod origin;
 mod platform;
-mod reference;
 mod resolve;
+mod saved;
 
 pub use descriptor::{Descriptor, media_type};
 pub use fetch::FetchError;
 pub(crate) use fetch::ORIGINAL;
+pub use kiln_solver::reference::{Reference, ReferenceError};
 pub use layout::{LayoutError, LayoutReference};
 pub use manifest::{
     Config, Document, Index, IndexEntry, MAXIMUM_CONFIG, MAXIMUM_MANIFEST, Manifest, ManifestError,
 };
 pub use origin::Origin;
-pub use reference::{Reference, ReferenceError};
 pub use resolve::{ImageLayer, Images, Location, ResolveError, ResolvedImage};

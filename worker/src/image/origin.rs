@@ -5,9 +5,9 @@ use std::sync::Arc;
 use kiln_solver::{DiffId, Sha256Digest};
 
 use super::layout::{Layout, blob_name};
-use super::reference::Reference;
 use super::resolve::ResolveError;
 use crate::registry::Registry;
+use kiln_solver::Reference;
 
 /// Where an image was found.
 #[derive(Debug, Clone)]

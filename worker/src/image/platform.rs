@@ -33,6 +33,11 @@ pub(super) fn offered(index: &Index) -> Vec<String> {
         .collect()
 }
 
+/// Whether what is made for `offered` runs on `wanted`.
+pub(super) fn runs(wanted: &Platform, offered: &Platform) -> bool {
+    accepted(wanted).contains(offered)
+}
+
 /// What a processor runs, best first.
 fn accepted(wanted: &Platform) -> Vec<Platform> {
     let platform = |architecture: &str, variant: &str| Platform {

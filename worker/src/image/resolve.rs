@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use kiln_solver::{DiffId, Platform, Sha256Digest};
 
-use super::descriptor::{Descriptor, media_type};
+use super::descriptor::Descriptor;
 use super::fetch::Fetches;
 use super::layout::{Layout, LayoutError, LayoutReference};
-use super::layout_tar::SavedImage;
 use super::manifest::{Config, Document, MAXIMUM_CONFIG, MAXIMUM_MANIFEST, ManifestError};
 use super::origin::{DocumentKind, LayoutOrigin, Origin};
 use super::platform;
-use super::reference::{Reference, ReferenceError};
-use crate::registry::{Registry, RegistryError, RegistrySettings};
+use crate::registry::{ManifestHead, Registry, RegistryError, RegistrySettings};
 use crate::store::{BlobError, IndexError, Store, sha256};
+use kiln_solver::reference::{Reference, ReferenceError};
 
 /// An index may name indexes; nobody nests them deeper.
 const MAXIMUM_DEPTH: usize = 4;
@@ -147,11 +146,16 @@ impl Images {
             digest,
             media_type: None,
         };
-        if !pull && reference.digest.is_none() {
-            if let Some(image) = self.store.index().image(&full.to_string())? {
-                return self
-                    .complete(top(image.manifest), Origin::Store, platform)
-                    .await;
+        let is_store_asked = !pull && reference.digest.is_none();
+        if is_store_asked && let Some(image) = self.store.index().image(&full.to_string())? {
+            let found = self
+                .complete(top(image.manifest), Origin::Store, platform)
+                .await;
+            match found {
+                // A registry may have an image of that name that is whole, or for this platform.
+                Err(ResolveError::Gone(_)) => {}
+                Ok(image) if !platform::runs(platform, &image.platform) => {}
+                other => return other,
             }
         }
         let (digest, media_type) = match reference.digest {
@@ -170,9 +174,17 @@ impl Images {
         &self,
         reference: &Reference,
     ) -> Result<(Sha256Digest, Option<String>), ResolveError> {
-        let head = self.registry.head_manifest(reference).await?;
-        if let Some(digest) = head.digest {
-            return Ok((digest, head.media_type));
+        match self.registry.head_manifest(reference).await {
+            Ok(ManifestHead {
+                digest: Some(digest),
+                media_type,
+            }) => return Ok((digest, media_type)),
+            // Not every server tells the digest, and some do not know the method.
+            Ok(_) => {}
+            Err(RegistryError::Status {
+                status: 405 | 501, ..
+            }) => {}
+            Err(error) => return Err(error.into()),
         }
         let (bytes, media_type) = self.registry.manifest(reference, MAXIMUM_MANIFEST).await?;
         Ok((self.store.put_blob(&bytes)?, media_type))
@@ -200,63 +212,6 @@ impl Images {
             media_type: Some(found.media_type).filter(|text| !text.is_empty()),
         };
         self.complete(top, Origin::Layout(origin), platform).await
-    }
-
-    /// An image of an archive that names its layers' files instead of their digests.
-    fn resolve_saved(
-        &self,
-        layout: &Arc<Layout>,
-        reference: &LayoutReference,
-        typed: String,
-    ) -> Result<ResolvedImage, ResolveError> {
-        let bytes = layout.read("manifest.json", MAXIMUM_MANIFEST)?;
-        let images: Vec<SavedImage> =
-            serde_json::from_slice(&bytes).map_err(|error| LayoutError::NotALayout {
-                path: layout.path().to_owned(),
-                problem: format!("manifest.json is damaged: {error}"),
-            })?;
-        let image = SavedImage::choose(images, reference.tag.as_deref(), layout.path())?;
-        let config = layout.read(&image.config, MAXIMUM_CONFIG)?;
-        let what = layout.path().join(&image.config).display().to_string();
-        let parsed = Config::parse(&config, &what)?;
-        let names = image.layers.unwrap_or_default();
-        let layers: Vec<ImageLayer> = parsed
-            .diff_ids
-            .iter()
-            .zip(&names)
-            .map(|(diff_id, name)| ImageLayer {
-                diff_id: *diff_id,
-                descriptor: Descriptor::new(
-                    media_type::OCI_LAYER,
-                    (*diff_id).into(),
-                    layout.size(name).unwrap_or_default(),
-                ),
-            })
-            .collect();
-        let descriptors = layers
-            .iter()
-            .map(|layer| layer.descriptor.clone())
-            .collect();
-        let manifest = super::Manifest {
-            config: Descriptor::new(media_type::OCI_CONFIG, sha256(&config), config.len() as u64),
-            layers: descriptors,
-        };
-        parsed.check_layers(&manifest, &what)?;
-        let saved = parsed.diff_ids.iter().copied().zip(names).collect();
-        let digest = self.store.put_blob(&config)?;
-        Ok(ResolvedImage {
-            name: typed.clone(),
-            reference: typed,
-            digest,
-            manifest: digest,
-            config,
-            platform: parsed.platform,
-            layers,
-            origin: Origin::Layout(LayoutOrigin {
-                layout: Arc::clone(layout),
-                saved_layers: Some(Arc::new(saved)),
-            }),
-        })
     }
 
     /// From a manifest or index to the image for a platform.

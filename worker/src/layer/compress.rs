@@ -10,7 +10,7 @@ use super::size::{SizeError, tar_size};
 use super::tar_stream::{OpenTarError, open_tar};
 use super::{gzip, zstd};
 use crate::image::media_type;
-use crate::io_error::{AtPath, IoError};
+use crate::io_error::{AtPath, IoError, what_to_do};
 use crate::meter::Meter;
 use crate::stop::Stop;
 use crate::store::{BlobError, IndexError, LayerBlob, Store};
@@ -112,7 +112,7 @@ pub enum CompressError {
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// Reading or writing failed on the way.
-    #[error("cannot compress layer {layer} into {}: {}; if the disk is full, make room there", error.path.display(), error.source)]
+    #[error("cannot compress layer {layer} into {}: {}{}", error.path.display(), error.source, what_to_do(&error.source))]
     Stream {
         /// The layer.
         layer: DiffId,

@@ -66,7 +66,7 @@ pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Conten
         hasher: Sha256::new(),
         copy: &file,
     };
-    let tree = parse_tar(&mut source)?;
+    let tree = parse_tar(&mut source, Whiteouts::Deletions)?;
     io::copy(&mut source, &mut io::sink()).map_err(IngestError::Damaged)?;
     let found = DiffId::new(source.hasher.finalize().into());
     if found != *diff_id {
@@ -101,14 +101,23 @@ impl<R: Read> Read for Tee<'_, R> {
     }
 }
 
-/// Reads a tar to its end marker; whiteouts are those of the OCI image specification.
-pub fn parse_tar(reader: &mut dyn Read) -> Result<LayerTree, IngestError> {
+/// What files are whose names begin with `.wh.`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// Deletions, as in a layer (OCI image specification, "Whiteouts").
+    Deletions,
+    /// Files like others, as in any archive of a user's.
+    Files,
+}
+
+/// Reads a tar to its end marker.
+pub fn parse_tar(reader: &mut dyn Read, whiteouts: Whiteouts) -> Result<LayerTree, IngestError> {
     let mut archive = tar::Archive::new(BigReads {
         inner: reader,
         buffer: Vec::new(),
         at: 0,
     });
-    let mut parsed = Parsed::default();
+    let mut parsed = Parsed::new(whiteouts);
     for entry in archive.entries().map_err(IngestError::Damaged)? {
         parsed.add(&mut entry.map_err(IngestError::Damaged)?)?;
     }
@@ -137,15 +146,23 @@ impl Read for BigReads<'_> {
     }
 }
 
-#[derive(Default)]
 struct Parsed {
+    whiteouts: Whiteouts,
     entries: Vec<Entry>,
     files: std::collections::HashSet<RelPath>,
 }
 
 impl Parsed {
+    fn new(whiteouts: Whiteouts) -> Self {
+        Self {
+            whiteouts,
+            entries: Vec::new(),
+            files: std::collections::HashSet::new(),
+        }
+    }
+
     fn add(&mut self, source: &mut tar::Entry<'_, impl Read>) -> Result<(), IngestError> {
-        let xattrs = xattrs(source)?;
+        let Pax { xattrs, mtime } = pax(source)?;
         let path = RelPath::parse(&source.path_bytes())?;
         let header = source.header();
         let number = |value: io::Result<u64>| value.map_err(IngestError::Damaged);
@@ -154,17 +171,19 @@ impl Parsed {
             uid: id(number(header.uid())?)?,
             gid: id(number(header.gid())?)?,
             mtime: Timestamp {
-                seconds: i64::try_from(number(header.mtime())?).unwrap_or(i64::MAX),
+                seconds: match mtime {
+                    Some(seconds) => seconds,
+                    None => i64::try_from(number(header.mtime())?).unwrap_or(i64::MAX),
+                },
                 nanoseconds: 0,
             },
             kind: EntryKind::Fifo,
             xattrs,
             path,
         };
-        if let Some(name) = entry
-            .path
-            .file_name()
-            .and_then(|name| name.strip_prefix(WHITEOUT_PREFIX))
+        let file_name = entry.path.file_name();
+        if let Some(name) = file_name.and_then(|name| name.strip_prefix(WHITEOUT_PREFIX))
+            && self.whiteouts == Whiteouts::Deletions
         {
             let name = name.to_vec();
             self.add_whiteout(entry, &name);
@@ -325,18 +344,30 @@ fn device(source: &tar::Entry<'_, impl Read>) -> Result<(u32, u32), IngestError>
     Ok((major.unwrap_or(0), minor.unwrap_or(0)))
 }
 
-fn xattrs(source: &mut tar::Entry<'_, impl Read>) -> Result<Xattrs, IngestError> {
-    let mut xattrs = Xattrs::new();
+/// What stands in PAX records only (pax(1), "pax Extended Header").
+#[derive(Default)]
+struct Pax {
+    xattrs: Xattrs,
+    /// Whole seconds; the parser applies the other records to the header itself.
+    mtime: Option<i64>,
+}
+
+fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
+    let mut pax = Pax::default();
     let Some(records) = source.pax_extensions().map_err(IngestError::Damaged)? else {
-        return Ok(xattrs);
+        return Ok(pax);
     };
     for record in records {
         let record = record.map_err(IngestError::Damaged)?;
+        if record.key_bytes() == b"mtime" {
+            let seconds = record.value().ok().and_then(|text| text.split('.').next());
+            pax.mtime = seconds.and_then(|seconds| seconds.parse().ok());
+        }
         let name = record.key_bytes().strip_prefix(b"SCHILY.xattr.");
         if let Some(name) = name.filter(|name| !overlay::is_overlay_attribute(name)) {
-            xattrs.push((name.into(), record.value_bytes().into()));
+            pax.xattrs.push((name.into(), record.value_bytes().into()));
         }
     }
-    xattrs.sort();
-    Ok(xattrs)
+    pax.xattrs.sort();
+    Ok(pax)
 }

@@ -26,7 +26,7 @@ pub(crate) use diff::{mtime, read_xattrs};
 pub use directory::{DirectoryError, directory};
 pub use extract::{ExtractError, extract};
 pub(crate) use extract::{owner, timestamps};
-pub use ingest::{IngestError, ingest, parse_tar};
+pub use ingest::{IngestError, Whiteouts, ingest, parse_tar};
 pub use pack::{PackEntry, PackError, Packed, pack};
 pub use size::{SizeError, tar_size};
 pub use tar_stream::{OpenTarError, decompress, open_tar};

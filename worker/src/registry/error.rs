@@ -115,7 +115,10 @@ impl RegistryError {
 
 fn hint(reason: &str) -> &'static str {
     let reason = reason.to_ascii_lowercase();
-    if reason.contains("refused") {
+    if reason.contains("causedasendentity") {
+        "it shows a CA's certificate as its own; sign one for the server with it, with \
+         basicConstraints=CA:FALSE"
+    } else if reason.contains("refused") {
         "is it running, and is the port right?"
     } else if reason.contains("certificate") || reason.contains("unknownissuer") {
         "its certificate is not trusted here; install its CA's certificate, or configure it"

@@ -9,6 +9,7 @@ mod client;
 mod credentials;
 mod error;
 mod http;
+mod token;
 
 use std::path::PathBuf;
 use std::time::Duration;

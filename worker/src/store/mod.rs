@@ -86,11 +86,17 @@ impl Store {
         Self::assemble(root, lease)
     }
 
-    /// Opens the store at `root` with nobody else in it, so that things can be removed; waits for
-    /// builds that run.
-    pub fn open_exclusively(root: &Path) -> Result<Self, StoreError> {
+    /// Opens the store at `root` with nobody else in it, so that things can be removed. While builds
+    /// run, it calls `on_busy` once and waits for them.
+    pub fn open_exclusively(root: &Path, on_busy: impl FnOnce()) -> Result<Self, StoreError> {
         let root = prepare(root)?;
-        let lease = lock(&root, FlockOperation::LockExclusive)?;
+        let lease = match lock(&root, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::WouldBlock => {
+                on_busy();
+                lock(&root, FlockOperation::LockExclusive)?
+            }
+            result => result?,
+        };
         Self::assemble(root, lease)
     }
 

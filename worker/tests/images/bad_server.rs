@@ -365,6 +365,16 @@ async fn tokens_and_redirects() {
 }
 
 #[tokio::test]
+async fn servers_that_know_no_head() {
+    let (result, _) = pull_wrong(|_, asked, _| {
+        let is_head = asked.line.starts_with("HEAD");
+        is_head.then(|| Answer::head("405 Method Not Allowed\r\n"))
+    })
+    .await;
+    assert_eq!(result, Ok(()));
+}
+
+#[tokio::test]
 async fn endless_redirects() {
     let (result, _) =
         pull_wrong(|_, _, _| Some(Answer::head("302 Found\r\nlocation: /again\r\n"))).await;

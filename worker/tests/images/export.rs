@@ -423,11 +423,6 @@ async fn nothing_stays_of_a_failed_export() {
         .await;
         assert!(error.expect_err("damaged").to_string().contains("damaged"));
     }
-    let directory = LocalOptions {
-        directory: out.join("missing/deep"),
-        keep_owners: false,
-    };
-    drop(directory);
     assert_eq!(std::fs::read_dir(&out).expect("a directory").count(), 0);
     assert_eq!(bench.leftovers(), 0);
 }

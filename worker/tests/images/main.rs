@@ -6,7 +6,6 @@
 mod bad_server;
 mod export;
 mod layout;
-mod prune;
 mod pull;
 mod registry_server;
 mod support;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kiln_solver::Sha256Digest;
+use crate::digest::Sha256Digest;
 
 /// The registry of names that mention none.
 const DEFAULT_REGISTRY: &str = "docker.io";
@@ -358,5 +358,15 @@ mod tests {
         }
         let error = "My/App".parse::<Reference>().expect_err("upper case");
         assert!(error.to_string().contains("lower case"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn parsing_is_total_and_its_result_stays_the_same(text in "[a-zA-Z0-9._:/@\\[\\]-]{0,40}|\\PC{0,20}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                assert_eq!(reference.to_string().parse(), Ok(reference.clone()));
+                assert_eq!(reference.familiar().parse(), Ok(reference));
+            }
+        }
     }
 }
