@@ -36,7 +36,7 @@ ENV A=a B="b c" PATH=/own:/bin
 ENV LEGACY some value
 LABEL one=1 "two words"='2 2'
 EXPOSE 80 8000-8001/udp 443/tcp
-VOLUME /data ["/not-json
+VOLUME /data /other
 VOLUME ["/more"]
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=5s --timeout=2m --retries=3 CMD check it
@@ -73,7 +73,7 @@ fn every_instruction_has_its_place() {
     );
     assert_eq!(
         config["Volumes"],
-        json!({"/data": {}, "[\"/not-json": {}, "/more": {}})
+        json!({"/data": {}, "/other": {}, "/more": {}})
     );
     assert_eq!(config["StopSignal"], "SIGQUIT");
     let check = json!({"Test": ["CMD-SHELL", "check it"], "Interval": 5_000_000_000_i64, "Timeout": 120_000_000_000_i64, "Retries": 3});
@@ -184,8 +184,8 @@ fn triggers_run_in_the_child_only() {
 fn steps_see_what_the_config_says() {
     let bench = Bench::with(
         "FROM base
-ENV A=outer PATH=/extra:/bin
 ARG A=inner
+ENV A=outer PATH=/extra:/bin
 ARG ONLY=\"two words\"
 WORKDIR /made/here
 USER app:staff
