@@ -74,9 +74,10 @@ impl Walk<'_> {
             return Ok(());
         };
         let is_directory = matches!(kind, EntryKind::Directory(_));
-        let xattrs = match kind {
-            EntryKind::Whiteout => Xattrs::new(),
-            _ => read_xattrs(&absolute)?,
+        // When something was deleted is not part of what a layer is.
+        let (mtime, xattrs) = match kind {
+            EntryKind::Whiteout => (Timestamp::default(), Xattrs::new()),
+            _ => (mtime(&stat), read_xattrs(&absolute)?),
         };
         self.found.push(Entry {
             path: path.clone(),
@@ -84,7 +85,7 @@ impl Walk<'_> {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: mtime(&stat),
+            mtime,
             xattrs,
         });
         if is_directory {
