@@ -29,7 +29,7 @@ fn config(bench: &Bench, line: &str) -> Value {
 }
 
 const EVERYTHING: &str = r#"ARG VERSION=1
-FROM scratch
+FROM base
 MAINTAINER somebody
 ARG VERSION
 ENV A=a B="b c" PATH=/own:/bin

@@ -126,6 +126,9 @@ fn podman_runs_the_archive() {
         "--rm",
         "--network=none",
         "--cgroups=disabled",
+        // Podman's own limits may be more than this machine allows.
+        "--ulimit=nofile=1024:1024",
+        "--ulimit=nproc=1000:1000",
         pulled.trim(),
     ];
     let attempt = podman(&line).output().expect("podman runs");
