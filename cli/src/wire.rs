@@ -34,7 +34,11 @@ pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, U
 
 /// Opens the store for use beside others.
 pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
-    Ok(Store::open(&root(global, environment)?)?)
+    let root = root(global, environment)?;
+    Store::open(&root).with_context(|| {
+        let root = root.display();
+        format!("cannot use the store at {root}; --root or KILN_ROOT choose another")
+    })
 }
 
 /// What a build works with.

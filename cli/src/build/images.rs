@@ -40,12 +40,12 @@ impl ImageBook {
     }
 
     /// Resolves what a round of lowering asked for, all at once. What is not found may be the
-    /// misspelt name of one of `stages`.
+    /// misspelt name of a stage or context, one of `names`.
     pub(super) async fn resolve(
         &mut self,
         source: &Source,
         requests: &[Spanned<ImageRequest>],
-        stages: &[String],
+        names: &[&str],
         reporter: &Reporter,
     ) -> Result<(), BuildError> {
         let lookups = requests
@@ -62,7 +62,7 @@ impl ImageBook {
                 Err(message) => {
                     let written = short_name(&request.value);
                     let diagnostic = Diagnostic::error("image", request.span, message)
-                        .did_you_mean(written, stages.iter().map(String::as_str));
+                        .did_you_mean(written, names.iter().copied());
                     diagnostics.push(diagnostic);
                 }
             }

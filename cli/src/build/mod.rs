@@ -98,8 +98,12 @@ pub async fn build(
             Ok(lowered) => break lowered,
             Err(LowerError::NeedsImages(requests)) => {
                 let stages = Stages::of(&parsed.dockerfile);
-                let stages: Vec<String> = stages.names().map(ToOwned::to_owned).collect();
-                book.resolve(&loaded.source, &requests, &stages, reporter)
+                let contexts = settings
+                    .build_contexts
+                    .iter()
+                    .map(|(name, _)| name.as_str());
+                let names: Vec<&str> = stages.names().chain(contexts).collect();
+                book.resolve(&loaded.source, &requests, &names, reporter)
                     .await?;
             }
             Err(LowerError::Invalid(diagnostics)) => {

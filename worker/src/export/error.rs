@@ -1,7 +1,7 @@
 //! Why an image could not be written.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_solver::{DiffId, RelPath};
 
@@ -85,4 +85,20 @@ pub enum ExportError {
     /// Nobody waits for it any more.
     #[error("canceled")]
     Canceled,
+}
+
+impl ExportError {
+    /// Names the file that a tar went to.
+    pub(super) fn while_writing(self, path: &Path) -> Self {
+        match self {
+            Self::Pack(PackError::Write(source)) => Self::Io {
+                error: IoError {
+                    action: "write",
+                    path: path.to_owned(),
+                    source,
+                },
+            },
+            other => other,
+        }
+    }
 }

@@ -23,7 +23,8 @@ pub async fn to_tar(
     blocking(move |stop| match destination {
         Destination::File(path) => {
             let mut file = AtomicFile::create(&path)?;
-            write(&store, &image, file.file(), stop, &reporter)?;
+            write(&store, &image, file.file(), stop, &reporter)
+                .map_err(|error| error.while_writing(&path))?;
             file.finish()
         }
         Destination::Stream(mut writer) => {

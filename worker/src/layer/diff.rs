@@ -268,17 +268,25 @@ pub(crate) fn mtime(stat: &Stat) -> Timestamp {
     }
 }
 
+/// Room for the names of most files' attributes, in bytes.
+const FEW_NAMES: usize = 1024;
+/// Room for those of any file: `XATTR_LIST_MAX` of linux/limits.h.
+const ALL_NAMES: usize = 64 * 1024;
+
 /// Reads the extended attributes that belong to a layer.
 pub(crate) fn read_xattrs(path: &Path) -> Result<Xattrs, IoError> {
-    let mut names = Vec::new();
+    let mut names = vec![0; FEW_NAMES];
+    let length = loop {
+        // The length cannot be asked for with an empty buffer: of that, 0 bytes are filled.
+        match rustix::fs::llistxattr(path, &mut names[..]) {
+            Ok(0) | Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Xattrs::new()),
+            Err(rustix::io::Errno::RANGE) if names.len() < ALL_NAMES => {
+                names.resize(ALL_NAMES, 0);
+            }
+            result => break result.at("list extended attributes of", path)?,
+        }
+    };
     let mut xattrs = Xattrs::new();
-    match rustix::fs::llistxattr(path, &mut [] as &mut [u8]) {
-        Ok(0) | Err(rustix::io::Errno::OPNOTSUPP) => return Ok(xattrs),
-        Ok(length) => names.resize(length + 256, 0),
-        Err(error) => return Err(error).at("list extended attributes of", path),
-    }
-    let length =
-        rustix::fs::llistxattr(path, &mut names[..]).at("list extended attributes of", path)?;
     for name in names[..length]
         .split(|byte| *byte == 0)
         .filter(|name| belongs_to_layers(name))
