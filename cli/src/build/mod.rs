@@ -98,10 +98,7 @@ pub async fn build(
             Ok(lowered) => break lowered,
             Err(LowerError::NeedsImages(requests)) => {
                 let stages = Stages::of(&parsed.dockerfile);
-                let contexts = settings
-                    .build_contexts
-                    .iter()
-                    .map(|(name, _)| name.as_str());
+                let contexts = settings.build_contexts.keys().map(String::as_str);
                 let names: Vec<&str> = stages.names().chain(contexts).collect();
                 book.resolve(&loaded.source, &requests, &names, reporter)
                     .await?;

@@ -1,0 +1,183 @@
+//! Cache keys, and their explanation from the same traversal.
+//!
+//! A step has two keys. The *definition key* depends on the operation and on the definition keys of
+//! its inputs (for sources: on their content), so it is known before anything runs. The *content
+//! key* depends on the operation and on the content of what it reads of each input, so two different
+//! ways to the same content meet in it.
+//!
+//! # Encoding (version 1)
+//! A key is the BLAKE3 hash of a sequence of fields after a domain string (`kiln definition key 1` or
+//! `kiln content key 1`, length-prefixed). A field is its name, then a type byte, then its value:
+//! - name: length as u8, then ASCII bytes;
+//! - `b`: length as u64 little-endian, then the bytes;
+//! - `n`: a u64, little-endian;
+//! - `(`: fields follow until the matching `)`, which stands alone without a name.
+//!
+//! A list is a group whose items are fields named `-`. An absent optional value is an absent field.
+//! Enums are their variants' names in lower case. New fields must be absent in their default state,
+//! so that older keys stay valid.
+mod identify;
+mod writer;
+
+use crate::digest::{ContentDigest, Key};
+use crate::op::{Op, Reads};
+
+pub use identify::Identify;
+use identify::list;
+pub use writer::KeyWriter;
+use writer::{ExplainingWriter, HashingWriter};
+
+/// One part of a key, as shown when a miss is explained.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct KeyPart {
+    /// Names of the enclosing groups and of the field, joined by `.`.
+    pub path: String,
+    /// The value: text as it is, other bytes in hexadecimal.
+    pub value: String,
+}
+
+/// What an input contributes to a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputPart {
+    /// The input's own definition key.
+    Definition(Key),
+    /// The content of what is read of it, in the order of [`Op::reads`].
+    Content(Vec<ContentDigest>),
+}
+
+/// The definition key of an operation.
+pub fn definition_key(op: &Op, inputs: &[InputPart]) -> Key {
+    hash("kiln definition key 1", op, inputs)
+}
+
+/// The content key of an operation; every input is an [`InputPart::Content`].
+pub fn content_key(op: &Op, inputs: &[InputPart]) -> Key {
+    hash("kiln content key 1", op, inputs)
+}
+
+/// The parts that a key of this operation and these inputs consists of.
+pub fn explain(op: &Op, inputs: &[InputPart]) -> Vec<KeyPart> {
+    let mut writer = ExplainingWriter::default();
+    write_key(op, inputs, &mut writer);
+    writer.parts
+}
+
+fn hash(domain: &str, op: &Op, inputs: &[InputPart]) -> Key {
+    let mut writer = HashingWriter::new(domain);
+    write_key(op, inputs, &mut writer);
+    Key::new(*writer.hasher.finalize().as_bytes())
+}
+
+fn write_key(op: &Op, inputs: &[InputPart], writer: &mut dyn KeyWriter) {
+    writer.enter("op");
+    op.identify(writer);
+    writer.leave();
+    writer.enter("inputs");
+    for input in inputs {
+        match input {
+            InputPart::Definition(key) => writer.bytes("definition", key.as_bytes()),
+            InputPart::Content(digests) => list(writer, "content", digests, |writer, digest| {
+                writer.bytes("-", digest.as_bytes());
+            }),
+        }
+    }
+    writer.leave();
+}
+
+/// The key of what an operation reads of an input with this content: names a remembered
+/// [`ContentDigest`].
+pub fn selection_key(input: ContentDigest, reads: &Reads) -> Key {
+    let mut writer = HashingWriter::new("kiln selection key 1");
+    writer.bytes("input", input.as_bytes());
+    reads.identify(&mut writer);
+    Key::new(*writer.hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Exec, FileAction, FileOp, InputIndex, Network, Security};
+    use crate::path::RelPath;
+    use crate::platform::Platform;
+
+    fn exec(args: &[&str]) -> Exec {
+        Exec {
+            root: Some(InputIndex(0)),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            env: vec![("PATH".to_owned(), "/bin".to_owned())],
+            unhashed_env: Vec::new(),
+            cwd: "/".to_owned(),
+            user: String::new(),
+            mounts: Vec::new(),
+            network: Network::Default,
+            security: Security::Sandbox,
+            hostname: None,
+            extra_hosts: Vec::new(),
+            platform: Platform {
+                os: "linux".to_owned(),
+                architecture: "amd64".to_owned(),
+                variant: String::new(),
+            },
+        }
+    }
+
+    fn key(exec: Exec) -> Key {
+        let input = InputPart::Content(vec![ContentDigest::new([7; 32])]);
+        content_key(&Op::Exec(Box::new(exec)), &[input])
+    }
+
+    #[test]
+    fn the_encoding_is_frozen() {
+        let expected = include_str!("../../../testdata/frozen/key-v1.txt").trim();
+        assert_eq!(key(exec(&["/bin/true"])).to_string(), expected);
+    }
+
+    #[test]
+    fn words_do_not_run_together() {
+        assert_ne!(key(exec(&["ab", "c"])), key(exec(&["a", "bc"])));
+        assert_ne!(key(exec(&["a"])), key(exec(&["a", ""])));
+    }
+
+    #[test]
+    fn what_merely_describes_is_left_out() {
+        let mut described = exec(&["true"]);
+        described
+            .unhashed_env
+            .push(("http_proxy".to_owned(), "http://proxy".to_owned()));
+        described
+            .extra_hosts
+            .push(("db".to_owned(), "10.0.0.1".to_owned()));
+        assert_eq!(key(described), key(exec(&["true"])));
+    }
+
+    #[test]
+    fn definition_and_content_keys_differ() {
+        let op = Op::Exec(Box::new(exec(&["true"])));
+        assert_ne!(definition_key(&op, &[]), content_key(&op, &[]));
+    }
+
+    #[test]
+    fn an_explanation_names_each_part() {
+        let op = Op::File(FileOp {
+            base: None,
+            actions: vec![FileAction::MakeDirectory {
+                path: RelPath::parse(b"app").expect("a path"),
+                mode: 0o755,
+                owner: None,
+            }],
+        });
+        let parts = explain(
+            &op,
+            &[InputPart::Content(vec![ContentDigest::new([1; 32])])],
+        );
+        let paths: Vec<_> = parts.iter().map(|part| part.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "op.file.actions.-.make-directory.path",
+                "op.file.actions.-.make-directory.mode",
+                "inputs.content.-"
+            ]
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! The single actions of a solve: open a source, look a key up, run a step and record it.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+
+use super::{SolveError, Solver};
+use crate::digest::Key;
+use crate::execute::{Cache, Executor, Exit, Outcome, Step, StepError, StepKeys};
+use crate::graph::VertexId;
+use crate::key::{InputPart, content_key, explain};
+use crate::op::{InputIndex, Op};
+use crate::progress::StepReporter;
+use crate::schedule::Action;
+
+/// What came of an action.
+pub(super) struct Completed<O> {
+    pub(super) action: Action,
+    pub(super) output: Option<O>,
+}
+
+/// What an action needs to know, apart from the run's own state.
+pub(super) struct Task {
+    pub(super) action: Action,
+    pub(super) id: VertexId,
+    pub(super) op: Arc<Op>,
+    pub(super) definition: Option<Key>,
+    pub(super) reporter: StepReporter,
+}
+
+impl Task {
+    fn step(&self) -> Step {
+        Step {
+            vertex: self.id,
+            op: Arc::clone(&self.op),
+            reporter: self.reporter.clone(),
+        }
+    }
+
+    fn exited(&self, exit: Exit) -> SolveError {
+        let command = match &*self.op {
+            Op::Exec(exec) => exec.args.join(" "),
+            _ => String::new(),
+        };
+        SolveError::Exited {
+            vertex: self.id,
+            command,
+            exit,
+        }
+    }
+
+    fn fail(&self) -> impl FnOnce(StepError) -> SolveError + use<> {
+        let vertex = self.id;
+        move |source| SolveError::Step { vertex, source }
+    }
+}
+
+pub(super) async fn perform_source<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: Task,
+) -> Result<(VertexId, E::Output), SolveError> {
+    let outcome = solver
+        .executor
+        .run(task.step(), Vec::new())
+        .await
+        .map_err(task.fail())?;
+    match outcome {
+        Outcome::Done(output) => Ok((task.id, output)),
+        Outcome::Exited(exit) => Err(task.exited(exit)),
+    }
+}
+
+pub(super) async fn perform<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: Task,
+    inputs: Vec<E::Output>,
+) -> Result<Completed<E::Output>, SolveError> {
+    let definition = task
+        .definition
+        .expect("all definition keys are computed first");
+    let output = match task.action {
+        Action::LookUpDefinition(_) => solver
+            .cache
+            .look_up(definition)
+            .await
+            .map_err(task.fail())?,
+        Action::LookUpContent(_) => look_up_content(solver, &task, definition, &inputs).await?,
+        Action::Run(_) => Some(run_and_record(solver, &task, definition, inputs).await?),
+    };
+    Ok(Completed {
+        action: task.action,
+        output,
+    })
+}
+
+/// Looks up a content key; a hit is recorded under the definition key too, so that the next build
+/// finds it before its inputs are known.
+async fn look_up_content<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    definition: Key,
+    inputs: &[E::Output],
+) -> Result<Option<E::Output>, SolveError> {
+    let keys = step_keys(solver, task, definition, inputs).await?;
+    let found = solver
+        .cache
+        .look_up(keys.content)
+        .await
+        .map_err(task.fail())?;
+    if let Some(output) = &found {
+        solver
+            .cache
+            .record(&keys, output)
+            .await
+            .map_err(task.fail())?;
+    }
+    Ok(found)
+}
+
+async fn run_and_record<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    definition: Key,
+    inputs: Vec<E::Output>,
+) -> Result<E::Output, SolveError> {
+    let keys = step_keys(solver, task, definition, &inputs).await?;
+    match solver
+        .executor
+        .run(task.step(), inputs)
+        .await
+        .map_err(task.fail())?
+    {
+        Outcome::Exited(exit) => Err(task.exited(exit)),
+        Outcome::Done(output) => {
+            solver
+                .cache
+                .record(&keys, &output)
+                .await
+                .map_err(task.fail())?;
+            Ok(output)
+        }
+    }
+}
+
+async fn step_keys<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    definition: Key,
+    inputs: &[E::Output],
+) -> Result<StepKeys, SolveError> {
+    let parts = inputs
+        .iter()
+        .enumerate()
+        .map(|(index, output)| content_part(solver, task.id, &task.op, index, output));
+    let parts = try_join_all(parts).await?;
+    Ok(StepKeys {
+        definition,
+        content: content_key(&task.op, &parts),
+        explanation: explain(&task.op, &parts),
+    })
+}
+
+pub(super) async fn content_part<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    vertex: VertexId,
+    op: &Op,
+    index: usize,
+    output: &E::Output,
+) -> Result<InputPart, SolveError> {
+    let reads = op.reads(InputIndex(index));
+    let contents = reads
+        .iter()
+        .map(|reads| solver.executor.content(output, reads));
+    let contents = try_join_all(contents).await;
+    contents
+        .map(InputPart::Content)
+        .map_err(|source| SolveError::Step { vertex, source })
+}
