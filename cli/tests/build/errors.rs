@@ -160,9 +160,12 @@ fn blobs(layout: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Damages a file.
+type Spoil = fn(&Path);
+
 #[test]
 fn layouts_that_are_broken() {
-    let spoil: &[(&str, fn(&Path))] = &[
+    let spoil: [(&str, Spoil); 3] = [
         ("a flipped byte", |path| {
             let mut bytes = fs::read(path).expect("a blob");
             let middle = bytes.len() / 2;
@@ -295,7 +298,7 @@ fn a_file_that_may_not_be_read() {
     let bench = Bench::with("FROM scratch\nCOPY . /\n");
     bench.file("open", "x");
     let closed = bench.file("closed", "x");
-    fs::set_permissions(closed, fs::Permissions::from_mode(0)).expect("chmod");
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).expect("chmod");
     let kiln = bench.path("kiln");
     fs::copy(crate::bench::KILN, &kiln).expect("a copy");
     crate::rootless::make_account();
