@@ -79,8 +79,8 @@ pub async fn build(
     warn: &mut dyn FnMut(&Source, &[Diagnostic]),
 ) -> Result<Built, BuildError> {
     let loading = reporter.start("[internal] load build definition from Dockerfile");
-    let loaded =
-        dockerfile::load(settings).inspect_err(|error| loading.failed(format!("{error:#}")))?;
+    let loaded = dockerfile::load(settings)
+        .inspect_err(|error| loading.failed(crate::report::chain(error.as_ref())))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
     if parsed.has_errors() {

@@ -74,7 +74,7 @@ pub(super) async fn write(
                 exported = result.or(exported);
             }
             Err(error) => {
-                step.failed(format!("{error:#}"));
+                step.failed(crate::report::chain(error.as_ref()));
                 return Err(error);
             }
         }
