@@ -21,6 +21,9 @@ impl Scratch {
     pub fn create(parent: &Path) -> Result<Self, IoError> {
         fs::create_dir_all(parent).at("create", parent)?;
         sweep(parent);
+        // No sweep takes what has no lock yet for abandoned meanwhile.
+        let birth = File::open(parent).at("open", parent)?;
+        rustix::fs::flock(&birth, FlockOperation::LockShared).at("lock", parent)?;
         loop {
             let path = parent.join(format!("{}-{:016x}", std::process::id(), random()));
             fs::create_dir(&path).at("create", &path)?;
@@ -76,27 +79,20 @@ pub(crate) fn remove_tree(path: &Path) {
 }
 
 fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else {
+    let (Ok(births), Ok(entries)) = (File::open(parent), fs::read_dir(parent)) else {
         return;
     };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let abandoned = match File::open(path.join("lock")) {
-            Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
-            // Its process died, or is just making it: see `create`.
-            Err(_) => is_older_than_a_minute(&path),
-        };
-        if abandoned {
-            remove_tree(&path);
-        }
-    }
-}
-
-fn is_older_than_a_minute(path: &Path) -> bool {
-    let age = fs::metadata(path)
-        .and_then(|m| m.modified())
-        .map(|time| time.elapsed());
-    matches!(age, Ok(Ok(age)) if age.as_secs() > 60)
+    // While one is being made, it has no lock: see `create`.
+    let none_is_made = rustix::fs::flock(&births, FlockOperation::NonBlockingLockExclusive).is_ok();
+    let is_abandoned = |path: &PathBuf| match File::open(path.join("lock")) {
+        Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(_) => none_is_made,
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let abandoned: Vec<PathBuf> = paths.filter(is_abandoned).collect();
+    // Nobody has to wait until they are removed.
+    drop(births);
+    abandoned.iter().for_each(|path| remove_tree(path));
 }
 
 /// Random bits for names.
@@ -105,4 +101,20 @@ pub(crate) fn random() -> u64 {
     // Names need not be unpredictable, and creation fails if one is taken.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     u64::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_left_that_died_before_it_had_a_lock_is_removed() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let left = parent.path().join("1-0");
+        fs::create_dir(&left).expect("a directory");
+        let first = Scratch::create(parent.path()).expect("writable");
+        assert!(!left.exists());
+        let second = Scratch::create(parent.path()).expect("writable");
+        assert!(first.path().exists() && second.path().exists());
+    }
 }
