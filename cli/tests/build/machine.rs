@@ -12,7 +12,12 @@ pub(crate) fn assert_clean(store: &Path) {
     assert_eq!(processes(store), [""; 0], "processes");
     if let Ok(entries) = fs::read_dir(store.join("tmp")) {
         let left: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        assert!(left.is_empty(), "work in progress: {left:?}");
+        let inside = left.iter().flat_map(fs::read_dir).flatten().flatten();
+        let inside: Vec<_> = inside.map(|entry| entry.path()).collect();
+        assert!(
+            left.is_empty(),
+            "work in progress: {left:?}, with {inside:?}"
+        );
     }
     assert_unlocked(store);
 }
