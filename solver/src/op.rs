@@ -77,7 +77,7 @@ pub struct Exec {
     pub security: Security,
     /// Host name; `None` is `buildkitsandbox`.
     pub hostname: Option<String>,
-    /// More lines for /etc/hosts: name and address. They never change the key.
+    /// More lines for /etc/hosts: name and address.
     pub extra_hosts: Vec<(String, String)>,
     /// The platform that the command is compiled for.
     pub platform: Platform,

@@ -55,7 +55,7 @@ impl FromStr for Platform {
         }
         let (os, architecture, variant) = match words[..] {
             ["linux" | "local"] => return Ok(Self::host()),
-            [architecture] => ("linux", architecture, ""),
+            [architecture] if is_known_architecture(architecture) => ("linux", architecture, ""),
             [os, architecture] => (os, architecture, ""),
             [os, architecture, variant] => (os, architecture, variant),
             _ => return Err(malformed()),
@@ -67,6 +67,15 @@ impl FromStr for Platform {
             variant,
         })
     }
+}
+
+/// Whether a word alone can be meant as an architecture.
+fn is_known_architecture(word: &str) -> bool {
+    const KNOWN: [&str; 12] = [
+        "386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le", "ppc64", "ppc64le",
+        "riscv64", "s390x", "wasm",
+    ];
+    KNOWN.contains(&normalize_architecture(word, "").0.as_str())
 }
 
 /// Folds the many names of a processor into Go's (containerd/platforms, `normalizeArch`).
@@ -121,7 +130,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "/", "linux/", "a/b/c/d", "linux/am d64"] {
+        for text in ["", "/", "x", "linux/", "a/b/c/d", "linux/am d64"] {
             assert!(text.parse::<Platform>().is_err(), "{text:?}");
         }
     }

@@ -97,7 +97,7 @@ impl Identify for Exec {
             network,
             security,
             hostname,
-            extra_hosts: _,
+            extra_hosts,
             platform,
         } = self;
         index(writer, "root", *root);
@@ -122,6 +122,12 @@ impl Identify for Exec {
         }
         if let Some(hostname) = hostname {
             writer.bytes("hostname", hostname.as_bytes());
+        }
+        if !extra_hosts.is_empty() {
+            list(writer, "hosts", extra_hosts, |writer, (name, address)| {
+                writer.bytes("name", name.as_bytes());
+                writer.bytes("address", address.as_bytes());
+            });
         }
         writer.bytes("platform", platform.to_string().as_bytes());
     }

@@ -144,9 +144,6 @@ mod tests {
         described
             .unhashed_env
             .push(("http_proxy".to_owned(), "http://proxy".to_owned()));
-        described
-            .extra_hosts
-            .push(("db".to_owned(), "10.0.0.1".to_owned()));
         assert_eq!(key(described), key(exec(&["true"])));
     }
 

@@ -67,13 +67,19 @@ impl<'b> LayerBuilder<'b> {
         path: &RelPath,
         new: NewDirectory,
     ) -> Result<(), ExecutorError> {
+        check_length(path)?;
         let mut at = RelPath::root();
+        let mut is_new = false;
         for name in path.components() {
             at = at.join_name(name);
-            match self.get(&at) {
+            // Below what was just made there is nothing.
+            match if is_new { None } else { self.get(&at) } {
                 Some(entry) if entry.is_directory() => self.carry_up(&at),
                 Some(_) => return Err(ExecutorError::NotADirectory(at)),
-                None => self.insert_directory(&at, new),
+                None => {
+                    is_new = true;
+                    self.insert_directory(&at, new);
+                }
             }
         }
         Ok(())
@@ -140,5 +146,16 @@ impl<'b> LayerBuilder<'b> {
     /// The entries, ready to be packed.
     pub(super) fn finish(self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
         self.entries.into_values().map(|entry| *entry)
+    }
+}
+
+/// Linux takes no longer paths and names (PATH_MAX and NAME_MAX of limits.h), so no layer should have
+/// any.
+fn check_length(path: &RelPath) -> Result<(), ExecutorError> {
+    let too_long = path.as_bytes().len() >= 4096 || path.components().any(|name| name.len() > 255);
+    if too_long {
+        Err(ExecutorError::LongPath(path.as_bytes().len()))
+    } else {
+        Ok(())
     }
 }

@@ -10,6 +10,8 @@ use crate::store::{BlobError, IndexError, LayerError, StoreError};
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each variant's message says what it is")]
 pub enum ExecutorError {
+    #[error("a path of {0} bytes is longer than Linux takes: 4095 bytes, 255 for each name")]
+    LongPath(usize),
     #[error("{0}: not found")]
     NotFound(RelPath),
     #[error("{0}: too many levels of symbolic links")]

@@ -77,15 +77,24 @@ pub(crate) fn view(store: &Store, snapshot: &Snapshot) -> Result<View, ExecutorE
 }
 
 /// A snapshot's layers as directories for overlayfs, lowest first, and what they show.
+///
+/// Overlayfs takes no directory twice, and two steps can make the same layer. Of equal layers the
+/// topmost is enough: each entry of the lower one stands in it again and hides the same. Layers that
+/// hold nothing are left out.
 pub(super) fn directories(
     store: &Store,
     snapshot: &Snapshot,
 ) -> Result<(Vec<PathBuf>, View), ExecutorError> {
     let mut view = View::default();
-    let mut paths = Vec::with_capacity(snapshot.layers.len());
+    let mut paths: Vec<PathBuf> = Vec::with_capacity(snapshot.layers.len());
     for layer in &snapshot.layers {
-        paths.push(directory(store, &view, &layer.diff_id)?);
-        view.push(store.layers().tree(&layer.diff_id)?);
+        let path = directory(store, &view, &layer.diff_id)?;
+        let tree = store.layers().tree(&layer.diff_id)?;
+        paths.retain(|lower| *lower != path);
+        if tree.entries().iter().any(|entry| !entry.path.is_root()) {
+            paths.push(path);
+        }
+        view.push(tree);
     }
     Ok((paths, view))
 }

@@ -166,7 +166,10 @@ impl Root<'_> {
             fchmod(&file, mode)?;
             let tree = mount::clone(self.scratch.as_fd(), &name, false)?;
             let readonly = if readonly { READ_ONLY } else { 0 };
-            let attributes = Attributes::set(NO_SETUID | NO_DEVICES | NO_EXEC | readonly);
+            // A heredoc that begins with #! is a program.
+            let is_program = mode.intersects(Mode::XUSR | Mode::XGRP | Mode::XOTH);
+            let executable = if is_program { 0 } else { NO_EXEC };
+            let attributes = Attributes::set(NO_SETUID | NO_DEVICES | executable | readonly);
             mount::set_attributes(tree.as_fd(), &attributes, false)?;
             Ok(tree)
         };

@@ -79,6 +79,18 @@ impl LayerTree {
         Some(&self.entries[index])
     }
 
+    /// The deepest directory above `path` that can be in this layer: what the path has in common with
+    /// the entry that comes before it. A layer has all parents of what it has.
+    pub(super) fn deepest_known_ancestor(&self, path: &RelPath) -> Option<RelPath> {
+        let before = self
+            .entries
+            .partition_point(|entry| entry.path < *path)
+            .checked_sub(1)?;
+        let (before, path) = (self.entries[before].path.components(), path.components());
+        let common = before.zip(path).take_while(|(a, b)| a == b);
+        Some(common.fold(RelPath::root(), |at, (name, _)| at.join_name(name)))
+    }
+
     /// The entry at a path, if it is there, and all below it.
     pub fn subtree(&self, path: &RelPath) -> &[Entry] {
         let start = self.entries.partition_point(|entry| entry.path < *path);

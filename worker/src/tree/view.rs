@@ -176,7 +176,7 @@ fn is_implied(entry: &Entry) -> bool {
 
 /// Whether a layer hides what the layers below have at a path that it does not have itself.
 fn hides_below(tree: &LayerTree, path: &RelPath) -> bool {
-    let mut ancestor = path.parent();
+    let mut ancestor = tree.deepest_known_ancestor(path);
     while let Some(path) = ancestor {
         match tree.get(&path).map(|entry| &entry.kind) {
             None | Some(EntryKind::Directory(DirectoryKind::Merged | DirectoryKind::Implied)) => {}
