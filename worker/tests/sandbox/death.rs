@@ -229,7 +229,9 @@ fn nothing_is_left(mark: &str, upper: &Path, mounts_before: usize) {
     assert_eq!(mounts(), mounts_before);
     // What is mounted cannot be removed. A helper that was just being started may still write.
     let directory = upper.parent().expect("a parent");
-    within_a_second("nothing is mounted", || fs::remove_dir_all(directory).is_ok());
+    within_a_second("nothing is mounted", || {
+        fs::remove_dir_all(directory).is_ok()
+    });
 }
 
 fn killing_kiln_leaves_nothing(bench: &Bench) {
