@@ -100,6 +100,12 @@ pub fn scan(source: &Source) -> Scanned {
         diagnostics: Vec::new(),
     };
     scanner.run();
+    if let Some(at) = source.text().find('\0') {
+        // No argument, variable or path can hold one.
+        let span = Span::new(at, at + 1);
+        let finding = Diagnostic::error("nul", span, "a Dockerfile cannot have a NUL byte");
+        scanner.diagnostics.push(finding);
+    }
     Scanned {
         directives: scanner.directives.into_directives(),
         lines: scanner.lines,

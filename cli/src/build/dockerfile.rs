@@ -84,7 +84,26 @@ fn read_limited(reader: impl Read) -> Result<String> {
     if bytes.len() as u64 > MAXIMUM_SIZE {
         bail!("longer than {MAXIMUM_SIZE} bytes");
     }
-    String::from_utf8(bytes).context("not UTF-8 text")
+    text(bytes)
+}
+
+/// Bytes as text. What is not UTF-8 may stand in comments only.
+fn text(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).or_else(|error| {
+        let mut text = String::new();
+        for (index, line) in error
+            .as_bytes()
+            .split_inclusive(|byte| *byte == b'\n')
+            .enumerate()
+        {
+            let lossy = String::from_utf8_lossy(line);
+            if std::str::from_utf8(line).is_err() && !lossy.trim_start().starts_with('#') {
+                bail!("line {}: not UTF-8 text", index + 1);
+            }
+            text.push_str(&lossy);
+        }
+        Ok(text)
+    })
 }
 
 /// The rules in an ignore file; `None` if there is none.

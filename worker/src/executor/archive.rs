@@ -42,15 +42,15 @@ pub(super) fn unpack(
         .by_ref()
         .take(PROBE)
         .read_to_end(&mut probe)
-        .map_err(|e| fail(IngestError::Damaged(e)))?;
+        .map_err(|error| fail(IngestError::reading(error)))?;
     if !may_be_archive(&probe) {
         return Ok(false);
     }
     file.write_all(&probe)
         .and_then(|()| io::copy(&mut reader, &mut file))
         .and_then(|_| file.rewind())
-        .map_err(|error| fail(IngestError::Damaged(error)))?;
-    let Some(plain) = plain_tar(copying, file)? else {
+        .map_err(|error| fail(IngestError::reading(error)))?;
+    let Some(plain) = plain_tar(copying, file, &fail)? else {
         return Ok(false);
     };
     let mut reader = plain.try_clone().at("open", "a temporary file")?;
@@ -90,8 +90,12 @@ fn is_tar(block: &[u8]) -> bool {
 }
 
 /// The uncompressed tar, at its beginning; `None` if what is compressed is no tar.
-fn plain_tar(copying: &Copying<'_>, file: File) -> Result<Option<File>, ExecutorError> {
-    let damaged = |error| ExecutorError::Ingest(IngestError::Damaged(error));
+fn plain_tar(
+    copying: &Copying<'_>,
+    file: File,
+    fail: &dyn Fn(IngestError) -> ExecutorError,
+) -> Result<Option<File>, ExecutorError> {
+    let damaged = |error| fail(IngestError::reading(error));
     let mut reader = decompress(file).map_err(damaged)?;
     let mut probe = Vec::new();
     if reader.by_ref().take(PROBE).read_to_end(&mut probe).is_err() || !is_tar(&probe) {

@@ -14,7 +14,7 @@ use rustix::fs::{
 
 use super::contents::Contents;
 use super::overlay;
-use crate::io_error::IoError;
+use crate::io_error::{IoError, what_to_do};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp};
 
 /// Zeros of this length become holes.
@@ -24,7 +24,7 @@ const HOLE: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
     /// An entry could not be made.
-    #[error("cannot unpack {path}: {source}")]
+    #[error("cannot unpack {path} in the store: {source}{}", what_to_do(source))]
     Entry {
         /// The entry.
         path: RelPath,

@@ -12,7 +12,7 @@ use super::contents::Contents;
 use super::header::{OPAQUE_NAME, WHITEOUT_PREFIX};
 use super::overlay;
 use super::tar_stream::{OpenTarError, open_compressed};
-use crate::io_error::AtPath;
+use crate::io_error::{AtPath, what_to_do};
 use crate::store::{LayerError, Store};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp, Xattrs};
 
@@ -28,6 +28,12 @@ pub enum IngestError {
     /// It is no tar, is cut off, or its compression is damaged.
     #[error("the archive is damaged: {0}")]
     Damaged(#[source] io::Error),
+    /// What was read of it could not be written to the store.
+    #[error("cannot write to the store: {source}{}", what_to_do(source))]
+    Write {
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// It names a path that leads out of it.
     #[error("the archive is refused: {0}")]
     Path(#[from] PathError),
@@ -51,6 +57,18 @@ pub enum IngestError {
     },
 }
 
+impl IngestError {
+    /// Tells a damaged archive from a store that takes no more: reading never fails for want of room.
+    pub(crate) fn reading(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem => Self::Write { source: error },
+            _ => Self::Damaged(error),
+        }
+    }
+}
+
 /// Takes in a layer that the store has as a compressed blob: verifies its diff id and notes what it
 /// holds. The returned contents are an unnamed file with the uncompressed tar.
 pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Contents), IngestError> {
@@ -67,7 +85,7 @@ pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Conten
         copy: &file,
     };
     let tree = parse_tar(&mut source, Whiteouts::Deletions)?;
-    io::copy(&mut source, &mut io::sink()).map_err(IngestError::Damaged)?;
+    io::copy(&mut source, &mut io::sink()).map_err(IngestError::reading)?;
     let found = DiffId::new(source.hasher.finalize().into());
     if found != *diff_id {
         // The image that named this blob lied; another image may have the right one.
@@ -118,8 +136,8 @@ pub fn parse_tar(reader: &mut dyn Read, whiteouts: Whiteouts) -> Result<LayerTre
         at: 0,
     });
     let mut parsed = Parsed::new(whiteouts);
-    for entry in archive.entries().map_err(IngestError::Damaged)? {
-        parsed.add(&mut entry.map_err(IngestError::Damaged)?)?;
+    for entry in archive.entries().map_err(IngestError::reading)? {
+        parsed.add(&mut entry.map_err(IngestError::reading)?)?;
     }
     Ok(LayerTree::new(parsed.entries))
 }
@@ -165,9 +183,9 @@ impl Parsed {
         let Pax { xattrs, mtime } = pax(source)?;
         let path = RelPath::parse(&source.path_bytes())?;
         let header = source.header();
-        let number = |value: io::Result<u64>| value.map_err(IngestError::Damaged);
+        let number = |value: io::Result<u64>| value.map_err(IngestError::reading);
         let mut entry = Entry {
-            mode: header.mode().map_err(IngestError::Damaged)? & 0o7777,
+            mode: header.mode().map_err(IngestError::reading)? & 0o7777,
             uid: id(number(header.uid())?)?,
             gid: id(number(header.gid())?)?,
             mtime: Timestamp {
@@ -309,7 +327,7 @@ fn file(source: &mut tar::Entry<'_, impl Read>) -> Result<EntryKind, IngestError
     let mut size = 0;
     let mut buffer = [0; 64 * 1024];
     loop {
-        let length = source.read(&mut buffer).map_err(IngestError::Damaged)?;
+        let length = source.read(&mut buffer).map_err(IngestError::reading)?;
         if length == 0 {
             break;
         }
@@ -336,11 +354,11 @@ fn device(source: &tar::Entry<'_, impl Read>) -> Result<(u32, u32), IngestError>
     let major = source
         .header()
         .device_major()
-        .map_err(IngestError::Damaged)?;
+        .map_err(IngestError::reading)?;
     let minor = source
         .header()
         .device_minor()
-        .map_err(IngestError::Damaged)?;
+        .map_err(IngestError::reading)?;
     Ok((major.unwrap_or(0), minor.unwrap_or(0)))
 }
 
@@ -354,11 +372,11 @@ struct Pax {
 
 fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
     let mut pax = Pax::default();
-    let Some(records) = source.pax_extensions().map_err(IngestError::Damaged)? else {
+    let Some(records) = source.pax_extensions().map_err(IngestError::reading)? else {
         return Ok(pax);
     };
     for record in records {
-        let record = record.map_err(IngestError::Damaged)?;
+        let record = record.map_err(IngestError::reading)?;
         if record.key_bytes() == b"mtime" {
             let seconds = record.value().ok().and_then(|text| text.split('.').next());
             pax.mtime = seconds.and_then(|seconds| seconds.parse().ok());
