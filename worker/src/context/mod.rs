@@ -114,6 +114,16 @@ impl Context {
         }
     }
 
+    /// Where the context is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether something is in the directory that the ignore rules leave out.
+    pub fn excludes(&self, path: &RelPath) -> bool {
+        self.excludes.excludes(path) && self.root.join(path.as_os_path()).symlink_metadata().is_ok()
+    }
+
     /// Remembers what was learned of the files, for the next build.
     pub fn remember(&self) -> Result<(), IoError> {
         let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);

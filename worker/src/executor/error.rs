@@ -1,5 +1,7 @@
 //! What can go wrong when a step is performed.
 
+use std::path::PathBuf;
+
 use kiln_solver::{RelPath, StepError};
 
 use crate::io_error::IoError;
@@ -14,6 +16,12 @@ pub enum ExecutorError {
     LongPath(usize),
     #[error("{0}: not found")]
     NotFound(RelPath),
+    #[error("{path}: not found in the build context {}{}", context.display(), ignored(*is_ignored))]
+    NotInContext {
+        path: RelPath,
+        context: PathBuf,
+        is_ignored: bool,
+    },
     #[error("{0}: too many levels of symbolic links")]
     TooManyLinks(RelPath),
     #[error("cannot copy to {0}: it is not a directory")]
@@ -68,4 +76,12 @@ pub enum ExecutorError {
     Ingest(#[from] IngestError),
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),
+}
+
+fn ignored(is_ignored: bool) -> &'static str {
+    if is_ignored {
+        "; it is there, but the ignore file (.dockerignore) leaves it out"
+    } else {
+        ""
+    }
 }

@@ -138,7 +138,7 @@ impl Worker {
                 let (context, reads) = (Arc::clone(context), reads.clone());
                 self.blocking(move |_| {
                     let view = context.view(&output::paths_read(&reads))?;
-                    output::content_of(&view, &reads)
+                    output::content_of(&view, &reads).map_err(|error| missing_from(&context, error))
                 })
                 .await
             }
@@ -181,5 +181,17 @@ impl Executor for Worker {
 
     async fn content(&self, output: &Output, reads: &Reads) -> Result<ContentDigest, StepError> {
         Ok(self.content_of(output, reads).await?)
+    }
+}
+
+/// Says of what is not found in a context where it was looked for, and whether it was left out.
+fn missing_from(context: &Context, error: ExecutorError) -> ExecutorError {
+    match error {
+        ExecutorError::NotFound(path) => ExecutorError::NotInContext {
+            context: context.root().to_owned(),
+            is_ignored: context.excludes(&path),
+            path,
+        },
+        error => error,
     }
 }
