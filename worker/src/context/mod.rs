@@ -29,7 +29,8 @@ pub struct Context {
     excludes: Patterns,
     reporter: StepReporter,
     index_path: PathBuf,
-    known: StatIndex,
+    /// What earlier builds knew; let go once everything was scanned.
+    known: Mutex<Arc<StatIndex>>,
     /// What was scanned so far, by the path that was asked for.
     scanned: Mutex<HashMap<RelPath, Arc<LayerTree>>>,
     learned: Mutex<StatIndex>,
@@ -55,7 +56,7 @@ impl Context {
             directory: Arc::new(directory),
             excludes,
             reporter,
-            known: StatIndex::load(&index_path),
+            known: Mutex::new(Arc::new(StatIndex::load(&index_path))),
             index_path,
             scanned: Mutex::default(),
             learned: Mutex::default(),
@@ -85,14 +86,18 @@ impl Context {
         if let Some((_, tree)) = scanned.iter().find(|(wider, _)| path.starts_with(wider)) {
             return Ok(Arc::clone(tree));
         }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let scanner = Scanner::new(
             &self.root,
             &self.directory,
             &self.excludes,
-            &self.known,
+            &known,
             &self.reporter,
         );
         let scan = scanner.scan(path)?;
+        if path.is_root() {
+            *known = Arc::default();
+        }
         let tree = Arc::new(scan.tree);
         self.learned
             .lock()
@@ -127,6 +132,9 @@ impl Context {
     /// Remembers what was learned of the files, for the next build.
     pub fn remember(&self) -> Result<(), IoError> {
         let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        learned.save_over(&self.known, &self.index_path)
+        if learned.is_empty() {
+            return Ok(());
+        }
+        learned.save_over(&StatIndex::load(&self.index_path), &self.index_path)
     }
 }

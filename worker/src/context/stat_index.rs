@@ -112,12 +112,13 @@ impl StatIndex {
         self.directories.extend(other.directories);
     }
 
-    /// Saves this index together with what an older one knows of other directories; does nothing if
-    /// there is nothing new.
+    /// Whether nothing is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.directories.is_empty()
+    }
+
+    /// Saves this index together with what an older one knows of other directories.
     pub(super) fn save_over(&self, older: &StatIndex, path: &Path) -> Result<(), IoError> {
-        if self.directories.is_empty() {
-            return Ok(());
-        }
         let kept = older
             .directories
             .iter()

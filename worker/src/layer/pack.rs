@@ -18,9 +18,9 @@ use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
 /// Files up to this size are read whole, ahead of their turn.
 const SMALL: u64 = 256 * 1024;
 /// How much is read ahead at once.
-const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// How many files are read ahead at once.
-const BATCH_FILES: usize = 512;
+const BATCH_FILES: usize = 256;
 /// Fewer files than this are not worth a thread.
 const WORTH_A_THREAD: usize = 32;
 
