@@ -97,6 +97,7 @@ impl Context {
         let scan = scanner.scan(path)?;
         if path.is_root() {
             *known = Arc::default();
+            return_free_memory();
         }
         let tree = Arc::new(scan.tree);
         self.learned
@@ -136,5 +137,14 @@ impl Context {
             return Ok(());
         }
         learned.save_over(&StatIndex::load(&self.index_path), &self.index_path)
+    }
+}
+
+/// Gives back what a scan of many files used for a moment only, before a layer is made of them.
+fn return_free_memory() {
+    // SAFETY: malloc_trim(3) has no preconditions and may be called from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
