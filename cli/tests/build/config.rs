@@ -42,7 +42,7 @@ STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=5s --timeout=2m --retries=3 CMD check it
 SHELL ["/bin/bash", "-c"]
 USER app:staff
-WORKDIR /work
+WORKDIR /srv
 WORKDIR sub
 COPY file .
 ONBUILD COPY file /onbuild
@@ -80,7 +80,7 @@ fn every_instruction_has_its_place() {
     assert_eq!(config["Healthcheck"], check);
     assert_eq!(config["Shell"], json!(["/bin/bash", "-c"]));
     assert_eq!(config["User"], "app:staff");
-    assert_eq!(config["WorkingDir"], "/work/sub");
+    assert_eq!(config["WorkingDir"], "/srv/sub");
     assert_eq!(
         config["OnBuild"],
         json!(["COPY file /onbuild", "ENV FROM_TRIGGER=$VERSION"])
@@ -153,7 +153,7 @@ fn children_inherit() {
         env.contains(&json!("C=a")) && env.contains(&json!("FROM_TRIGGER=")),
         "{env:?}"
     );
-    assert_eq!(child["WorkingDir"], "/work/sub");
+    assert_eq!(child["WorkingDir"], "/srv/sub");
     assert_eq!(child["Labels"]["one"], "1");
     assert!(bench.files("out", "").join("onbuild").exists());
 }
