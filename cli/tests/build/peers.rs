@@ -95,7 +95,7 @@ fn runc_runs_what_umoci_unpacks() {
 }
 
 #[test]
-fn podman_runs_the_archive() {
+fn podman_pulls_the_archive_and_runs_it_where_it_can() {
     let (bench, _) = layout("");
     let archive = bench.path("app.tar");
     bench.build(&format!("-t app:1 -o type=oci,dest={}", text(&archive)));

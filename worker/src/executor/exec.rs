@@ -29,11 +29,7 @@ impl Worker {
         if exec.security == Security::Insecure {
             return Err(ExecutorError::Unsupported("RUN --security=insecure"));
         }
-        for input in inputs {
-            if let Output::Snapshot(snapshot) = input {
-                self.fetch_layers(snapshot, Some(reporter)).await?;
-            }
-        }
+        self.fetch_inputs(inputs, reporter).await?;
         let root = match exec.root {
             Some(index) => Arc::clone(layers::snapshot(&inputs[index.0])?),
             None => Arc::default(),

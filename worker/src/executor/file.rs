@@ -27,11 +27,7 @@ impl Worker {
         inputs: &[Output],
         reporter: &StepReporter,
     ) -> Result<Snapshot, ExecutorError> {
-        for input in inputs {
-            if let Output::Snapshot(snapshot) = input {
-                self.fetch_layers(snapshot, Some(reporter)).await?;
-            }
-        }
+        self.fetch_inputs(inputs, reporter).await?;
         let base = match operation.base {
             Some(index) => Arc::clone(layers::snapshot(&inputs[index.0])?),
             None => Arc::default(),

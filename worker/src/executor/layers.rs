@@ -14,6 +14,20 @@ use crate::store::Store;
 use crate::tree::View;
 
 impl Worker {
+    /// Sees to it that the store has the layers of all of a step's inputs.
+    pub(super) async fn fetch_inputs(
+        &self,
+        inputs: &[Output],
+        reporter: &StepReporter,
+    ) -> Result<(), ExecutorError> {
+        for input in inputs {
+            if let Output::Snapshot(snapshot) = input {
+                self.fetch_layers(snapshot, Some(reporter)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sees to it that the store has every layer of a snapshot in some form.
     pub(super) async fn fetch_layers(
         &self,
