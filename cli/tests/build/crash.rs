@@ -91,14 +91,18 @@ fn a_killed_build_leaves_a_store_that_the_next_one_uses() {
 #[test]
 fn builds_that_are_killed_disturb_no_others() {
     let bench = app();
-    let mut other = start(&bench, "");
+    let mut other = bench.command("");
+    let other = other.stdout(Stdio::null()).stderr(Stdio::piped());
+    let other = other.spawn().expect("kiln runs");
     for _ in 0..3 {
         let mut victim = start(&bench, "--no-cache");
         std::thread::sleep(Duration::from_millis(150));
         signal(&victim, Signal::KILL);
         victim.wait().expect("it was started");
     }
-    assert!(other.wait().expect("it was started").success());
+    let other = other.wait_with_output().expect("it was started");
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert!(other.status.success(), "{said}");
     assert_gone(&bench);
     bench.build("");
     machine::assert_clean(&bench.store());

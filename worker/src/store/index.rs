@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use kiln_solver::{ContentDigest, DiffId, Key, Sha256Digest};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use rustix::fs::{CWD, RenameFlags};
 
 use crate::tree::Timestamp;
 
@@ -16,7 +17,7 @@ use crate::tree::Timestamp;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS record (
+CREATE TABLE record (
     key         BLOB PRIMARY KEY,
     kind        INTEGER NOT NULL,
     result      BLOB NOT NULL,
@@ -24,11 +25,11 @@ CREATE TABLE IF NOT EXISTS record (
     created     INTEGER NOT NULL,
     used        INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS selection (
+CREATE TABLE selection (
     key     BLOB PRIMARY KEY,
     content BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS layer_blob (
+CREATE TABLE layer_blob (
     diff_id     BLOB NOT NULL,
     compression TEXT NOT NULL,
     digest      BLOB NOT NULL,
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS layer_blob (
     media_type  TEXT NOT NULL,
     PRIMARY KEY (diff_id, compression)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS image (
+CREATE TABLE image (
     name     TEXT PRIMARY KEY,
     manifest BLOB NOT NULL,
     created  INTEGER NOT NULL
@@ -50,8 +51,18 @@ PRAGMA user_version = 1;
 pub struct IndexError {
     /// The database's file.
     pub path: PathBuf,
+    /// What went wrong.
+    pub source: Reason,
+}
+
+/// What went wrong with an index.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum Reason {
     /// What SQLite says.
-    pub source: rusqlite::Error,
+    Sqlite(#[from] rusqlite::Error),
+    /// What the file system says of its file.
+    Io(#[from] std::io::Error),
 }
 
 /// Which of a step's two keys a record stands under.
@@ -94,10 +105,15 @@ pub struct Index {
 }
 
 impl Index {
-    pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
+    /// Opens the index at `path`. If there is none, one is made whole at `draft`, a new path of the
+    /// same file system, and moved there.
+    pub(super) fn open(path: &Path, draft: &Path) -> Result<Self, IndexError> {
+        if !path.exists() {
+            create(path, draft)?;
+        }
         let fail = |source| IndexError {
             path: path.to_owned(),
-            source,
+            source: Reason::Sqlite(source),
         };
         let connection = Connection::open(path).map_err(fail)?;
         configure(&connection).map_err(fail)?;
@@ -299,20 +315,41 @@ impl Index {
             .unwrap_or_else(PoisonError::into_inner);
         work(&mut connection).map_err(|source| IndexError {
             path: self.path.clone(),
-            source,
+            source: Reason::Sqlite(source),
         })
     }
 }
 
+/// Several processes may do so at once: the first wins. None ever sees an index in the making, for
+/// SQLite lets nobody wait while another switches the journal's mode.
+fn create(path: &Path, draft: &Path) -> Result<(), IndexError> {
+    let written = write_schema(draft).map_err(Reason::Sqlite);
+    let moved = written.and_then(|()| {
+        match rustix::fs::renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::EXIST) => Ok(std::fs::remove_file(draft)?),
+            Err(errno) => Err(Reason::Io(errno.into())),
+        }
+    });
+    moved.map_err(|source| IndexError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write_schema(path: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open(path)?;
+    // The file remembers it.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    configure(&connection)?;
+    connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
+    // Closing moves the journal into the file.
+    connection.close().map_err(|(_, error)| error)
+}
+
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(PATIENCE)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))?;
-    }
-    Ok(())
+    connection.pragma_update(None, "synchronous", "NORMAL")
 }
 
 fn image_record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {

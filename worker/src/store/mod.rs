@@ -101,8 +101,8 @@ impl Store {
     }
 
     fn assemble(root: PathBuf, lease: File) -> Result<Self, StoreError> {
-        let index = Index::open(&root.join("index.db"))?;
         let scratch = Scratch::create(&root.join("tmp"))?;
+        let index = Index::open(&root.join("index.db"), &scratch.new_path())?;
         let layers = Layers::new(&root, scratch.path());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -195,4 +195,34 @@ fn lock(root: &Path, operation: FlockOperation) -> Result<File, IoError> {
         .at("open", &path)?;
     rustix::fs::flock(&file, operation).at("lock", &path)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_make_the_same_store_at_once() {
+        for _ in 0..30 {
+            let parent = tempfile::tempdir().expect("a temporary directory");
+            let root = parent.path().join("store");
+            let together = std::sync::Barrier::new(8);
+            let open = || {
+                together.wait();
+                Store::open(&root)
+                    .expect("a store")
+                    .scratch()
+                    .path()
+                    .exists()
+            };
+            std::thread::scope(|scope| {
+                let opened: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                assert!(opened.into_iter().all(|one| one.join().expect("no panic")));
+            });
+            let left: Vec<_> = fs::read_dir(root.join("tmp"))
+                .expect("a directory")
+                .collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
 }

@@ -21,26 +21,19 @@ impl Scratch {
     pub fn create(parent: &Path) -> Result<Self, IoError> {
         fs::create_dir_all(parent).at("create", parent)?;
         sweep(parent);
-        // No sweep takes what has no lock yet for abandoned meanwhile.
+        // No sweep looks on until this one has its lock.
         let birth = File::open(parent).at("open", parent)?;
         rustix::fs::flock(&birth, FlockOperation::LockShared).at("lock", parent)?;
-        loop {
-            let path = parent.join(format!("{}-{:016x}", std::process::id(), random()));
-            fs::create_dir(&path).at("create", &path)?;
-            let lock_path = path.join("lock");
-            // A sweep may see the directory before it is locked and remove it: then try again.
-            let Ok(lock) = File::create(&lock_path) else {
-                continue;
-            };
-            let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if locked && lock_path.exists() {
-                return Ok(Self {
-                    path,
-                    next: AtomicU64::new(0),
-                    _lock: lock,
-                });
-            }
-        }
+        let path = parent.join(format!("{}-{:016x}", std::process::id(), random()));
+        fs::create_dir(&path).at("create", &path)?;
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path).at("create", &lock_path)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", &lock_path)?;
+        Ok(Self {
+            path,
+            next: AtomicU64::new(0),
+            _lock: lock,
+        })
     }
 
     /// Removes it at once, though others may still hold it: for a process that is about to end.
@@ -78,15 +71,18 @@ pub(crate) fn remove_tree(path: &Path) {
     let _ = fs::remove_dir_all(path);
 }
 
+/// Removes what has no lock. While others are being made it is left to a later sweep.
 fn sweep(parent: &Path) {
     let (Ok(births), Ok(entries)) = (File::open(parent), fs::read_dir(parent)) else {
         return;
     };
-    // While one is being made, it has no lock: see `create`.
-    let none_is_made = rustix::fs::flock(&births, FlockOperation::NonBlockingLockExclusive).is_ok();
+    if rustix::fs::flock(&births, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return;
+    }
     let is_abandoned = |path: &PathBuf| match File::open(path.join("lock")) {
         Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
-        Err(_) => none_is_made,
+        // Its process died before it came to the lock.
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
     let paths = entries.flatten().map(|entry| entry.path());
     let abandoned: Vec<PathBuf> = paths.filter(is_abandoned).collect();
