@@ -10,6 +10,7 @@ pub mod directive;
 mod duration;
 pub mod expand;
 mod file_mode;
+pub mod git_url;
 mod heredoc;
 pub mod ignore;
 pub mod image_config;

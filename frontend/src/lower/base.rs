@@ -132,8 +132,14 @@ impl Builder<'_> {
             ignore_cache: false,
             has_cmd: false,
         };
-        if let (Root::Local { context, .. }, Some(vertex)) = (root, vertex) {
-            self.directory_as_image(&mut state, context, vertex, span);
+        match (root, vertex) {
+            (Root::Local { context, .. }, Some(vertex)) => {
+                self.directory_as_image(&mut state, context, vertex, span);
+            }
+            (Root::Remote { context, .. }, Some(vertex)) => {
+                self.layer(&mut state, format!("FROM {context} # buildkit"), vertex);
+            }
+            _ => {}
         }
         Ok(state)
     }
@@ -185,6 +191,10 @@ impl Builder<'_> {
     ) -> Checked<Option<VertexId>> {
         let (source, name) = match root {
             Root::Scratch => return Ok(None),
+            Root::Remote { source, context } => {
+                let name = format!("[context {context}] {}", source.describe());
+                return self.remote_vertex(source, name, span);
+            }
             Root::Local { directory, context } => {
                 let source = Source::Local(LocalSource {
                     name: directory.clone(),
@@ -220,6 +230,9 @@ impl Builder<'_> {
 
     /// The vertex of the build context.
     pub(super) fn context(&mut self) -> VertexId {
+        if let Some(vertex) = self.options.context.vertex(&mut self.graph) {
+            return vertex;
+        }
         let source = Source::Local(LocalSource {
             name: "context".to_owned(),
         });

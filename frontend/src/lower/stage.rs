@@ -9,6 +9,7 @@ use kiln_solver::{Graph, Platform, VertexId};
 use super::display::{self, Numbering};
 use super::environment::Environment;
 use super::plan::{Origin, Plan, Step};
+use super::remote::RemoteRequest;
 use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage, epoch};
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
@@ -47,6 +48,8 @@ pub(super) struct Builder<'a> {
     pub(super) finished: BTreeMap<usize, State>,
     pub(super) externals: BTreeMap<usize, Option<VertexId>>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What must be known of other machines before the graph is complete.
+    pub(super) missing: Vec<(RemoteRequest, Option<Span>)>,
     /// How many more bytes expansions and environments may take.
     budget: Cell<usize>,
 }
@@ -75,6 +78,7 @@ impl<'a> Builder<'a> {
             finished: BTreeMap::new(),
             externals: BTreeMap::new(),
             warnings: Vec::new(),
+            missing: Vec::new(),
             budget: Cell::new(BUDGET),
         }
     }
@@ -84,6 +88,9 @@ impl<'a> Builder<'a> {
         for index in self.plan.needed.iter().copied() {
             let state = self.stage(index)?;
             self.finished.insert(index, state);
+        }
+        if !self.missing.is_empty() {
+            return Err(LowerError::NeedsRemotes(self.missing));
         }
         let Some(mut state) = self.finished.remove(&target) else {
             return Err(Diagnostic::error_nowhere("no-stage", "the target was not lowered").into());

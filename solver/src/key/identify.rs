@@ -2,9 +2,9 @@
 
 use super::KeyWriter;
 use crate::op::{
-    CacheMount, CheckoutTimes, Copy, CopySource, Exec, FileAction, FileOp, GitDirectory, GitSource, HttpSource, ImageSource, ModeChange, Mount,
-    MountKind, Network, Op, Owner, Reads, SecretMount, Security, Selection, Sharing, Source,
-    SshMount, Unpack,
+    CacheMount, CheckoutTimes, Copy, CopySource, Exec, FileAction, FileOp, GitDirectory, GitSource,
+    HttpSource, ImageSource, ModeChange, Mount, MountKind, Network, Op, Owner, Reads, SecretMount,
+    Security, Selection, Sharing, Source, SshMount, Unpack,
 };
 
 /// Something whose identity goes into a key.
