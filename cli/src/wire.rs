@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use kiln_worker::image::Images;
 use kiln_worker::registry::RegistrySettings;
 use kiln_worker::sandbox::{Identity, enter_user_namespace_if_needed};
+use kiln_worker::source::{NoCredentials, SourceSettings, Sources};
 use kiln_worker::store::Store;
 
 use crate::args::GlobalArgs;
@@ -45,8 +46,14 @@ pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
 pub fn backends(store: Store, environment: &Environment) -> Result<Backends> {
     let images = Images::new(store.clone(), registry_settings(environment));
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
+    let sources = Sources::new(
+        store.clone(),
+        source_settings(environment),
+        Arc::new(NoCredentials),
+    );
     Ok(Backends {
         store,
+        sources: Arc::new(sources),
         images: Arc::new(images),
         is_machine_root: is_machine_root(),
         parallel_steps: LEAST_PARALLEL_STEPS.max(2 * processors.get()),
@@ -69,5 +76,23 @@ fn registry_settings(environment: &Environment) -> RegistrySettings {
             .into_iter()
             .collect(),
         ..RegistrySettings::default()
+    }
+}
+
+/// What sources take over from the environment. Proxies are git's; other requests find them by
+/// themselves.
+fn source_settings(environment: &Environment) -> SourceSettings {
+    const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"];
+    let names = PROXIES.iter().map(|name| (*name).to_owned());
+    let names = names.chain(PROXIES.iter().map(|name| name.to_uppercase()));
+    let proxies = names.filter_map(|name| Some((name.clone(), environment.get(&name)?.to_owned())));
+    let known_hosts = environment
+        .get("HOME")
+        .map(|home| PathBuf::from(home).join(".ssh/known_hosts"));
+    SourceSettings {
+        http: registry_settings(environment),
+        program_path: environment.get("PATH").unwrap_or_default().to_owned(),
+        proxies: proxies.collect(),
+        known_hosts: known_hosts.filter(|path| path.exists()),
     }
 }

@@ -1,13 +1,15 @@
 //! One build from its settings to its results: the phases in order.
 //!
-//! [`dockerfile`] reads what the client has, [`images`] answers what the frontend asks about base
-//! images, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
+//! [`context`] opens what the client has and [`dockerfile`] reads it, [`images`] and [`remotes`]
+//! answer what the frontend asks about base images and other machines, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
 //! what was asked for.
 
+mod context;
 mod dockerfile;
 mod finish;
 mod images;
 mod outputs;
+mod remotes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,7 +26,9 @@ use kiln_worker::snapshot::Snapshot;
 use kiln_worker::store::Store;
 
 use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
-use images::ImageBook;
+use context::ContextFiles;
+use images::{BaseLayers, ImageBook};
+use remotes::{Outside, RemoteBook};
 
 pub use outputs::{Built, Digests};
 
@@ -65,6 +69,8 @@ pub struct Backends {
     pub store: Store,
     /// Where images come from.
     pub images: Arc<kiln_worker::image::Images>,
+    /// Where files and repositories of other machines come from.
+    pub sources: Arc<kiln_worker::source::Sources>,
     /// How many steps run at once.
     pub parallel_steps: usize,
     /// Whether this process is root of the whole machine.
@@ -78,8 +84,9 @@ pub async fn build(
     reporter: &Reporter,
     warn: &mut dyn FnMut(&Source, &[Diagnostic]),
 ) -> Result<Built, BuildError> {
+    let context = context::open(settings, backends, reporter).await?;
     let loading = reporter.start("[internal] load build definition from Dockerfile");
-    let loaded = dockerfile::load(settings)
+    let loaded = dockerfile::load(settings, &context, &backends.store)
         .inspect_err(|error| loading.failed(crate::report::chain(error.as_ref())))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
@@ -91,10 +98,18 @@ pub async fn build(
         });
     }
     warn(&loaded.source, &parsed.diagnostics);
-    let options = options(settings);
+    let options = Options {
+        context: context.main,
+        ..options(settings)
+    };
+    let mut remotes = RemoteBook::new(Arc::clone(&backends.sources));
     let mut book = ImageBook::new(Arc::clone(&backends.images), settings.pull);
     let lowered = loop {
-        match kiln_frontend::lower(&parsed.dockerfile, &options, &book) {
+        let outside = Outside {
+            images: &book,
+            remotes: &remotes,
+        };
+        match kiln_frontend::lower(&parsed.dockerfile, &options, &outside) {
             Ok(lowered) => break lowered,
             Err(LowerError::NeedsImages(requests)) => {
                 let stages = Stages::of(&parsed.dockerfile);
@@ -102,6 +117,9 @@ pub async fn build(
                 let names: Vec<&str> = stages.names().chain(contexts).collect();
                 book.resolve(&loaded.source, &requests, &names, reporter)
                     .await?;
+            }
+            Err(LowerError::NeedsRemotes(requests)) => {
+                remotes.resolve(&loaded.source, &requests, reporter).await?;
             }
             Err(LowerError::Invalid(diagnostics)) => {
                 let dockerfile = Box::new(loaded.source);
@@ -114,22 +132,9 @@ pub async fn build(
     };
     warn(&loaded.source, &lowered.warnings);
     let layer_source = Arc::new(book.into_layer_source());
-    let worker = Worker {
-        store: backends.store.clone(),
-        directories: directories(settings, loaded.excludes)?,
-        layer_source: Arc::clone(&layer_source) as _,
-        sandbox: Sandbox::default(),
-    };
-    let cache = Arc::new(StoreCache::new(
-        backends.store.clone(),
-        Arc::clone(&layer_source) as _,
-    ));
-    let solver = Solver {
-        executor: Arc::new(worker),
-        cache: Arc::clone(&cache),
-        reporter: reporter.clone(),
-        parallel_steps: backends.parallel_steps,
-    };
+    let directories = directories(settings, &context.files, loaded.excludes)?;
+    let Solving { solver, cache } =
+        Solving::new(backends, directories, Arc::clone(&layer_source), reporter);
     let snapshot = match lowered.target {
         None => Arc::new(Snapshot::default()),
         Some(target) => {
@@ -159,6 +164,45 @@ pub async fn build(
         reporter,
     )
     .await?)
+}
+
+/// What performs a graph.
+struct Solving {
+    solver: Solver<Worker, StoreCache>,
+    cache: Arc<StoreCache>,
+}
+
+impl Solving {
+    fn new(
+        backends: &Backends,
+        directories: HashMap<String, LocalDirectory>,
+        layer_source: Arc<BaseLayers>,
+        reporter: &Reporter,
+    ) -> Self {
+        let cache = StoreCache::new(backends.store.clone(), Arc::clone(&layer_source) as _);
+        let cache = Arc::new(cache);
+        let worker = Worker {
+            store: backends.store.clone(),
+            directories,
+            sources: Arc::clone(&backends.sources),
+            layer_source,
+            sandbox: Sandbox::default(),
+        };
+        let solver = Solver {
+            executor: Arc::new(worker),
+            cache: Arc::clone(&cache),
+            reporter: reporter.clone(),
+            parallel_steps: backends.parallel_steps,
+        };
+        Self { solver, cache }
+    }
+
+    /// For a graph that needs neither images nor directories.
+    fn of_context(backends: &Backends, reporter: &Reporter) -> Self {
+        let images = ImageBook::new(Arc::clone(&backends.images), false);
+        let layer_source = Arc::new(images.into_layer_source());
+        Self::new(backends, HashMap::new(), layer_source, reporter)
+    }
 }
 
 /// Keeps what was learned of the contexts' files for the next build.
@@ -223,9 +267,11 @@ fn address(address: &HostAddress) -> String {
 
 fn named_context(name: &str, source: &ContextSource) -> NamedContext {
     match source {
-        ContextSource::Directory(_) => NamedContext::Local(name.to_owned()),
+        _ if context::local_directory(source).is_some() => NamedContext::Local(name.to_owned()),
         ContextSource::Image(reference) => NamedContext::Image(reference.clone()),
-        ContextSource::Remote(address) => NamedContext::Http(address.clone()),
+        ContextSource::Remote(address) => NamedContext::Remote(address.clone()),
+        // Standard input is the main context, or nothing.
+        ContextSource::Directory(_) | ContextSource::Stdin => NamedContext::Local(name.to_owned()),
         ContextSource::OciLayout { path, tag, digest } => {
             let mut layout = path.display().to_string();
             if let Some(tag) = tag {
@@ -242,10 +288,11 @@ fn named_context(name: &str, source: &ContextSource) -> NamedContext {
 /// The client's directories by the names that the graph uses.
 fn directories(
     settings: &BuildSettings,
+    context: &ContextFiles,
     excludes: kiln_solver::pattern::Patterns,
 ) -> anyhow::Result<HashMap<String, LocalDirectory>> {
     let mut directories = HashMap::new();
-    if let ContextSource::Directory(path) = &settings.context {
+    if let ContextFiles::Directory(path) = context {
         let main = LocalDirectory {
             path: path.clone(),
             excludes,
@@ -253,16 +300,10 @@ fn directories(
         directories.insert(MAIN_CONTEXT.to_owned(), main);
     }
     for (name, source) in &settings.build_contexts {
-        if let ContextSource::Directory(path) = source {
+        if let Some(path) = context::local_directory(source) {
             let excludes = dockerfile::ignore_patterns(&path.join(".dockerignore"))?;
             let excludes = excludes.unwrap_or_default();
-            directories.insert(
-                name.clone(),
-                LocalDirectory {
-                    path: path.clone(),
-                    excludes,
-                },
-            );
+            directories.insert(name.clone(), LocalDirectory { path, excludes });
         }
     }
     Ok(directories)

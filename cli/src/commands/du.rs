@@ -51,7 +51,7 @@ pub fn run(args: &DuArgs, store: &Store, out: &mut dyn Write) -> Result<()> {
 
 /// What each kind of thing takes up. Bytes that images need are not counted with the cache.
 fn sums(items: &[Item]) -> Vec<Sum> {
-    use ItemKind::{Blob, Build, CacheMount, Context, Layer};
+    use ItemKind::{Address, Blob, Build, CacheMount, Context, GitMirror, Layer};
     let bytes_of =
         |held: Holder| move |item: &&Item| matches!(item.kind, Blob | Layer) && item.holder == held;
     let of_kind = |kind: ItemKind| move |item: &&Item| item.kind == kind;
@@ -72,6 +72,8 @@ fn sums(items: &[Item]) -> Vec<Sum> {
             true,
         ),
         sum("Contexts", items.iter().filter(of_kind(Context)), true),
+        sum("Git Mirrors", items.iter().filter(of_kind(GitMirror)), true),
+        sum("Addresses", items.iter().filter(of_kind(Address)), true),
         sum("Build Records", items.iter().filter(of_kind(Build)), true),
         sum(
             "Unneeded",
@@ -114,6 +116,8 @@ pub(super) fn kind(kind: ItemKind) -> &'static str {
         ItemKind::Layer => "layer",
         ItemKind::CacheMount => "cache mount",
         ItemKind::Context => "context",
+        ItemKind::GitMirror => "git mirror",
+        ItemKind::Address => "address",
         ItemKind::Build => "build record",
     }
 }

@@ -327,7 +327,7 @@ impl GitRequest {
 }
 
 /// An address without the user and password that http takes.
-fn without_credentials(address: &str) -> String {
+pub fn without_credentials(address: &str) -> String {
     match address.split_once("://") {
         Some((scheme, rest)) if scheme.starts_with("http") => {
             let (host, path) = match rest.find('/') {

@@ -35,7 +35,7 @@ pub(super) fn unpack(
         path: path.clone(),
         source,
     };
-    let mut file = scratch_file(copying)?;
+    let mut file = copying.store.scratch().unnamed_file()?;
     let mut reader = files.bytes(found).open(size)?;
     let mut probe = Vec::new();
     reader
@@ -60,8 +60,8 @@ pub(super) fn unpack(
     Ok(true)
 }
 
-/// Whether bytes begin like a tar or like something compressed.
-fn may_be_archive(probe: &[u8]) -> bool {
+/// Whether the first 512 bytes of something are those of a tar or of something compressed.
+pub fn may_be_archive(probe: &[u8]) -> bool {
     is_tar(probe)
         || [&b"\x1f\x8b"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"]
             .iter()
@@ -101,27 +101,13 @@ fn plain_tar(
     if reader.by_ref().take(PROBE).read_to_end(&mut probe).is_err() || !is_tar(&probe) {
         return Ok(None);
     }
-    let mut plain = scratch_file(copying)?;
+    let mut plain = copying.store.scratch().unnamed_file()?;
     plain
         .write_all(&probe)
         .and_then(|()| io::copy(&mut reader, &mut plain))
         .and_then(|_| plain.rewind())
         .map_err(damaged)?;
     Ok(Some(plain))
-}
-
-/// An unnamed file in the store.
-fn scratch_file(copying: &Copying<'_>) -> Result<File, ExecutorError> {
-    let path = copying.store.scratch().new_path();
-    let mut options = File::options();
-    let file = options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .at("create", &path)?;
-    std::fs::remove_file(&path).at("remove", &path)?;
-    Ok(file)
 }
 
 fn lay_out(

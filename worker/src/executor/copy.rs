@@ -95,6 +95,10 @@ impl Copying<'_> {
         }
         let target = self.target(selected.is_directory(), &selected.name, layer)?;
         let root_exists = layer.get(&target).is_some() || target.is_root();
+        if selected.path.is_root() && !root_exists {
+            // A root has no entry of its own that could become the destination.
+            layer.make_directories(&target, self.new_directory())?;
+        }
         let mut links = Links::among(selected.entries.iter().copied());
         for found in &selected.entries {
             let below = found

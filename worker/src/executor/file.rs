@@ -13,8 +13,7 @@ use super::layers;
 use super::output::{Files, Output, open_layers, paths_selected};
 use super::owner::{Ids, resolve_owner};
 use crate::context::Context;
-use crate::io_error::AtPath;
-use crate::layer::{PackEntry, pack};
+use crate::layer::{PackEntry, commit_layer};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Timestamp, View};
@@ -41,7 +40,7 @@ impl Worker {
                 base: &base,
             };
             let entries = change.entries()?;
-            Ok(base.with(commit_packed(store, entries)?))
+            Ok(base.with(commit_layer(store, entries)?))
         })
         .await
     }
@@ -120,29 +119,6 @@ impl Change<'_> {
     }
 }
 
-/// Packs entries into a layer that the store keeps as a tar.
-pub(super) fn commit_packed(
-    store: &Store,
-    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
-) -> Result<SnapshotLayer, ExecutorError> {
-    let path = store.scratch().new_path();
-    let mut file = std::fs::File::create_new(&path).at("create", &path)?;
-    let packed = pack(entries, &mut file).inspect_err(|_| {
-        // The packing error is the one to report.
-        let _ = std::fs::remove_file(&path);
-    })?;
-    store.adopt_blob(&path, &packed.diff_id.into())?;
-    let content = packed.tree.content();
-    store
-        .layers()
-        .put_tree(&packed.diff_id, Arc::new(packed.tree))?;
-    Ok(SnapshotLayer {
-        diff_id: packed.diff_id,
-        content,
-        created: Some(Timestamp::now()),
-    })
-}
-
 /// A part of a context as a layer of its own, for a step that mounts it.
 pub(super) fn context_layer(
     store: &Store,
@@ -159,5 +135,5 @@ pub(super) fn context_layer(
             entry: found.entry.clone(),
         })
         .collect();
-    commit_packed(store, entries.into_iter())
+    Ok(commit_layer(store, entries.into_iter())?)
 }

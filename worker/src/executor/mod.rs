@@ -11,6 +11,7 @@ mod mode;
 mod mounts;
 mod output;
 mod owner;
+mod read;
 mod select;
 
 use std::collections::HashMap;
@@ -23,14 +24,17 @@ use kiln_solver::op::{ImageSource, Reads, Source};
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
 
+pub use archive::may_be_archive;
 pub use error::ExecutorError;
 pub(crate) use layers::is_within_reach;
 pub use layers::missing as missing_layers;
 pub use output::Output;
+pub use read::read_file;
 
 use crate::context::Context;
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
+use crate::source::Sources;
 use crate::store::Store;
 
 /// Brings the layers of base images into the store, when a step must see them.
@@ -58,6 +62,8 @@ pub struct Worker {
     pub store: Store,
     /// The client's directories, by name.
     pub directories: HashMap<String, LocalDirectory>,
+    /// Where files and repositories of other machines come from.
+    pub sources: Arc<Sources>,
     /// Where base images' layers come from.
     pub layer_source: Arc<dyn LayerSource>,
     /// Runs commands.
@@ -86,6 +92,10 @@ impl Worker {
         match source {
             Source::Image(ImageSource { diff_ids, .. }) => {
                 Ok(Output::Snapshot(Arc::new(Snapshot::of_image(diff_ids))))
+            }
+            Source::Git(_) | Source::Http(_) => {
+                let snapshot = self.sources.open(source, reporter).await?;
+                Ok(Output::Snapshot(Arc::new(snapshot.unwrap_or_default())))
             }
             Source::Local(local) => {
                 let known = self.directories.get(&local.name).cloned();

@@ -39,6 +39,10 @@ pub enum ItemKind {
     CacheMount,
     /// What is known of a context's files.
     Context,
+    /// What was fetched of a git repository.
+    GitMirror,
+    /// What is known of a file behind an address.
+    Address,
     /// The record and the logs of a build.
     Build,
 }

@@ -70,8 +70,10 @@ impl PrunePolicy {
     fn lets_item_go(&self, item: &Item) -> Result<bool, IoError> {
         match (item.kind, item.holder) {
             (ItemKind::Blob | ItemKind::Layer, holder) => Ok(holder == Holder::Nobody),
-            (ItemKind::CacheMount | ItemKind::Build, _) => self.is_old(&item.path),
-            (ItemKind::Context, _) => Ok(self.all && self.is_old(&item.path)?),
+            (ItemKind::CacheMount | ItemKind::Build | ItemKind::GitMirror, _) => {
+                self.is_old(&item.path)
+            }
+            (ItemKind::Context | ItemKind::Address, _) => Ok(self.all && self.is_old(&item.path)?),
         }
     }
 
@@ -89,6 +91,10 @@ fn remove(store: &Store, item: &Item) -> Result<(), GcError> {
         && let Ok(diff_id) = format!("sha256:{}", item.name).parse()
     {
         return Ok(store.layers().remove(&diff_id)?);
+    }
+    if item.kind == ItemKind::GitMirror {
+        // What says that it is whole goes first.
+        let _ = fs::remove_file(item.path.join("remote"));
     }
     let is_directory = fs::symlink_metadata(&item.path).is_ok_and(|metadata| metadata.is_dir());
     let removed = match is_directory {

@@ -33,6 +33,8 @@ pub fn usage(store: &Store) -> Result<Vec<Item>, GcError> {
     for (directory, kind) in [
         ("cache-mounts", ItemKind::CacheMount),
         ("contexts", ItemKind::Context),
+        ("sources/git", ItemKind::GitMirror),
+        ("sources/http", ItemKind::Address),
         ("builds", ItemKind::Build),
     ] {
         items.add_all(&root.join(directory), kind, |_| Holder::Cache)?;

@@ -8,6 +8,7 @@
 //! ROOT/layers/HEX/tree      what the layer of that diff id holds; its presence says that it is whole
 //! ROOT/layers/HEX/fs*       its files, as a lower directory for overlayfs
 //! ROOT/contexts/HEX         what is known of a context's files (see [`crate::context`])
+//! ROOT/sources/…            mirrors of repositories, what is known of addresses (see [`crate::source`])
 //! ROOT/builds/ID            records and logs of builds
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
 //! ROOT/tmp/NAME             work in progress, removed once its process is gone

@@ -52,6 +52,20 @@ impl Scratch {
             .join(format!("{}", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// A file without a name, which is gone when it is closed.
+    pub fn unnamed_file(&self) -> Result<File, IoError> {
+        let path = self.new_path();
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .at("create", &path)?;
+        fs::remove_file(&path).at("remove", &path)?;
+        Ok(file)
+    }
+
     /// A new empty directory in it.
     pub fn new_directory(&self) -> Result<PathBuf, IoError> {
         let path = self.new_path();
