@@ -246,7 +246,15 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_components() {
-        let names = ["a", "ab", "a-b", "directory", "directory1", "with space", "z"];
+        let names = [
+            "a",
+            "ab",
+            "a-b",
+            "directory",
+            "directory1",
+            "with space",
+            "z",
+        ];
         let mut paths = vec![RelPath::root()];
         for outer in names {
             for inner in names {
