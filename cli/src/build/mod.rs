@@ -1,8 +1,8 @@
 //! One build from its settings to its results: the phases in order.
 //!
 //! [`context`] opens what the client has and [`dockerfile`] reads it, [`images`] and [`remotes`]
-//! answer what the frontend asks about base images and other machines, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
-//! what was asked for.
+//! answer what the frontend asks about base images and other machines, the solver runs the graph,
+//! [`finish`] completes the image's config, [`outputs`] writes what was asked for.
 
 mod context;
 mod dockerfile;
@@ -14,7 +14,7 @@ mod remotes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kiln_frontend::lower::{NamedContext, NoCache};
+use kiln_frontend::lower::{self, Extent, NamedContext, NoCache};
 use kiln_frontend::stage::Stages;
 use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
 use kiln_solver::op::Network as StepNetwork;
@@ -22,7 +22,9 @@ use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::executor::{LocalDirectory, Output, Worker};
 use kiln_worker::sandbox::Sandbox;
+use kiln_worker::secret::Secrets;
 use kiln_worker::snapshot::Snapshot;
+use kiln_worker::ssh::Agents;
 use kiln_worker::store::Store;
 
 use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
@@ -71,6 +73,10 @@ pub struct Backends {
     pub images: Arc<kiln_worker::image::Images>,
     /// Where files and repositories of other machines come from.
     pub sources: Arc<kiln_worker::source::Sources>,
+    /// Secrets that steps may ask for.
+    pub secrets: Secrets,
+    /// Agents that steps may ask for.
+    pub agents: Agents,
     /// How many steps run at once.
     pub parallel_steps: usize,
     /// Whether this process is root of the whole machine.
@@ -90,18 +96,19 @@ pub async fn build(
         .inspect_err(|error| loading.failed(crate::report::chain(error.as_ref())))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
+    let options = Options {
+        ignored: loaded.excludes.clone(),
+        context: context.main,
+        ..options(settings)
+    };
     if parsed.has_errors() {
-        let (dockerfile, diagnostics) = (Box::new(loaded.source), parsed.diagnostics);
+        let survey = lower::survey(&parsed, &options, &BTreeMap::new(), Extent::Needed);
+        let (dockerfile, diagnostics) = (Box::new(loaded.source), survey.diagnostics);
         return Err(BuildError::Dockerfile {
             dockerfile,
             diagnostics,
         });
     }
-    warn(&loaded.source, &parsed.diagnostics);
-    let options = Options {
-        context: context.main,
-        ..options(settings)
-    };
     let mut remotes = RemoteBook::new(Arc::clone(&backends.sources));
     let mut book = ImageBook::new(Arc::clone(&backends.images), settings.pull);
     let lowered = loop {
@@ -186,6 +193,8 @@ impl Solving {
             directories,
             sources: Arc::clone(&backends.sources),
             layer_source,
+            secrets: backends.secrets.clone(),
+            agents: backends.agents.clone(),
             sandbox: Sandbox::default(),
         };
         let solver = Solver {

@@ -12,6 +12,7 @@ mod mounts;
 mod output;
 mod owner;
 mod read;
+mod reuse;
 mod select;
 
 use std::collections::HashMap;
@@ -33,8 +34,10 @@ pub use read::read_file;
 
 use crate::context::Context;
 use crate::sandbox::Sandbox;
+use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
 use crate::source::Sources;
+use crate::ssh::Agents;
 use crate::store::Store;
 
 /// Brings the layers of base images into the store, when a step must see them.
@@ -66,6 +69,10 @@ pub struct Worker {
     pub sources: Arc<Sources>,
     /// Where base images' layers come from.
     pub layer_source: Arc<dyn LayerSource>,
+    /// Secrets that steps may ask for.
+    pub secrets: Secrets,
+    /// Agents that steps may ask for.
+    pub agents: Agents,
     /// Runs commands.
     pub sandbox: Sandbox,
 }
@@ -111,7 +118,7 @@ impl Worker {
 
     async fn perform(
         &self,
-        step: &Step,
+        step: &Step<Output>,
         inputs: Vec<Output>,
     ) -> Result<Outcome<Output>, ExecutorError> {
         match &*step.op {
@@ -120,9 +127,7 @@ impl Worker {
                 .await
                 .map(Outcome::Done),
             Op::File(operation) => {
-                let snapshot = self
-                    .change_files(operation, &inputs, &step.reporter)
-                    .await?;
+                let snapshot = self.change_files(operation, &inputs, step).await?;
                 Ok(Outcome::Done(Output::Snapshot(Arc::new(snapshot))))
             }
             Op::Exec(exec) => self.execute(exec, &inputs, &step.reporter).await,
@@ -185,7 +190,11 @@ impl Worker {
 impl Executor for Worker {
     type Output = Output;
 
-    async fn run(&self, step: Step, inputs: Vec<Output>) -> Result<Outcome<Output>, StepError> {
+    async fn run(
+        &self,
+        step: Step<Output>,
+        inputs: Vec<Output>,
+    ) -> Result<Outcome<Output>, StepError> {
         Ok(self.perform(&step, inputs).await?)
     }
 

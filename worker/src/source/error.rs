@@ -131,9 +131,6 @@ pub enum SourceError {
     /// A secret is no text.
     #[error("the secret {0} cannot stand in a header: it is not a line of text")]
     Secret(String),
-    /// The agent could not be reached.
-    #[error("the ssh agent: {0}")]
-    Agent(#[source] io::Error),
     /// The record of what is known of an address could not be read.
     #[error("{}: {reason}", path.display())]
     Record {

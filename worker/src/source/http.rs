@@ -24,6 +24,7 @@ use super::{SourceError, Sources, address_name, record, recorded, verify};
 use crate::http::{HttpError, Request, shown};
 use crate::layer::{Contents, FileBytes, PackEntry, Whiteouts, decompress, parse_tar};
 use crate::meter::Meter;
+use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::store::{Store, write_new};
 use crate::tree::{Entry, EntryKind, Timestamp, Xattrs};
@@ -224,7 +225,7 @@ impl Sources {
         let mut value = None;
         for (secret, scheme) in forms {
             let name = format!("{secret}{host}");
-            if let Some(secret) = self.credentials.secret(&name) {
+            if let Some(Secret(secret)) = self.secrets.get(&name) {
                 value = Some((name, [scheme.as_bytes(), secret.trim_ascii_end()].concat()));
             }
         }

@@ -11,18 +11,15 @@
 //!
 //! HEX is the BLAKE3 of the address, 32 digits of it.
 
-mod credentials;
 mod error;
 pub mod git;
 pub mod http;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use kiln_solver::key::{KeyPart, definition_key, explain};
-use kiln_solver::{Op, Sha256Digest, StepReporter, op};
+use kiln_solver::key::definition_key;
+use kiln_solver::{Op, Sha256Digest, StepKeys, StepReporter, op};
 
-pub use credentials::{AgentSocket, Credentials, NoCredentials};
 pub use error::SourceError;
 
 use crate::executor::missing_layers;
@@ -30,8 +27,10 @@ use crate::http::Http;
 use crate::io_error::IoError;
 use crate::layer::{PackEntry, commit_layer};
 use crate::registry::RegistrySettings;
+use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
-use crate::store::{RecordKind, Store};
+use crate::ssh::Agents;
+use crate::store::Store;
 
 /// What sources may be told by configuration. Only the command line reads the environment.
 #[derive(Debug, Clone, Default)]
@@ -51,17 +50,19 @@ pub struct Sources {
     store: Store,
     http: Http,
     settings: SourceSettings,
-    credentials: Arc<dyn Credentials>,
+    secrets: Secrets,
+    agents: Agents,
 }
 
 impl Sources {
     /// Nothing is read or connected yet.
-    pub fn new(store: Store, settings: SourceSettings, credentials: Arc<dyn Credentials>) -> Self {
+    pub fn new(store: Store, settings: SourceSettings, secrets: Secrets, agents: Agents) -> Self {
         Self {
             store,
             http: Http::new(settings.http.clone()),
             settings,
-            credentials,
+            secrets,
+            agents,
         }
     }
 
@@ -127,12 +128,9 @@ fn record(
     let snapshot = Snapshot {
         layers: vec![commit_layer(store, entries)?],
     };
-    let parts: Vec<KeyPart> = explain(op, &[]);
-    let explanation = serde_json::to_vec(&parts).map_err(SourceError::Explanation)?;
-    let records = [(RecordKind::Definition, definition_key(op, &[]))];
     store
         .index()
-        .put_records(&records, &snapshot.encode(), &explanation)?;
+        .put_step(&StepKeys::of_source(op), &snapshot.encode())?;
     Ok(snapshot)
 }
 

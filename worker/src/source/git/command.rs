@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use super::super::{SourceError, Sources};
 use super::Workspace;
 use super::ssh::{Ssh, is_ssh};
+use crate::secret::Secret;
 
 /// The transports that may be used, for submodules too (git(1), `GIT_ALLOW_PROTOCOL`).
 const TRANSPORTS: &str = "http:https:git:ssh";
@@ -113,7 +114,7 @@ impl Git {
             .collect();
         environment.extend(sources.settings.proxies.iter().cloned());
         if let Some(agent) = &ssh.agent {
-            let path = agent.path.display().to_string();
+            let path = agent.path().display().to_string();
             environment.push(("SSH_AUTH_SOCK".to_owned(), path));
         }
         // Not on the command line, which everybody on the machine can read.
@@ -284,7 +285,7 @@ fn authorization(sources: &Sources, remote: &str) -> Result<Option<String>, Sour
         ("GIT_AUTH_TOKEN".to_owned(), true),
     ];
     for (name, is_token) in names {
-        let Some(secret) = sources.credentials.secret(&name) else {
+        let Some(Secret(secret)) = sources.secrets.get(&name) else {
             continue;
         };
         let secret = String::from_utf8(secret.trim_ascii_end().to_vec());

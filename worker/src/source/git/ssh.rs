@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{AgentSocket, SourceError, Sources};
+use super::super::{SourceError, Sources};
 use crate::io_error::AtPath;
+use crate::ssh::Listening;
 
 /// The agent that git uses.
 const AGENT: &str = "default";
@@ -14,7 +15,7 @@ pub(super) struct Ssh {
     /// The command that git runs.
     pub(super) command: String,
     /// Where the agent answers.
-    pub(super) agent: Option<AgentSocket>,
+    pub(super) agent: Option<Listening>,
 }
 
 impl Ssh {
@@ -41,10 +42,10 @@ impl Ssh {
                 "ssh -F '{}'",
                 config.display().to_string().replace('\'', "'\\''")
             ),
-            agent: sources
-                .credentials
-                .agent(AGENT, directory)
-                .map_err(SourceError::Agent)?,
+            agent: match sources.agents.get(AGENT) {
+                Some(agent) => Some(agent.listen(directory, "agent")?),
+                None => None,
+            },
         })
     }
 }
