@@ -26,9 +26,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kiln_solver::op::{Network, Source};
-use kiln_solver::{Graph, Platform, Reference, Sha256Digest, VertexId};
-
 use kiln_solver::pattern::Patterns;
+use kiln_solver::{Graph, Platform, Reference, Sha256Digest, VertexId};
 
 use crate::check::{self, Findings};
 use crate::diagnostic::Diagnostic;

@@ -1,7 +1,6 @@
 //! What can go wrong with something of another machine.
 
 use std::io;
-use std::path::PathBuf;
 
 use kiln_solver::{RelPath, Sha256Digest};
 
@@ -131,17 +130,9 @@ pub enum SourceError {
     /// A secret is no text.
     #[error("the secret {0} cannot stand in a header: it is not a line of text")]
     Secret(String),
-    /// The record of what is known of an address could not be read.
-    #[error("{}: {reason}", path.display())]
-    Record {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The explanation of a key could not be written.
+    /// What is known of an address could not be written.
     #[error("cannot write a record: {0}")]
-    Explanation(#[source] serde_json::Error),
+    Note(#[source] serde_json::Error),
     /// The build was ended.
     #[error("the build was ended")]
     Canceled,

@@ -403,7 +403,7 @@ impl Sources {
             digest: written.digest,
             modified: *modified,
         };
-        let json = serde_json::to_vec(&validators).map_err(SourceError::Explanation)?;
+        let json = serde_json::to_vec(&validators).map_err(SourceError::Note)?;
         Ok(write_new(&self.validators_path(url)?, &json)?)
     }
 }
