@@ -103,7 +103,10 @@ mod tests {
     fn values_stay_on_their_line_and_move_no_cursor() {
         let long = "x".repeat(1000);
         let said = said("op.exec.args.-", &["a\n\x1b[2Jb"], &[&long]);
-        assert!(said.starts_with("the command was \"a\\nb\" and is \"xxx"), "{said}");
+        assert!(
+            said.starts_with("the command was \"a\\nb\" and is \"xxx"),
+            "{said}"
+        );
         assert!(said.chars().count() < 300);
     }
 }

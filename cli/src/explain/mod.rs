@@ -50,7 +50,10 @@ mod tests {
     #[test]
     fn files_are_named_under_their_cause() {
         let miss = Miss {
-            inputs: vec!["[1/3] FROM base".to_owned(), "[internal] load build context".to_owned()],
+            inputs: vec![
+                "[1/3] FROM base".to_owned(),
+                "[internal] load build context".to_owned(),
+            ],
             reason: Reason::Changed {
                 earlier: Key::new([0; 32]),
                 differences: vec![Difference {
@@ -67,7 +70,10 @@ mod tests {
         let mut files = vec![change("src/main.rs", ChangeKind::Content)];
         files.extend((0..11).map(|n| change(&format!("src/n{n}"), ChangeKind::Added)));
         let found = lines(&miss, &files);
-        assert_eq!(found[0], "what it reads of [internal] load build context changed");
+        assert_eq!(
+            found[0],
+            "what it reads of [internal] load build context changed"
+        );
         assert_eq!(found[1], "  /src/main.rs is changed");
         assert_eq!(found.last().map(String::as_str), Some("  and 2 more"));
     }
