@@ -200,6 +200,30 @@ fn several_builds_at_once_on_one_store_are_right() {
     assert_eq!(bench.build("--build-arg N=1").ran(), [""; 0]);
 }
 
+#[test]
+fn a_step_that_two_builds_want_at_once_runs_once_and_both_see_its_log() {
+    let bench = Bench::with(
+        "FROM base\nRUN --mount=type=cache,target=/c echo ran >>/c/count; echo heard-by-all; sleep 2; cat /c/count >/count\n",
+    );
+    let builds = (0..3).map(|number| {
+        let out = bench.path(&format!("out{number}"));
+        let mut command = bench.command(&format!("-o {}", out.display()));
+        std::thread::spawn(move || (Finished::of(&mut command), out))
+    });
+    let builds: Vec<_> = builds.collect();
+    for build in builds {
+        let (finished, out) = build.join().expect("it ran");
+        finished.assert_well();
+        let heard = finished.everything();
+        assert!(heard.contains("heard-by-all"), "{heard}");
+        assert_eq!(
+            fs::read_to_string(out.join("count")).expect("it is there"),
+            "ran\n"
+        );
+    }
+    crate::machine::assert_clean(&bench.store());
+}
+
 /// The link is all that is copied; what it names is elsewhere.
 #[test]
 fn a_hard_link_reads_the_file_that_it_names() {
