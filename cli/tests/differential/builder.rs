@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::base::Base;
 use crate::case::Case;
+use crate::ground::Ground;
 use crate::image::Image;
 
 /// A program and its first arguments.
@@ -42,31 +43,31 @@ impl Builder {
         }
     }
 
-    /// The program in a directory of its own, where Kiln has its store, too.
-    pub(crate) fn command(&self, directory: &Path) -> Command {
+    /// The program in a context, beside which Kiln has its store.
+    pub(crate) fn command(&self, context: &Path) -> Command {
         let mut command = Command::new(&self.words[0]);
         command
             .args(&self.words[1..])
-            .arg("--progress=plain")
-            .current_dir(directory)
-            .env("KILN_ROOT", directory.join("store"))
+            .args(["--progress=plain", "."])
+            .current_dir(context)
+            .env("KILN_ROOT", context.with_file_name("store"))
             .stdin(Stdio::null());
         command
     }
 
-    /// Builds the directory `context` in `directory`.
+    /// Builds a case from the context that it is laid out in.
     ///
     /// Fails with what went wrong if the builder did not end by itself, or left no image.
     pub(crate) fn build(
         &self,
         case: &Case,
         base: &Base,
-        directory: &Path,
+        ground: &Ground,
     ) -> Result<Outcome, String> {
-        let image = directory.join("image.tar");
+        let image = ground.path().join("image.tar");
         let layout = base.layout();
         let finished = self
-            .command(directory)
+            .command(&ground.context())
             .arg("--no-cache")
             .arg(format!(
                 "--build-context=base=oci-layout://{}:latest",
@@ -77,7 +78,6 @@ impl Builder {
                 "--output=type=oci,compression=uncompressed,dest={}",
                 image.display()
             ))
-            .arg("context")
             .envs(case.environment.iter().map(|(name, value)| (name, value)))
             .output()
             .map_err(|error| format!("{}: {error}", self.words[0]))?;

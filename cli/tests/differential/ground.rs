@@ -1,7 +1,7 @@
 //! Where a case is built: a directory with its context, whose times are fixed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -12,11 +12,30 @@ use crate::time::{Seconds, is_now};
 /// What files of the context were changed last, unless the case says otherwise: 2 February 2020.
 const MODIFIED: Seconds = Seconds(1_580_601_600);
 
-/// A new directory with the case's files in `context`. Scripts run there and may put other things
-/// beside it.
-pub(crate) fn prepare(case: &Case) -> Result<tempfile::TempDir, String> {
+/// A directory for one build.
+pub(crate) struct Ground {
+    directory: tempfile::TempDir,
+}
+
+impl Ground {
+    /// The case's files. No two grounds have contexts of the same name: BuildKit takes what it has of
+    /// the last context of that name and applies changes to it, which shows in the times of directories.
+    pub(crate) fn context(&self) -> PathBuf {
+        let name = self.path().file_name().expect("a temporary name");
+        self.path().join(name)
+    }
+
+    /// What is around the context.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// Lays out a case. Its scripts run in the context and may put other things beside it.
+pub(crate) fn prepare(case: &Case) -> Result<Ground, String> {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let context = directory.path().join("context");
+    let ground = Ground { directory };
+    let context = ground.context();
     fs::create_dir(&context).expect("a directory");
     for (name, content) in &case.files {
         let path = context.join(name);
@@ -34,8 +53,8 @@ pub(crate) fn prepare(case: &Case) -> Result<tempfile::TempDir, String> {
             return Err(format!("the context's script fails:\n{told}"));
         }
     }
-    settle(directory.path());
-    Ok(directory)
+    settle(ground.path());
+    Ok(ground)
 }
 
 /// Gives all that was made just now the same time, from the bottom up.

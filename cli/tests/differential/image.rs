@@ -5,9 +5,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use crate::layer::Layer;
+
+/// How gzip begins.
+const GZIP: &[u8] = b"\x1f\x8b";
 
 /// The first image of an archive.
 pub(crate) struct Image {
@@ -18,7 +22,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Reads an archive whose layers are not compressed.
+    /// Reads an archive. Layers that a builder found compressed may be so still.
     pub(crate) fn read(archive: &Path) -> Self {
         let files = contents(archive);
         let json = |name: &str| -> Value {
@@ -32,8 +36,12 @@ impl Image {
         let ids = diff_ids.into_iter().flatten().filter_map(Value::as_str);
         let descriptors = manifest["layers"].as_array().expect("layers");
         let layers = ids.zip(descriptors).map(|(id, descriptor)| {
-            let bytes = &files[&blob(descriptor)];
-            (id.to_owned(), Layer::read(bytes))
+            let bytes = files[&blob(descriptor)].as_slice();
+            let layer = match bytes.starts_with(GZIP) {
+                true => Layer::read(MultiGzDecoder::new(bytes)),
+                false => Layer::read(bytes),
+            };
+            (id.to_owned(), layer)
         });
         Self {
             layers: layers.collect(),

@@ -48,8 +48,8 @@ pub(crate) struct Node {
 
 impl Layer {
     /// Reads an uncompressed tar.
-    pub(crate) fn read(bytes: &[u8]) -> Self {
-        let mut archive = tar::Archive::new(bytes);
+    pub(crate) fn read(reader: impl Read) -> Self {
+        let mut archive = tar::Archive::new(reader);
         let entries = archive.entries().expect("a tar");
         let mut changes: Vec<Change> = entries
             .map(|entry| Change::read(entry.expect("a whole entry")))

@@ -66,8 +66,8 @@ pub(crate) fn record(case: &Case, base: &Base, peer: &Builder) -> Result<(), Str
 }
 
 fn built(builder: &Builder, case: &Case, base: &Base) -> Result<(String, Outcome), String> {
-    let directory = prepare(case)?;
-    let outcome = builder.build(case, base, directory.path())?;
+    let ground = prepare(case)?;
+    let outcome = builder.build(case, base, &ground)?;
     Ok((report(&outcome, base), outcome))
 }
 
