@@ -73,10 +73,10 @@ struct Published {
 
 impl Progress for Published {
     fn report(&self, event: Event) {
-        if let EventKind::Log { bytes, .. } = &event.kind {
-            if let Some(claim) = self.to.upgrade() {
-                claim.publish(bytes);
-            }
+        if let EventKind::Log { bytes, .. } = &event.kind
+            && let Some(claim) = self.to.upgrade()
+        {
+            claim.publish(bytes);
         }
         self.inner.report(event);
     }
