@@ -22,7 +22,7 @@ enum SourceGroup {
     /// Paths of the context or a stage, and heredocs.
     Local(Vec<CopySource>),
     /// One source of another machine.
-    Remote(RemoteSource),
+    Remote(RemoteSource, Span),
 }
 
 impl Builder<'_> {
@@ -115,7 +115,7 @@ impl Builder<'_> {
             match AddedSource::of(&path, checksum.as_ref(), transfer.keep_git_dir.as_ref())? {
                 AddedSource::Path => push_local(&mut groups, CopySource::Path(path.value)),
                 AddedSource::Remote(_) if !is_add => return Err(not_for_copy(&path)),
-                AddedSource::Remote(source) => groups.push(SourceGroup::Remote(source)),
+                AddedSource::Remote(source) => groups.push(SourceGroup::Remote(source, word.span)),
             }
         }
         for file in &transfer.files {
@@ -123,7 +123,7 @@ impl Builder<'_> {
             push_local(&mut groups, source);
         }
         if let Some(checksum) = &checksum
-            && !matches!(&groups[..], [SourceGroup::Remote(_)])
+            && !matches!(&groups[..], [SourceGroup::Remote(..)])
         {
             let message = "--checksum is only for one source behind an address";
             return Err(Box::new(Diagnostic::error(
@@ -158,7 +158,7 @@ impl Builder<'_> {
                 };
                 Ok(Some((from, copy)))
             }
-            SourceGroup::Remote(source) => {
+            SourceGroup::Remote(source, span) => {
                 let name = format!("[internal] load {}", source.describe());
                 let path = match &source {
                     RemoteSource::Git { .. } => "/".to_owned(),

@@ -11,6 +11,7 @@
 //! ROOT/sources/…            mirrors of repositories, what is known of addresses (see [`crate::source`])
 //! ROOT/builds/ID            records and logs of builds
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
+//! ROOT/running/HEX         the step of that content key while it runs: locked, with its log
 //! ROOT/tmp/NAME             work in progress, removed once its process is gone
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! under `tmp`, renamed to their place, and named by a record last.
 
 mod blobs;
+mod claims;
 mod index;
 mod layers;
 mod scratch;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 pub use blobs::{BlobError, BlobWriter, sha256};
+pub use claims::{Attempt, ForeignStep, StepClaim};
 pub use index::{ImageRecord, Index, IndexError, LayerBlob};
 pub use layers::{LayerError, Layers};
 pub use scratch::Scratch;
