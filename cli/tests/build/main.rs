@@ -7,7 +7,10 @@ mod base;
 mod bench;
 mod finished;
 mod listing;
+mod servers;
 
+mod add_git;
+mod add_http;
 mod cache;
 mod config;
 mod copy;
