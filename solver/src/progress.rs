@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::digest::Key;
+use crate::execute::Exit;
 use crate::graph::SourceSpan;
 
 /// Names something that people can watch: a vertex, a download, an export.
@@ -28,7 +30,11 @@ pub enum EventKind {
         name: String,
         /// Where its instruction stands.
         span: Option<SourceSpan>,
+        /// The steps whose results it needs, all announced before.
+        inputs: Vec<StepId>,
     },
+    /// Something became known that pictures do not show and records keep.
+    Learned(Fact),
     /// Work on it began.
     Started,
     /// It wrote something.
@@ -58,6 +64,42 @@ pub enum EventKind {
     },
     /// It was ended before it was done, because of something else.
     Canceled,
+}
+
+/// What can become known of a step beside its course.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// Its definition key.
+    Definition(Key),
+    /// Its content key.
+    Content(Key),
+    /// Why it ran, or why it did not have to.
+    Cause(Cause),
+    /// How its command failed.
+    Exited(Exit),
+    /// What its command used.
+    Used {
+        /// Bytes that its largest process held at most.
+        peak_memory: u64,
+        /// Microseconds on processors, of all its processes together.
+        processor_time: u64,
+    },
+}
+
+/// Why a step ran, or why it did not have to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The same operation on the same inputs was recorded.
+    SameDefinition,
+    /// Its inputs came about in another way, but what it reads of them is what it was.
+    SameContent,
+    /// Whatever needs it was recorded.
+    NotNeeded,
+    /// Nothing was recorded of this operation on what it reads.
+    NotRecorded,
+    /// It may not come from the cache.
+    CacheRefused,
 }
 
 /// The stream that a line came from.
@@ -93,6 +135,16 @@ impl Reporter {
 
     /// Announces a step without starting it.
     pub fn announce(&self, name: impl Into<String>, span: Option<SourceSpan>) -> StepReporter {
+        self.announce_on(name, span, Vec::new())
+    }
+
+    /// Announces a step that needs the results of others.
+    pub fn announce_on(
+        &self,
+        name: impl Into<String>,
+        span: Option<SourceSpan>,
+        inputs: Vec<StepId>,
+    ) -> StepReporter {
         let step = StepId(self.next.fetch_add(1, Ordering::Relaxed));
         let reporter = StepReporter {
             progress: Arc::clone(&self.progress),
@@ -101,6 +153,7 @@ impl Reporter {
         reporter.report(EventKind::Announced {
             name: name.into(),
             span,
+            inputs,
         });
         reporter
     }
@@ -161,6 +214,11 @@ impl StepReporter {
             current,
             total,
         });
+    }
+
+    /// Something became known.
+    pub fn learned(&self, fact: Fact) {
+        self.report(EventKind::Learned(fact));
     }
 
     /// The result was in the cache.

@@ -72,13 +72,16 @@ impl<W: Write> Plain<W> {
             step.name = sanitize(name.as_bytes(), Colors::Strip);
             return;
         }
+        if let EventKind::Learned(_) = event.kind {
+            return;
+        }
         step.number.get_or_insert_with(|| {
             self.numbers += 1;
             self.numbers
         });
         step.waiting_since.get_or_insert(at);
         match &event.kind {
-            EventKind::Announced { .. } => {}
+            EventKind::Announced { .. } | EventKind::Learned(_) => {}
             EventKind::Started => step.started = Some(at),
             EventKind::Log { bytes, .. } => step.log(at, bytes),
             EventKind::Transferred {

@@ -110,6 +110,7 @@ impl<W: Write + Send> Renderer for RawJson<W> {
                 step.name.clone_from(name);
                 step.vertex(None, false, "").into()
             }
+            EventKind::Learned(_) => return Ok(()),
             EventKind::Started => {
                 step.started = Some(time);
                 step.vertex(None, false, "").into()

@@ -10,7 +10,7 @@ use crate::execute::{Cache, Executor, Exit, Outcome, Step, StepError, StepKeys};
 use crate::graph::VertexId;
 use crate::key::{InputPart, content_key, explain};
 use crate::op::{InputIndex, Op};
-use crate::progress::StepReporter;
+use crate::progress::{Fact, StepReporter};
 use crate::schedule::Action;
 
 /// What came of an action.
@@ -153,9 +153,11 @@ async fn step_keys<E: Executor, C: Cache<E::Output>>(
         .enumerate()
         .map(|(index, output)| content_part(solver, task.id, &task.op, index, output));
     let parts = try_join_all(parts).await?;
+    let content = content_key(&task.op, &parts);
+    task.reporter.learned(Fact::Content(content));
     Ok(StepKeys {
         definition,
-        content: content_key(&task.op, &parts),
+        content,
         explanation: explain(&task.op, &parts),
     })
 }
