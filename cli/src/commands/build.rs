@@ -81,7 +81,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         }
     };
     // The build is not worse for it if old records stay.
-    let _ = shelf.settle(recorder.directory(), Limits::default(), Timestamp::now());
+    let _ = shelf.settle(&recorder.record(), Limits::default(), Timestamp::now());
     exit
 }
 
@@ -96,6 +96,7 @@ async fn interruptible(
     warnings: &mut Warnings,
 ) -> Option<Result<Built, BuildError>> {
     let reporter = Reporter::new(Arc::clone(recorder) as Arc<dyn Progress>);
+    tokio::spawn(Arc::clone(recorder).keep_up());
     let mut warn = |source: &Source, found: &[Diagnostic]| {
         recorder.dockerfile(source);
         if !found.is_empty() {

@@ -72,6 +72,8 @@
     }
   }
 
+  /// The name without the brackets that say the stage, under whose heading it stands.
+  const inStage = (step) => step.name.replace(/^\[[^\]]*\]\s*/, "") || step.name;
   const took = (step) => (step.begin === null ? 0 : Math.max(0, step.end - step.begin));
   const begin = (step) => step.begin ?? step.end;
 
@@ -254,7 +256,7 @@
       element("span", { class: "name" },
         element("b", null, `#${step.number}`),
         isCritical ? element("span", { class: "mark", "aria-hidden": "true" }, "◆") : null,
-        element("span", { class: "text" }, step.name)),
+        element("span", { class: "text" }, inStage(step))),
       element("span", { class: "track", "aria-hidden": "true" }, bar),
       element("span", { class: `took ${tone}` },
         tone === "hit" ? "cached" : duration(took(step)),
@@ -263,7 +265,7 @@
     details.addEventListener("toggle", () => {
       if (details.open && details.children.length === 1) details.append(facts(step));
     });
-    const item = element("li", { class: "step", id: `step-${step.id}`, "data-result": tone }, details);
+    const item = element("li", { class: "step", id: `step-${step.number}`, "data-result": tone }, details);
     rows.push({ step, tone, isCritical, item, details, summary, words: step.name.toLowerCase() });
     return item;
   }
@@ -271,6 +273,7 @@
   function facts(step) {
     const list = element("dl");
     const add = (name, ...value) => list.append(element("dt", null, name), element("dd", null, ...value));
+    add("Step", step.name);
     add("Result", `${result(step)}${critical.has(step.id) ? ", on the critical path" : ""}`);
     if (step.error) add("Error", step.error);
     if (step.why) add("Why", step.why);
@@ -302,7 +305,7 @@
     const known = ids.filter((id) => steps.has(id));
     return known.flatMap((id, index) => {
       const step = steps.get(id);
-      const link = element("a", { href: `#step-${id}` }, `#${step.number} ${step.name}`);
+      const link = element("a", { href: `#step-${step.number}` }, `#${step.number} ${step.name}`);
       return index === 0 ? [link] : [element("br"), link];
     });
   }

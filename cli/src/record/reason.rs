@@ -4,6 +4,9 @@ use kiln_solver::progress::Cause;
 
 use super::build::{Build, Ending, Step};
 
+/// How much of a name is said, in columns.
+const LONGEST_NAME: usize = 48;
+
 impl Build {
     /// One line; `None` if the cache was not asked for the step.
     pub fn reason(&self, step: &Step) -> Option<String> {
@@ -22,9 +25,9 @@ impl Build {
     /// a source.
     fn reason_to_run(&self, step: &Step) -> String {
         let inputs = step.inputs.iter().filter_map(|id| self.steps.get(id));
-        let ran: Vec<&str> = inputs
+        let ran: Vec<String> = inputs
             .filter(|input| input.cause.is_some() && input.ending != Ending::Cached)
-            .map(|input| input.name.as_str())
+            .map(|input| console::truncate_str(&input.name, LONGEST_NAME, "…").into_owned())
             .collect();
         match ran.as_slice() {
             [] => "not done before: the instruction or the files that it reads are new".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use super::shelf::{LOGS, RECORD};
 
 /// How many bytes of lines that can wait do wait.
 const WAITING_LIMIT: usize = 16 * 1024;
+/// How long a line may wait that is no log.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// How often the progress of one transfer is written.
 const TRANSFER_INTERVAL: Duration = Duration::from_millis(250);
 /// The longest Dockerfile whose text is kept, in bytes.
@@ -113,6 +115,7 @@ impl Recorder {
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         let mut record = Appender::new(Some(file));
         record.add(head);
+        record.flush();
         let notes = Notes {
             started,
             last: 0,
@@ -131,9 +134,9 @@ impl Recorder {
         })
     }
 
-    /// The record's directory.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// What is being written.
+    pub fn record(&self) -> Record {
+        Record::at(self.directory.clone())
     }
 
     /// Keeps a Dockerfile, unless it was kept before.
@@ -150,6 +153,14 @@ impl Recorder {
             };
             notes.add(None, dockerfile);
         });
+    }
+
+    /// Writes to the file what has waited, every now and then, until it is dropped.
+    pub async fn keep_up(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LONGEST_WAIT).await;
+            self.locked(|notes| notes.record.flush());
+        }
     }
 
     /// The build is over; nothing is written after this.
@@ -230,9 +241,6 @@ impl Notes {
             self.end_transfers(id);
         }
         self.add(Some(id), (&event.kind).into());
-        if is_turn {
-            self.record.flush();
-        }
     }
 
     fn log(&mut self, id: StepId, stream: LogStream, bytes: &[u8]) {
@@ -372,5 +380,136 @@ impl Appender {
     fn close(&mut self) {
         self.flush();
         self.file = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kiln_solver::progress::Reporter;
+
+    use super::*;
+    use crate::record::{Build, Ending, Outcome, Status};
+
+    #[derive(Default)]
+    struct Counted(Mutex<usize>);
+
+    impl Progress for Counted {
+        fn report(&self, _: Event) {
+            *self.0.lock().expect("no other thread panicked") += 1;
+        }
+    }
+
+    fn begin(parent: &tempfile::TempDir) -> (Arc<Counted>, Arc<Recorder>) {
+        let inner = Arc::new(Counted::default());
+        let started = jiff::Timestamp::UNIX_EPOCH;
+        let head = Head::new("id".to_owned(), started);
+        let directory = parent.path().join("time-id");
+        let recorder = Recorder::begin(Arc::clone(&inner) as _, directory, &head);
+        (inner, Arc::new(recorder.expect("writable")))
+    }
+
+    fn read(recorder: &Recorder) -> Build {
+        Build::read(&recorder.record(), jiff::Timestamp::UNIX_EPOCH).expect("readable")
+    }
+
+    fn end(outcome: Outcome) -> End {
+        End {
+            outcome,
+            error: None,
+            image: None,
+            size: None,
+        }
+    }
+
+    #[test]
+    fn whole_logs_are_kept_and_failures_remembered() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let (inner, recorder) = begin(&parent);
+        let reporter = Reporter::new(Arc::clone(&recorder) as _);
+        reporter.announce("RUN never", None);
+        reporter.start("RUN true").finished();
+        let broken = reporter.announce("RUN make", Some(SourceSpan { bytes: 3..9 }));
+        broken.log(LogStream::Stdout, b"compiling\n");
+        broken.log(LogStream::Stderr, b"\xff\x1b[31merror\n");
+        broken.failed("exit code: 2");
+
+        let [failed] = recorder.failed_steps().try_into().expect("one step failed");
+        assert_eq!(failed.name, "RUN make");
+        assert_eq!(failed.span, Some(SourceSpan { bytes: 3..9 }));
+        assert_eq!(failed.message, "exit code: 2");
+        let log = failed.log.expect("it wrote something");
+        assert_eq!(log.to_string(), "kiln builds logs id --step 2");
+        let mut written = Vec::new();
+        log.read(|piece| written.extend_from_slice(piece))
+            .expect("readable");
+        assert_eq!(written, b"compiling\n\xff\x1b[31merror\n");
+        assert_eq!(*inner.0.lock().expect("no other thread panicked"), 8);
+    }
+
+    #[test]
+    fn a_record_says_whether_its_build_runs_ended_or_was_killed() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let (_, recorder) = begin(&parent);
+        assert_eq!(read(&recorder).status, Status::Running);
+        recorder.end(end(Outcome::Canceled));
+        assert_eq!(read(&recorder).status, Status::Canceled);
+        // What comes late changes nothing.
+        Reporter::new(Arc::clone(&recorder) as _).start("RUN late");
+        assert_eq!(read(&recorder).steps.len(), 0);
+
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let (_, recorder) = begin(&parent);
+        let step = Reporter::new(Arc::clone(&recorder) as _).start("RUN make");
+        step.log(LogStream::Stdout, b"text");
+        let record = recorder.record();
+        drop((step, recorder));
+        let build = Build::read(&record, jiff::Timestamp::UNIX_EPOCH).expect("readable");
+        assert_eq!(build.status, Status::Killed);
+        assert_eq!(build.steps[&0].ending, Ending::Open);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_written_fails_nothing() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let (inner, recorder) = begin(&parent);
+        std::fs::remove_dir_all(parent.path().join("time-id")).expect("removable");
+        let step = Reporter::new(Arc::clone(&recorder) as _).start("RUN make");
+        step.log(LogStream::Stdout, b"text");
+        step.failed("exit code: 2");
+        recorder.end(end(Outcome::Failed));
+        assert_eq!(recorder.failed_steps()[0].log, None);
+        assert_eq!(*inner.0.lock().expect("no other thread panicked"), 4);
+    }
+
+    #[test]
+    fn what_a_full_disk_cut_short_hides_nothing_behind_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("lines");
+        std::fs::write(&path, "{\"at\":1,\"ste").expect("writable");
+        let file = File::options()
+            .append(true)
+            .open(&path)
+            .expect("it is there");
+        let mut appender = Appender::new(Some(file));
+        appender.is_torn = true;
+        appender.add(&"next");
+        appender.close();
+        let text = std::fs::read_to_string(&path).expect("readable");
+        assert_eq!(text, "{\"at\":1,\"ste\n\"next\"\n");
+    }
+
+    #[test]
+    fn a_transfer_is_written_now_and_then_and_at_its_end() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let (_, recorder) = begin(&parent);
+        let step = Reporter::new(Arc::clone(&recorder) as _).start("load");
+        for current in 0..10_000 {
+            step.transferred("context", current, None);
+        }
+        step.finished();
+        recorder.end(end(Outcome::Succeeded));
+        let build = read(&recorder);
+        assert_eq!(build.steps[&0].moved[0].bytes, 9_999);
+        assert!(recorder.record().size() < 5_000);
     }
 }

@@ -24,15 +24,17 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Logs that are longer are compressed when the build is over, in bytes.
 const LONG_LOGS: u64 = 64 * 1024;
 
+/// One of so many builds makes room; the others have a few microseconds less to do.
+const ROUNDS: usize = 16;
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many records.
+    /// How many records, and a few more at times.
     pub count: usize,
     /// How old a record may be.
     pub age: SignedDuration,
-    /// How many bytes all may have together. Records of builds that wrote little are not counted:
-    /// the number bounds them.
+    /// How many bytes all may have together.
     pub bytes: u64,
 }
 
@@ -115,31 +117,32 @@ impl Shelf {
         Ok(choose(self.records()?, called))
     }
 
-    /// Makes room after a build: compresses its logs if they are long, and removes the oldest records
-    /// past the limits, though never those of builds that run.
-    pub fn settle(&self, newest: &Path, limits: Limits, now: Timestamp) -> io::Result<()> {
-        let is_long = compress_logs(newest)?;
-        let mut names = self.names()?;
+    /// Cleans up after a build: compresses its logs if they are long. Then, and else once in a while,
+    /// makes room.
+    pub fn settle(&self, newest: &Record, limits: Limits, now: Timestamp) -> io::Result<()> {
+        let is_long = compress_logs(newest.directory())?;
+        let first = newest.id().bytes().next();
+        let digit = first.and_then(|first| ALPHABET.iter().position(|digit| *digit == first));
+        match is_long || digit.is_some_and(|digit| digit % ROUNDS == 0) {
+            true => self.make_room(limits, now),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes the oldest records past the limits, though never those of builds that run.
+    pub fn make_room(&self, limits: Limits, now: Timestamp) -> io::Result<()> {
+        let names = self.names()?;
         let oldest = now.saturating_sub(limits.age).unwrap_or(Timestamp::MIN);
         let is_old = |name: &String| time_of(name).is_some_and(|time| time < oldest);
-        let mut going = names.len().saturating_sub(limits.count);
-        going += names[going..]
-            .iter()
-            .take_while(|name| is_old(name))
-            .count();
-        let kept = names.split_off(going);
-        if is_long {
-            let mut total = 0;
-            let sizes = kept.iter().rev().map(|name| {
-                total += size(&self.directory.join(name));
-                total
-            });
-            let fitting = sizes.take_while(|total| *total <= limits.bytes).count();
-            names.extend(kept[..kept.len() - fitting].iter().cloned());
-        }
-        for name in names {
+        let mut total = 0;
+        let kept = names.iter().rev().take(limits.count).take_while(|name| {
+            total += size(&self.directory.join(name));
+            total <= limits.bytes && !is_old(name)
+        });
+        let going = names.len() - kept.count();
+        for name in &names[..going] {
             let record = Record::at(self.directory.join(name));
-            if record.directory() != newest && !record.is_locked() {
+            if !record.is_locked() {
                 record.remove()?;
             }
         }
@@ -249,4 +252,135 @@ fn size(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let sizes = entries.filter_map(|entry| Some(entry.metadata().ok()?.len()));
     sizes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Head, Recorder};
+
+    /// A shelf with builds that began so many hours before `now`, and their recorders.
+    fn shelf(hours: &[i64], now: Timestamp) -> (tempfile::TempDir, Shelf, Vec<Recorder>) {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let shelf = Shelf::new(parent.path().join("builds"));
+        fs::create_dir(shelf.directory()).expect("a directory");
+        let begin = |hours: &i64| {
+            let started = now - SignedDuration::from_hours(*hours);
+            let (id, place) = shelf.place(started).expect("random numbers");
+            let display = crate::progress::Display::start(crate::progress::Quiet);
+            let head = Head {
+                tags: vec![format!("app:{hours}")],
+                ..Head::new(id, started)
+            };
+            Recorder::begin(display.progress(), place, &head).expect("writable")
+        };
+        let recorders = hours.iter().map(begin).collect();
+        (parent, shelf, recorders)
+    }
+
+    fn ids(shelf: &Shelf) -> Vec<String> {
+        let records = shelf.records().expect("readable");
+        records
+            .iter()
+            .map(|record| record.id().to_owned())
+            .collect()
+    }
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    #[test]
+    fn builds_are_found_by_the_beginning_of_their_id_and_by_their_age() {
+        let (_parent, shelf, _recorders) = shelf(&[1, 3, 2], NOW);
+        let [newest, middle, oldest] = ids(&shelf).try_into().expect("three builds");
+        let find = |called: &str| {
+            let found = shelf.find(Some(called)).expect("readable");
+            found.map(|record| record.id().to_owned())
+        };
+        assert_eq!(find(&newest), Ok(newest.clone()));
+        assert_eq!(find(&middle[..8]), Ok(middle.clone()));
+        assert_eq!(find("^0"), Ok(newest.clone()));
+        assert_eq!(find("^"), Ok(middle));
+        assert_eq!(find("^2"), Ok(oldest.clone()));
+        let last = shelf.find(None).expect("readable").expect("there is one");
+        assert_eq!(last.id(), newest);
+        let told = |called: &str| find(called).expect_err("there is none").to_string();
+        assert_eq!(
+            told("^3"),
+            "there is no build ^3; the oldest one recorded is ^2"
+        );
+        assert_eq!(told("!"), "there is no build called !");
+        let mut misspelt = oldest.clone();
+        misspelt.replace_range(3..4, "u");
+        let hint = format!("there is no build called {misspelt}; did you mean {oldest}?");
+        assert_eq!(told(&misspelt), hint);
+        let named =
+            format!("there is no build called app:3; the last build of that name is {oldest}");
+        assert_eq!(told("app:3"), named);
+    }
+
+    #[test]
+    fn a_beginning_that_several_share_is_refused() {
+        let record = |name: &str| Record::at(PathBuf::from(name));
+        let records = vec![record("t-abc"), record("t-abd"), record("t-xyz")];
+        let refused = choose(records.clone(), Some("ab")).expect_err("two begin so");
+        assert_eq!(refused.to_string(), "ab begins the IDs of abc, abd");
+        assert_eq!(choose(records, Some("x")), Ok(record("t-xyz")));
+        assert_eq!(choose(Vec::new(), None), Err(ShelfError::Empty));
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_those_that_run_stay() {
+        let (_parent, shelf, mut recorders) = shelf(&[1, 2, 3, 4, 5, 100], NOW);
+        let limits = Limits::default();
+        let all = ids(&shelf);
+        shelf
+            .make_room(Limits { count: 1, ..limits }, NOW)
+            .expect("removable");
+        assert_eq!(ids(&shelf), all, "all of them run");
+        // The one of 5 hours ago runs on.
+        let running = recorders.swap_remove(4);
+        drop(recorders);
+        let age = SignedDuration::from_hours(50);
+        shelf
+            .make_room(Limits { age, ..limits }, NOW)
+            .expect("removable");
+        assert_eq!(ids(&shelf), all[..5]);
+        shelf
+            .make_room(Limits { count: 3, ..limits }, NOW)
+            .expect("removable");
+        assert_eq!(ids(&shelf), [&all[..3], &all[4..5]].concat());
+        let one = size(running.record().directory());
+        let bytes = one * 2;
+        shelf
+            .make_room(Limits { bytes, ..limits }, NOW)
+            .expect("removable");
+        assert_eq!(ids(&shelf), [&all[..2], &all[4..5]].concat());
+    }
+
+    #[test]
+    fn long_logs_are_compressed_and_say_the_same() {
+        use kiln_solver::progress::Reporter;
+        use kiln_solver::{LogStream, Progress};
+        let (_parent, shelf, mut recorders) = shelf(&[1], NOW);
+        let recorder = std::sync::Arc::new(recorders.remove(0));
+        let progress: std::sync::Arc<dyn Progress> = std::sync::Arc::clone(&recorder) as _;
+        let step = Reporter::new(progress).start("RUN seq");
+        let mut written = Vec::new();
+        for number in 0..20_000 {
+            let line = format!("line {number}\n");
+            step.log(LogStream::Stdout, line.as_bytes());
+            written.extend_from_slice(line.as_bytes());
+        }
+        let record = recorder.record();
+        let before = record.size();
+        shelf
+            .settle(&record, Limits::default(), NOW)
+            .expect("writable");
+        assert!(record.size() * 4 < before);
+        let mut found = Vec::new();
+        record
+            .logs(|piece| found.extend(piece.bytes))
+            .expect("readable");
+        assert!(found == written);
+    }
 }
