@@ -9,7 +9,7 @@ use crate::progress::{Colors, LineBuffer, sanitize};
 use crate::record::{Build, Ending, Moved, Record, RecordError, Step, critical_path};
 
 /// How much of one step's log is shown, in bytes: the first half and the last half.
-const LONGEST_LOG: u64 = 512 * 1024;
+const LONGEST_LOG: u64 = 256 * 1024;
 /// How much of all logs is shown together, in bytes; each step gets its share of it.
 const LONGEST_LOGS: u64 = 32 * 1024 * 1024;
 
