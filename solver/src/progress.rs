@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::digest::Key;
 use crate::execute::Exit;
 use crate::graph::SourceSpan;
+use crate::miss::Miss;
 
 /// Names something that people can watch: a vertex, a download, an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,8 +74,10 @@ pub enum Fact {
     Definition(Key),
     /// Its content key.
     Content(Key),
-    /// Why it ran, or why it did not have to.
-    Cause(Cause),
+    /// It was in the cache.
+    Hit(Hit),
+    /// It was not in the cache and will run.
+    Missed(Arc<Miss>),
     /// How its command failed.
     Exited(Exit),
     /// What its command used.
@@ -86,20 +89,16 @@ pub enum Fact {
     },
 }
 
-/// Why a step ran, or why it did not have to.
+/// Why a step did not have to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cause {
+pub enum Hit {
     /// The same operation on the same inputs was recorded.
     SameDefinition,
     /// Its inputs came about in another way, but what it reads of them is what it was.
     SameContent,
     /// Whatever needs it was recorded.
     NotNeeded,
-    /// Nothing was recorded of this operation on what it reads.
-    NotRecorded,
-    /// It may not come from the cache.
-    CacheRefused,
 }
 
 /// The stream that a line came from.

@@ -128,7 +128,7 @@ fn step_data(build: &Build, id: u32, step: &Step, log: Excerpt, text: Option<&st
         result: step.ending.word(),
         error: failure,
         why: build.reason(step).map(|reason| clean(&reason)),
-        cacheable: step.cause.is_some(),
+        cacheable: step.is_cacheable(),
         begin: step.started.map(milliseconds),
         end: milliseconds(build.end_of(step)),
         inputs: step.inputs.clone(),

@@ -129,6 +129,7 @@ impl<W: Write + Send> Renderer for RawJson<W> {
                     ..SolveStatus::default()
                 }
             }
+            // BuildKit's messages have no place for it.
             EventKind::Cached => {
                 step.started.get_or_insert(time);
                 step.vertex(Some(time), true, "").into()

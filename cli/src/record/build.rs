@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kiln_solver::progress::Cause;
-use kiln_solver::{Exit, Key};
+use kiln_solver::progress::Hit;
+use kiln_solver::{Exit, Key, Miss};
 use serde::Serialize;
 
 use super::line::{End, Happening, Head, Line, Outcome};
@@ -61,8 +62,10 @@ pub struct Step {
     pub definition: Option<Key>,
     /// Its content key.
     pub content: Option<Key>,
-    /// Why it ran, or why it did not have to.
-    pub cause: Option<Cause>,
+    /// Why it did not have to run.
+    pub hit: Option<Hit>,
+    /// Why it had to.
+    pub miss: Option<Arc<Miss>>,
     /// How its command failed.
     pub exit: Option<Exit>,
     /// Bytes that the largest process of its command held at most.
@@ -180,23 +183,19 @@ impl Build {
 
     /// How many instructions the cache answered.
     pub fn hits(&self) -> usize {
-        self.count(|ending| *ending == Ending::Cached)
+        let cached = |step: &&Step| step.ending == Ending::Cached;
+        self.steps.values().filter(cached).count()
     }
 
     /// How many instructions it did not answer: those that ran, or began to.
     pub fn misses(&self) -> usize {
-        let ran = |step: &&Step| step.cause.is_some() && step.ending != Ending::Cached;
-        self.steps.values().filter(ran).count()
+        let missed = self.steps.values().filter(|step| step.miss.is_some());
+        missed.count()
     }
 
     /// When a step that has not ended was last known to be at work.
     pub fn end_of(&self, step: &Step) -> Duration {
         step.ended.unwrap_or(self.duration)
-    }
-
-    fn count(&self, is_wanted: impl Fn(&Ending) -> bool) -> usize {
-        let wanted = self.steps.values().filter(|step| is_wanted(&step.ending));
-        wanted.count()
     }
 }
 
@@ -244,6 +243,11 @@ impl Step {
         }
     }
 
+    /// Whether the cache was asked for it.
+    pub fn is_cacheable(&self) -> bool {
+        self.hit.is_some() || self.miss.is_some()
+    }
+
     /// How long it was at work, or has been until `end`.
     pub fn took(&self, end: Duration) -> Duration {
         self.started
@@ -270,7 +274,8 @@ impl Step {
             }
             Happening::Definition(key) => self.definition = Some(key),
             Happening::Content(key) => self.content = Some(key),
-            Happening::Cause(cause) => self.cause = Some(cause),
+            Happening::Hit(hit) => self.hit = Some(hit),
+            Happening::Missed(miss) => self.miss = Some(miss),
             Happening::Exited(exit) => self.exit = Some(exit),
             Happening::Used {
                 peak_memory,

@@ -1,11 +1,13 @@
 //! The lines of a record, as they are written.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use kiln_solver::graph::SourceSpan;
-use kiln_solver::progress::{Cause, Event, EventKind, Fact};
-use kiln_solver::{Exit, Key, LogStream, StepId};
+use kiln_solver::progress::{Event, EventKind, Fact, Hit};
+use kiln_solver::{Exit, Key, LogStream, Miss, StepId};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format that this Kiln writes, and the only one that it reads.
@@ -130,8 +132,10 @@ pub enum Happening {
     Definition(Key),
     /// The step's content key.
     Content(Key),
-    /// Why it ran, or why it did not have to.
-    Cause(Cause),
+    /// It was in the cache.
+    Hit(Hit),
+    /// It was not in the cache.
+    Missed(Arc<Miss>),
     /// How its command failed.
     Exited(Exit),
     /// What its command used.
@@ -261,7 +265,8 @@ impl From<&EventKind> for Happening {
             },
             EventKind::Learned(Fact::Definition(key)) => Happening::Definition(*key),
             EventKind::Learned(Fact::Content(key)) => Happening::Content(*key),
-            EventKind::Learned(Fact::Cause(cause)) => Happening::Cause(*cause),
+            EventKind::Learned(Fact::Hit(hit)) => Happening::Hit(*hit),
+            EventKind::Learned(Fact::Missed(miss)) => Happening::Missed(Arc::clone(miss)),
             EventKind::Learned(Fact::Exited(exit)) => Happening::Exited(*exit),
             EventKind::Learned(Fact::Used {
                 peak_memory,
@@ -333,7 +338,8 @@ impl Line {
             },
             Happening::Definition(key) => EventKind::Learned(Fact::Definition(key)),
             Happening::Content(key) => EventKind::Learned(Fact::Content(key)),
-            Happening::Cause(cause) => EventKind::Learned(Fact::Cause(cause)),
+            Happening::Hit(hit) => EventKind::Learned(Fact::Hit(hit)),
+            Happening::Missed(miss) => EventKind::Learned(Fact::Missed(miss)),
             Happening::Exited(exit) => EventKind::Learned(Fact::Exited(exit)),
             Happening::Used {
                 peak_memory,

@@ -42,7 +42,7 @@ mod tests {
     use std::path::PathBuf;
 
     use jiff::Timestamp;
-    use kiln_solver::progress::Cause;
+    use kiln_solver::progress::Hit;
     use kiln_solver::{EventKind, Exit};
 
     use super::*;
@@ -66,16 +66,19 @@ mod tests {
         let make = &build.steps[&3];
         assert_eq!(make.name, "[app 2/3] RUN make");
         assert_eq!((make.number, make.stage()), (Some(5), "app"));
-        assert_eq!(
-            (make.cause, make.peak_memory),
-            (Some(Cause::NotRecorded), Some(4_096_000))
-        );
+        assert_eq!((make.hit, make.peak_memory), (None, Some(4_096_000)));
+        assert_eq!(build.steps[&2].hit, Some(Hit::SameDefinition));
         assert!(make.definition.is_none() && make.content.is_some());
         assert_eq!(build.steps[&4].exit, Some(Exit::Code(2)));
         assert_eq!(build.steps[&1].moved[0].bytes, 2000);
         assert_eq!(critical_path(&build), [0, 1, 3, 4]);
-        let because = "not done before on what this yielded: [app 2/3] RUN make";
-        assert_eq!(build.reason(&build.steps[&4]).as_deref(), Some(because));
+        let reasons = [3, 4, 5].map(|id| build.reason(&build.steps[&id]).unwrap_or_default());
+        let expected = [
+            "args was cc, is make",
+            "what it reads changed, as this ran: [app 2/3] RUN make",
+            "the cache was not to be used",
+        ];
+        assert_eq!(reasons, expected);
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn a_build_is_known_by_what_it_did() {
     );
     let (copy, run) = (step(&build, "COPY file /"), step(&build, "RUN seq 1 20000"));
     assert_eq!(copy["Stage"], "first");
-    assert_eq!(copy["Cause"], "not-recorded");
+    assert_eq!(copy["Miss"]["reason"], "new");
     for key in ["DefinitionKey", "ContentKey"] {
         assert!(
             run[key].as_str().expect("text").starts_with("blake3:"),
@@ -169,21 +169,21 @@ fn a_build_is_known_by_what_it_did() {
     // From the cache, and by content where the way to it changed.
     bench.build("");
     let build = json(&bench, "inspect --format json");
-    assert_eq!(step(&build, "RUN seq 1 20000")["Cause"], "same-definition");
-    assert_eq!(step(&build, "COPY file /")["Cause"], "not-needed");
+    assert_eq!(step(&build, "RUN seq 1 20000")["Hit"], "same-definition");
+    assert_eq!(step(&build, "COPY file /")["Hit"], "not-needed");
     bench.file("Dockerfile", APP.replace("echo out", "echo other"));
     bench.build("");
     let build = json(&bench, "inspect --format json");
     assert_eq!(
-        step(&build, "COPY --from=first /file /")["Cause"],
+        step(&build, "COPY --from=first /file /")["Hit"],
         "same-content"
     );
     bench.build("--no-cache");
     let build = json(&bench, "inspect --format json");
     let run = step(&build, "RUN seq 1 20000");
     assert_eq!(
-        (&run["Cause"], &run["Result"]),
-        (&"cache-refused".into(), &"done".into())
+        (&run["Miss"]["reason"], &run["Result"]),
+        (&"forbidden".into(), &"done".into())
     );
 }
 

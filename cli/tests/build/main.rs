@@ -23,3 +23,5 @@ mod outputs;
 mod page;
 mod peers;
 mod rootless;
+mod secrets;
+mod ssh;

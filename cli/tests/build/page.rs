@@ -148,7 +148,7 @@ fn the_page_is_used_by_mouse_and_keyboard() {
         "Peak memory",
         "RUN echo one && echo two",
         "one",
-        "not done before",
+        "nothing like it",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
@@ -247,7 +247,11 @@ fn thousands_of_steps_are_shown() {
     for step in 0..count {
         let at = 20_000 + (step / 8) * 10_000 + step % 8;
         add(at, step, json!("started"));
-        add(at + 1, step, json!({ "cause": "not-recorded" }));
+        add(
+            at + 1,
+            step,
+            json!({ "missed": { "inputs": [], "reason": "new" } }),
+        );
         add(at + 9_000, step, json!("finished"));
     }
     fs::write(directory.join("record.jsonl"), record).expect("writable");

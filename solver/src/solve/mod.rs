@@ -11,7 +11,7 @@ use crate::execute::{Cache, Executor, Exit, StepError};
 use crate::graph::{Graph, VertexId};
 use crate::key::{InputPart, definition_key};
 use crate::op::Op;
-use crate::progress::{Cause, Fact, Reporter, StepReporter};
+use crate::progress::{Fact, Hit, Reporter, StepReporter};
 use crate::schedule::{Action, Found, Schedule};
 use perform::{Completed, Task, content_part, perform, perform_source};
 
@@ -140,7 +140,6 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             for action in schedule.actions() {
                 if let Action::Run(id) = action {
                     self.start(id);
-                    self.tell_cause(id, self.cause_to_run(id));
                 }
                 let inputs = self.inputs_of(action);
                 under_way.push(perform(self.solver, self.task(action), inputs));
@@ -238,10 +237,14 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
 
     fn task(&self, action: Action) -> Task {
         let (Action::LookUpDefinition(id) | Action::LookUpContent(id) | Action::Run(id)) = action;
+        let vertex = self.graph.vertex(id);
+        let name = |input: &VertexId| self.graph.vertex(*input).description.name.clone();
         Task {
             action,
             id,
-            op: Arc::clone(&self.graph.vertex(id).op),
+            op: Arc::clone(&vertex.op),
+            inputs: vertex.inputs.iter().map(name).collect(),
+            ignore_cache: vertex.ignore_cache,
             definition: self.definitions[id.index()],
             reporter: self.reporters[id.index()]
                 .clone()
@@ -280,27 +283,16 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
                 self.reporter(id).finished();
                 self.outputs[id.index()] = Some(output);
             }
-            Action::LookUpDefinition(id) => self.hit(id, output, Cause::SameDefinition),
-            Action::LookUpContent(id) => self.hit(id, output, Cause::SameContent),
+            Action::LookUpDefinition(id) => self.hit(id, output, Hit::SameDefinition),
+            Action::LookUpContent(id) => self.hit(id, output, Hit::SameContent),
         }
     }
 
-    fn hit(&mut self, id: VertexId, output: E::Output, cause: Cause) {
+    fn hit(&mut self, id: VertexId, output: E::Output, why: Hit) {
         self.outputs[id.index()] = Some(output);
         self.report_spared_before(id);
-        self.tell_cause(id, cause);
+        self.reporter(id).learned(Fact::Hit(why));
         self.reporter(id).cached();
-    }
-
-    fn cause_to_run(&self, id: VertexId) -> Cause {
-        match self.graph.vertex(id).ignore_cache {
-            true => Cause::CacheRefused,
-            false => Cause::NotRecorded,
-        }
-    }
-
-    fn tell_cause(&self, id: VertexId, cause: Cause) {
-        self.reporter(id).learned(Fact::Cause(cause));
     }
 
     /// Reports as cached what nobody will ask for any more, because all that needs it is known: it
@@ -320,7 +312,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             }
         }
         for id in newly_spared.into_iter().rev() {
-            self.tell_cause(id, Cause::NotNeeded);
+            self.reporter(id).learned(Fact::Hit(Hit::NotNeeded));
             self.reporter(id).cached();
         }
     }

@@ -8,7 +8,7 @@
 //! ROOT/layers/HEX/tree      what the layer of that diff id holds; its presence says that it is whole
 //! ROOT/layers/HEX/fs*       its files, as a lower directory for overlayfs
 //! ROOT/contexts/HEX         what is known of a context's files (see [`crate::context`])
-//! ROOT/builds/ID            records and logs of builds
+//! ROOT/builds/TIME-ID       the record of a build; its `record.jsonl` is locked while it runs
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
 //! ROOT/tmp/NAME             work in progress, removed once its process is gone
 //! ```
@@ -20,6 +20,7 @@ mod blobs;
 mod index;
 mod layers;
 mod scratch;
+mod steps;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 pub use blobs::{BlobError, BlobWriter, sha256};
-pub use index::{ImageRecord, Index, IndexError, LayerBlob, RecordKind};
+pub use index::{ImageRecord, Index, IndexError, LayerBlob};
 pub use layers::{LayerError, Layers};
 pub use scratch::Scratch;
 pub(crate) use scratch::random;

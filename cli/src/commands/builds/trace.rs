@@ -106,10 +106,10 @@ fn slice(build: &Build, id: u32, step: &Step, thread: usize, is_critical: bool) 
         "pid": 1,
         "tid": thread,
         "id": id,
-        "cat": match step.cause {
-            None => "work",
-            Some(_) if step.ending == Ending::Cached => "hit",
-            Some(_) => "miss",
+        "cat": match (&step.hit, &step.miss) {
+            (_, Some(_)) => "miss",
+            (Some(_), None) => "hit",
+            (None, None) => "work",
         },
         "name": step.name,
         "ts": begin.as_micros() as u64,
