@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::build::{Build, Ending, Step};
 
 /// The steps that the build waited for, one after the other, the first one first: a build that is to
-/// be faster must make one of these faster. Found from the end, which is what failed or
-/// else what ended last: it waited for that one of
-/// its inputs that ended last; a step without inputs, for what ended last before it began.
+/// be faster must make one of these faster. Found from the end, which is what failed or else what
+/// ended last: it waited for that one of its inputs that ended last; a step without inputs, for what
+/// ended last before it began.
 pub fn critical_path(build: &Build) -> Vec<u32> {
     let mut path = Vec::new();
     let mut on_path = BTreeSet::new();

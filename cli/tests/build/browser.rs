@@ -50,12 +50,12 @@ impl Browser {
             requests: Vec::new(),
             _profile: profile,
         };
-        let tab = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let tab = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
         let target = json!({ "targetId": tab["targetId"], "flatten": true });
-        let session = browser.call("Target.attachToTarget", target);
+        let session = browser.call("Target.attachToTarget", &target);
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         browser.resize(width, height);
         browser
@@ -64,7 +64,7 @@ impl Browser {
     /// Opens a file and waits until it is loaded.
     pub(crate) fn open(&mut self, path: &Path, fragment: &str) {
         let url = format!("file://{}{fragment}", path.display());
-        self.call("Page.navigate", json!({ "url": url }));
+        self.call("Page.navigate", &json!({ "url": url }));
         loop {
             if self.receive()["method"] == "Page.loadEventFired" {
                 return;
@@ -76,7 +76,7 @@ impl Browser {
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
     /// Prefers a colour scheme, as the system's settings do.
@@ -84,7 +84,7 @@ impl Browser {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call(
             "Emulation.setEmulatedMedia",
-            json!({ "features": features }),
+            &json!({ "features": features }),
         );
     }
 
@@ -92,7 +92,7 @@ impl Browser {
     #[track_caller]
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let call = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.call("Runtime.evaluate", call);
+        let answer = self.call("Runtime.evaluate", &call);
         let thrown = &answer["exceptionDetails"];
         assert!(thrown.is_null(), "{expression}: {thrown}");
         answer["result"]["value"].clone()
@@ -117,9 +117,9 @@ impl Browser {
             key if key.len() == 1 => down["text"] = json!(key),
             _ => {}
         }
-        self.call("Input.dispatchKeyEvent", down);
+        self.call("Input.dispatchKeyEvent", &down);
         let up = json!({ "type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code });
-        self.call("Input.dispatchKeyEvent", up);
+        self.call("Input.dispatchKeyEvent", &up);
         self.settle();
     }
 
@@ -136,7 +136,7 @@ impl Browser {
             let event = json!({
                 "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1,
             });
-            self.call("Input.dispatchMouseEvent", event);
+            self.call("Input.dispatchMouseEvent", &event);
         }
         self.settle();
     }
@@ -146,7 +146,7 @@ impl Browser {
         self.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))");
     }
 
-    fn call(&mut self, method: &str, parameters: Value) -> Value {
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.calls += 1;
         let mut message = json!({ "id": self.calls, "method": method, "params": parameters });
         if let Some(session) = &self.session {
