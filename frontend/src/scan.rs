@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::diagnostic::Diagnostic;
 use crate::directive::{DirectiveReader, Directives};
 use crate::heredoc::{self, Heredoc};
+use crate::layout::{Layout, PieceKind};
 use crate::source::{Source, Span, Spanned};
 
 /// The longest physical line in bytes, its end not counted.
@@ -20,6 +21,8 @@ pub struct Scanned {
     pub directives: Directives,
     /// The logical lines that hold an instruction.
     pub lines: Vec<LogicalLine>,
+    /// Every byte of the file.
+    pub layout: Layout,
     /// What is wrong on this level.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -35,6 +38,8 @@ pub struct LogicalLine {
     pub comments: Vec<Spanned<String>>,
     /// The heredocs that the line announces, in order.
     pub heredocs: Vec<Heredoc>,
+    /// The pieces of the layout that it consists of.
+    pub pieces: Range<usize>,
     segments: Vec<Segment>,
 }
 
@@ -54,6 +59,7 @@ impl LogicalLine {
             span,
             comments: Vec::new(),
             heredocs,
+            pieces: 0..0,
             segments: Vec::new(),
         }
     }
@@ -97,6 +103,7 @@ pub fn scan(source: &Source) -> Scanned {
         directives: DirectiveReader::default(),
         comments: Vec::new(),
         lines: Vec::new(),
+        layout: Layout::default(),
         diagnostics: Vec::new(),
     };
     scanner.run();
@@ -109,6 +116,7 @@ pub fn scan(source: &Source) -> Scanned {
     Scanned {
         directives: scanner.directives.into_directives(),
         lines: scanner.lines,
+        layout: scanner.layout,
         diagnostics: scanner.diagnostics,
     }
 }
@@ -129,6 +137,10 @@ impl<'a> PhysicalLine<'a> {
 
     fn span(self) -> Span {
         Span::new(self.start, self.start + self.content().len())
+    }
+
+    fn end(self) -> usize {
+        self.start + self.raw.len()
     }
 }
 
@@ -160,13 +172,16 @@ struct Scanner<'a> {
     directives: DirectiveReader,
     comments: Vec<Spanned<String>>,
     lines: Vec<LogicalLine>,
+    layout: Layout,
     diagnostics: Vec<Diagnostic>,
 }
 
 impl<'a> Scanner<'a> {
     fn run(&mut self) {
         if self.physical.text.starts_with('\u{feff}') {
-            self.physical.position = '\u{feff}'.len_utf8();
+            let mark = Span::new(0, '\u{feff}'.len_utf8());
+            self.physical.position = mark.end;
+            self.layout.push(PieceKind::ByteOrderMark, mark);
         }
         while let Some(first) = self.next_physical() {
             if !self.comment_or_directive(first) {
@@ -200,12 +215,41 @@ impl<'a> Scanner<'a> {
             }
         };
         if let Some(comment) = trimmed.strip_prefix('#') {
-            if !is_directive {
+            if is_directive {
+                self.without_code(line, PieceKind::Directive);
+            } else {
+                self.without_code(line, PieceKind::Comment);
                 self.comment(comment.trim(), line.span());
             }
             return true;
         }
+        if trimmed.is_empty() {
+            self.without_code(line, PieceKind::Blanks);
+        }
         trimmed.is_empty()
+    }
+
+    /// Takes a line that adds nothing to an instruction into the layout.
+    fn without_code(&mut self, line: PhysicalLine<'_>, kind: PieceKind) {
+        let text = line.start + line.content().len() - line.content().trim_start().len();
+        self.layout
+            .push(PieceKind::Blanks, Span::new(line.start, text));
+        self.layout.push(kind, Span::new(text, line.span().end));
+        self.line_end(line);
+    }
+
+    /// Takes a line's part of an instruction, the continuation character behind it, and its end.
+    fn code(&mut self, line: PhysicalLine<'_>, start: usize, text: &str) {
+        let end = start + text.len();
+        self.layout.push(PieceKind::Code, Span::new(start, end));
+        let continuation = Span::new(end, line.span().end);
+        self.layout.push(PieceKind::Continuation, continuation);
+        self.line_end(line);
+    }
+
+    fn line_end(&mut self, line: PhysicalLine<'_>) {
+        let span = Span::new(line.span().end, line.end());
+        self.layout.push(PieceKind::LineEnd, span);
     }
 
     /// An empty comment separates those above it from the instruction.
@@ -225,6 +269,12 @@ impl<'a> Scanner<'a> {
         let (text, mut continues) = split_continuation(head, self.escape());
         line.push(text, first.start + indent);
         line.span.start += indent;
+        self.layout.push(
+            PieceKind::Blanks,
+            Span::new(first.start, first.start + indent),
+        );
+        line.pieces.start = self.layout.pieces.len();
+        self.code(first, first.start + indent, text);
         let mut empty = None;
         while continues {
             let Some(next) = self.next_physical() else {
@@ -232,21 +282,25 @@ impl<'a> Scanner<'a> {
             };
             let content = next.content();
             if content.trim_start().starts_with('#') {
+                self.without_code(next, PieceKind::Comment);
                 continue;
             }
             if content.trim_start().is_empty() {
+                self.without_code(next, PieceKind::Blanks);
                 empty = Some(next.span());
                 continue;
             }
             let text;
             (text, continues) = split_continuation(content, self.escape());
             line.push(text, next.start);
+            self.code(next, next.start, text);
             line.span.end = next.span().end;
         }
         if let Some(span) = empty {
             self.empty_continuation(span);
         }
         self.heredocs(&mut line);
+        line.pieces.end = self.layout.pieces.len();
         self.lines.push(line);
     }
 
@@ -289,17 +343,24 @@ impl<'a> Scanner<'a> {
         while let Some(next) = self.next_physical() {
             line.span.end = next.span().end.max(line.span.end);
             if opening.is_ended_by(next.content()) {
+                let body = Span::new(next.start - content.len(), next.start);
+                self.layout.push(PieceKind::HeredocBody, body);
+                self.layout.push(PieceKind::HeredocEnd, next.span());
+                self.line_end(next);
                 return (content, true);
             }
             content.push_str(next.raw);
         }
+        let end = self.physical.position;
+        let body = Span::new(end - content.len(), end);
+        self.layout.push(PieceKind::HeredocBody, body);
         (content, false)
     }
 }
 
 /// The line without a continuation character at its end, and whether there was one. A continuation
 /// character is the escape character, perhaps followed by blanks, unless another one precedes it.
-fn split_continuation(line: &str, escape: char) -> (&str, bool) {
+pub(crate) fn split_continuation(line: &str, escape: char) -> (&str, bool) {
     match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
         Some(before) if !before.ends_with(escape) => (before, true),
         _ => (line, false),

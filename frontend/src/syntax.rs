@@ -1,7 +1,10 @@
 //! The tree of a Dockerfile: every instruction with the places of its parts, nothing expanded yet.
 
+use std::ops::Range;
+
 use crate::directive::Directives;
 use crate::heredoc;
+use crate::layout::Layout;
 use crate::source::{Source, Span, Spanned};
 
 /// A text as written, and where. Joined lines are already joined, everything else is untouched.
@@ -16,6 +19,15 @@ pub struct Dockerfile {
     pub directives: Directives,
     /// The instructions in order; what could not be read is [`Command::Invalid`].
     pub instructions: Vec<Instruction>,
+    /// Every byte of the file, comments and blanks included.
+    pub layout: Layout,
+}
+
+impl Dockerfile {
+    /// The file as it was read, byte for byte.
+    pub fn print(&self) -> String {
+        self.layout.print(&self.source)
+    }
 }
 
 /// One instruction.
@@ -25,6 +37,8 @@ pub struct Instruction {
     pub keyword: Word,
     /// All its lines, heredoc bodies included.
     pub span: Span,
+    /// The pieces of the file's layout that it consists of; none for a trigger.
+    pub pieces: Range<usize>,
     /// Its text on one line, without heredoc bodies.
     pub text: String,
     /// The comments right above.

@@ -51,6 +51,7 @@ pub fn parse(source: &Source) -> Parsed {
         source: source.clone(),
         directives,
         instructions,
+        layout: scanned.layout,
     };
     Parsed {
         dockerfile,
