@@ -22,6 +22,8 @@ pub enum PieceKind {
     HeredocBody,
     /// What ends a heredoc.
     HeredocEnd,
+    /// What stands behind a limit.
+    Unread,
     /// A line feed, and the carriage returns before it.
     LineEnd,
 }

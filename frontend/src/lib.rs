@@ -16,6 +16,7 @@ pub mod ignore;
 pub mod image_config;
 pub mod json;
 pub mod layout;
+pub mod limits;
 pub mod lower;
 pub mod mount;
 pub mod parse;

@@ -9,10 +9,8 @@ use crate::diagnostic::Diagnostic;
 use crate::directive::{DirectiveReader, Directives};
 use crate::heredoc::{self, Heredoc};
 use crate::layout::{Layout, PieceKind};
+use crate::limits;
 use crate::source::{Source, Span, Spanned};
-
-/// The longest physical line in bytes, its end not counted.
-pub const MAX_LINE: usize = 65_535;
 
 /// A file cut into logical lines.
 #[derive(Debug)]
@@ -105,8 +103,10 @@ pub fn scan(source: &Source) -> Scanned {
         lines: Vec::new(),
         layout: Layout::default(),
         diagnostics: Vec::new(),
+        unread: Span::default(),
     };
     scanner.run();
+    scanner.layout.push(PieceKind::Unread, scanner.unread);
     if let Some(at) = source.text().find('\0') {
         // No argument, variable or path can hold one.
         let span = Span::new(at, at + 1);
@@ -174,6 +174,8 @@ struct Scanner<'a> {
     lines: Vec<LogicalLine>,
     layout: Layout,
     diagnostics: Vec<Diagnostic>,
+    /// What stands behind a limit.
+    unread: Span,
 }
 
 impl<'a> Scanner<'a> {
@@ -183,19 +185,41 @@ impl<'a> Scanner<'a> {
             self.physical.position = mark.end;
             self.layout.push(PieceKind::ByteOrderMark, mark);
         }
-        while let Some(first) = self.next_physical() {
-            if !self.comment_or_directive(first) {
-                self.logical_line(first);
-            }
+        if self.physical.text.len() > limits::FILE_SIZE {
+            let message = format!("the file is longer than {} bytes", limits::FILE_SIZE);
+            self.stop("file-too-long", 0, message);
         }
+        while let Some(first) = self.next_physical() {
+            if self.comment_or_directive(first) {
+                continue;
+            }
+            if self.lines.len() == limits::INSTRUCTIONS {
+                let message = format!("there are more than {} instructions", limits::INSTRUCTIONS);
+                self.stop("too-many-instructions", first.start, message);
+                return;
+            }
+            self.logical_line(first);
+        }
+    }
+
+    /// Leaves what stands behind a place unread.
+    fn stop(&mut self, code: &'static str, at: usize, message: String) {
+        let text = self.physical.text;
+        self.unread = Span::new(at, text.len());
+        self.physical.position = text.len();
+        let line = text[at..].find('\n').map_or(text.len(), |end| at + end);
+        let span = Span::new(at, line);
+        let finding = Diagnostic::error(code, span, message);
+        self.diagnostics
+            .push(finding.label("not read from here on"));
     }
 
     fn next_physical(&mut self) -> Option<PhysicalLine<'a>> {
         let line = self.physical.next()?;
-        if line.raw.trim_end_matches('\n').len() > MAX_LINE {
-            let message = format!("the line is longer than {MAX_LINE} bytes");
-            self.diagnostics
-                .push(Diagnostic::error("line-too-long", line.span(), message));
+        if line.raw.trim_end_matches('\n').len() > limits::LINE {
+            let message = format!("the line is longer than {} bytes", limits::LINE);
+            self.stop("line-too-long", line.start, message);
+            return None;
         }
         Some(line)
     }
@@ -321,9 +345,18 @@ impl<'a> Scanner<'a> {
                 return;
             }
         };
+        if openings.len() > limits::HEREDOCS {
+            let message = format!(
+                "the instruction has more than {} heredocs",
+                limits::HEREDOCS
+            );
+            let finding = Diagnostic::error("too-many-heredocs", line.span, message);
+            self.diagnostics.push(finding);
+            return;
+        }
         for opening in openings {
             let (content, terminated) = self.heredoc_body(&opening, line);
-            if !terminated {
+            if !terminated && self.unread == Span::default() {
                 let message = format!("the heredoc {:?} does not end", opening.name);
                 let missing = Diagnostic::error("unterminated-heredoc", line.span, message).hint(
                     format!("end it with a line that holds only {}", opening.name),
@@ -340,10 +373,11 @@ impl<'a> Scanner<'a> {
         line: &mut LogicalLine,
     ) -> (String, bool) {
         let mut content = String::new();
+        let start = self.physical.position;
         while let Some(next) = self.next_physical() {
             line.span.end = next.span().end.max(line.span.end);
             if opening.is_ended_by(next.content()) {
-                let body = Span::new(next.start - content.len(), next.start);
+                let body = Span::new(start, next.start);
                 self.layout.push(PieceKind::HeredocBody, body);
                 self.layout.push(PieceKind::HeredocEnd, next.span());
                 self.line_end(next);
@@ -351,8 +385,7 @@ impl<'a> Scanner<'a> {
             }
             content.push_str(next.raw);
         }
-        let end = self.physical.position;
-        let body = Span::new(end - content.len(), end);
+        let body = Span::new(start, start + content.len());
         self.layout.push(PieceKind::HeredocBody, body);
         (content, false)
     }
@@ -400,7 +433,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_a_line_is_exact() {
-        for (length, errors) in [(MAX_LINE, 0), (MAX_LINE + 1, 1)] {
+        for (length, errors) in [(limits::LINE, 0), (limits::LINE + 1, 1)] {
             let text = format!("{}\n", "#".repeat(length));
             assert_eq!(
                 scan(&Source::new("Dockerfile", &text)).diagnostics.len(),

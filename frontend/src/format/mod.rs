@@ -77,6 +77,10 @@ impl<'a> Writer<'a> {
                 PieceKind::Blanks => {
                     self.separated.get_or_insert(line::end_of(line.end));
                 }
+                PieceKind::Unread => {
+                    self.separate(true);
+                    self.text.push_str(line.text);
+                }
                 _ => self.comment(&line),
             }
         }

@@ -13,6 +13,7 @@ use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage,
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::image_config::{History, ImageConfig};
+use crate::limits;
 use crate::source::Span;
 use crate::syntax::{Command, Dockerfile};
 
@@ -51,10 +52,6 @@ pub(super) struct Builder<'a> {
     budget: Cell<usize>,
 }
 
-/// What expansions and environments of one build may take together: a few lines suffice to ask for
-/// any amount.
-const BUDGET: usize = 256 << 20;
-
 impl<'a> Builder<'a> {
     pub(super) fn new(
         dockerfile: &'a Dockerfile,
@@ -75,7 +72,7 @@ impl<'a> Builder<'a> {
             finished: BTreeMap::new(),
             externals: BTreeMap::new(),
             warnings: Vec::new(),
-            budget: Cell::new(BUDGET),
+            budget: Cell::new(limits::VARIABLES),
         }
     }
 
@@ -179,7 +176,10 @@ impl<'a> Builder<'a> {
                 Ok(())
             }
             None => {
-                let message = format!("variables take more than {} MiB in all", BUDGET >> 20);
+                let message = format!(
+                    "variables take more than {} MiB in all",
+                    limits::VARIABLES >> 20
+                );
                 Err(Box::new(Diagnostic::error("too-large", span, message)))
             }
         }
