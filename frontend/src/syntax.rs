@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::diagnostic::Diagnostic;
 use crate::directive::Directives;
 use crate::heredoc;
 use crate::layout::Layout;
@@ -21,6 +22,9 @@ pub struct Dockerfile {
     pub instructions: Vec<Instruction>,
     /// Every byte of the file, comments and blanks included.
     pub layout: Layout,
+    /// What rules found that only see it while lines and flags are read. Whether they count is
+    /// decided by [`crate::check`].
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Dockerfile {

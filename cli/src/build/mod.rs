@@ -12,7 +12,7 @@ mod outputs;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kiln_frontend::lower::{NamedContext, NoCache};
+use kiln_frontend::lower::{self, Extent, NamedContext, NoCache};
 use kiln_frontend::stage::Stages;
 use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
 use kiln_solver::op::Network as StepNetwork;
@@ -83,15 +83,18 @@ pub async fn build(
         .inspect_err(|error| loading.failed(crate::report::chain(error.as_ref())))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
+    let options = Options {
+        ignored: loaded.excludes.clone(),
+        ..options(settings)
+    };
     if parsed.has_errors() {
-        let (dockerfile, diagnostics) = (Box::new(loaded.source), parsed.diagnostics);
+        let survey = lower::survey(&parsed, &options, &BTreeMap::new(), Extent::Needed);
+        let (dockerfile, diagnostics) = (Box::new(loaded.source), survey.diagnostics);
         return Err(BuildError::Dockerfile {
             dockerfile,
             diagnostics,
         });
     }
-    warn(&loaded.source, &parsed.diagnostics);
-    let options = options(settings);
     let mut book = ImageBook::new(Arc::clone(&backends.images), settings.pull);
     let lowered = loop {
         match kiln_frontend::lower(&parsed.dockerfile, &options, &book) {

@@ -11,6 +11,7 @@ mod mode;
 mod mounts;
 mod output;
 mod owner;
+mod reuse;
 mod select;
 
 use std::collections::HashMap;
@@ -101,7 +102,7 @@ impl Worker {
 
     async fn perform(
         &self,
-        step: &Step,
+        step: &Step<Output>,
         inputs: Vec<Output>,
     ) -> Result<Outcome<Output>, ExecutorError> {
         match &*step.op {
@@ -110,9 +111,7 @@ impl Worker {
                 .await
                 .map(Outcome::Done),
             Op::File(operation) => {
-                let snapshot = self
-                    .change_files(operation, &inputs, &step.reporter)
-                    .await?;
+                let snapshot = self.change_files(operation, &inputs, step).await?;
                 Ok(Outcome::Done(Output::Snapshot(Arc::new(snapshot))))
             }
             Op::Exec(exec) => self.execute(exec, &inputs, &step.reporter).await,
@@ -175,7 +174,11 @@ impl Worker {
 impl Executor for Worker {
     type Output = Output;
 
-    async fn run(&self, step: Step, inputs: Vec<Output>) -> Result<Outcome<Output>, StepError> {
+    async fn run(
+        &self,
+        step: Step<Output>,
+        inputs: Vec<Output>,
+    ) -> Result<Outcome<Output>, StepError> {
         Ok(self.perform(&step, inputs).await?)
     }
 

@@ -21,10 +21,18 @@ CREATE TABLE record (
     key         BLOB PRIMARY KEY,
     kind        INTEGER NOT NULL,
     result      BLOB NOT NULL,
-    explanation BLOB NOT NULL,
     created     INTEGER NOT NULL,
     used        INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE step (
+    content     BLOB PRIMARY KEY,
+    operation   BLOB NOT NULL,
+    inputs      BLOB NOT NULL,
+    explanation BLOB NOT NULL,
+    created     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX step_operation ON step (operation, created);
+CREATE INDEX step_inputs ON step (inputs, created);
 CREATE TABLE selection (
     key     BLOB PRIMARY KEY,
     content BLOB NOT NULL
@@ -67,7 +75,7 @@ pub enum Reason {
 
 /// Which of a step's two keys a record stands under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordKind {
+pub(super) enum RecordKind {
     /// The definition key.
     Definition,
     /// The content key.
@@ -134,27 +142,6 @@ impl Index {
         })
     }
 
-    /// Records results under keys, all or none, in place of earlier ones.
-    pub fn put_records(
-        &self,
-        records: &[(RecordKind, Key)],
-        result: &[u8],
-        explanation: &[u8],
-    ) -> Result<(), IndexError> {
-        let now = Timestamp::now().seconds;
-        self.with(|connection| {
-            let transaction = connection.transaction()?;
-            for (kind, key) in records {
-                let mut statement = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-                )?;
-                let kind = *kind as i64;
-                statement.execute(params![&key.as_bytes()[..], kind, result, explanation, now])?;
-            }
-            transaction.commit()
-        })
-    }
-
     /// Notes that records were used now.
     pub fn touch_records(&self, keys: &[Key]) -> Result<(), IndexError> {
         let now = Timestamp::now().seconds;
@@ -187,9 +174,14 @@ impl Index {
         self.with(|connection| {
             let transaction = connection.transaction()?;
             for key in keys {
-                transaction
-                    .prepare_cached("DELETE FROM record WHERE key = ?1")?
-                    .execute([&key.as_bytes()[..]])?;
+                for statement in [
+                    "DELETE FROM record WHERE key = ?1",
+                    "DELETE FROM step WHERE content = ?1",
+                ] {
+                    transaction
+                        .prepare_cached(statement)?
+                        .execute([&key.as_bytes()[..]])?;
+                }
             }
             transaction.commit()
         })
@@ -305,7 +297,7 @@ impl Index {
         })
     }
 
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
@@ -363,6 +355,6 @@ fn image_record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
     })
 }
 
-fn digest_bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; 32]> {
+pub(super) fn digest_bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; 32]> {
     row.get(column)
 }

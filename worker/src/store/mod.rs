@@ -20,6 +20,7 @@ mod blobs;
 mod index;
 mod layers;
 mod scratch;
+mod steps;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 pub use blobs::{BlobError, BlobWriter, sha256};
-pub use index::{ImageRecord, Index, IndexError, LayerBlob, RecordKind};
+pub use index::{ImageRecord, Index, IndexError, LayerBlob};
 pub use layers::{LayerError, Layers};
 pub use scratch::Scratch;
 pub(crate) use scratch::random;
