@@ -30,7 +30,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         Err(error) => return usage_error(&error, environment),
     };
     let store = wire::store(global, environment)?;
-    let backends = wire::backends(store, environment)?;
+    let backends = wire::backends(store, &settings, environment)?;
     let mode = progress::settle(settings.progress, environment);
     let display = progress::start(mode, environment);
     let record = BuildRecord::begin(&settings);
