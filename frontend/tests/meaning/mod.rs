@@ -57,10 +57,8 @@ fn lowered(dockerfile: &Dockerfile, options: &Options) -> String {
         match lower(dockerfile, options, &images) {
             Ok(lowered) => return graph(&lowered),
             Err(LowerError::Invalid(findings)) => {
-                return findings
-                    .iter()
-                    .map(|found| format!("{}\n", found.code))
-                    .collect();
+                let errors = findings.iter().filter(|found| found.is_error());
+                return errors.map(|found| format!("{}\n", found.code)).collect();
             }
             Err(LowerError::NeedsImages(requests)) => {
                 for request in requests {
