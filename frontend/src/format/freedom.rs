@@ -185,7 +185,8 @@ impl Reader<'_> {
     fn list(&mut self, arguments: &str) {
         if json::is_string_array(arguments) {
             self.json(arguments);
-        } else {
+        } else if !arguments.starts_with('[') {
+            // Other blanks could make JSON of what is none.
             self.words(arguments, &words::blank_separated(arguments));
         }
     }
