@@ -5,6 +5,7 @@
 
 mod build;
 mod builds;
+mod fmt;
 mod manual;
 mod store;
 
@@ -19,6 +20,7 @@ pub use builds::{
     BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
     BuildsShowArgs, BuildsWriteArgs,
 };
+pub use fmt::FmtArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs};
 
@@ -66,6 +68,8 @@ pub enum Command {
     Build(Box<BuildArgs>),
     /// List past builds and show what happened in them
     Builds(BuildsArgs),
+    /// Format Dockerfiles without changing what they mean
+    Fmt(FmtArgs),
     /// List the images in the store
     Images(ImagesArgs),
     /// Show all that is known about images, as JSON
