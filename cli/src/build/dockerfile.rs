@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kiln_frontend::Source;
+use kiln_frontend::{Source, limits};
 use kiln_solver::RelPath;
 use kiln_solver::pattern::Patterns;
 use kiln_worker::executor::read_file;
@@ -16,7 +16,7 @@ use super::context::{ContextFiles, DockerfileText, OpenContext};
 use crate::settings::{BuildSettings, DockerfileSource};
 
 /// The longest Dockerfile that is read, in bytes.
-pub(super) const MAXIMUM_SIZE: u64 = 32 * 1024 * 1024;
+pub(super) const MAXIMUM_SIZE: u64 = limits::FILE_SIZE as u64;
 
 /// A Dockerfile and what is left out of its context.
 pub(super) struct Loaded {

@@ -5,12 +5,14 @@
 
 mod base;
 mod bench;
+mod browser;
 mod finished;
 mod listing;
 mod servers;
 
 mod add_git;
 mod add_http;
+mod builds;
 mod cache;
 mod config;
 mod copy;
@@ -21,6 +23,7 @@ mod errors;
 mod fidelity;
 mod machine;
 mod outputs;
+mod page;
 mod peers;
 mod rootless;
 mod secrets;
