@@ -31,6 +31,14 @@ pub fn colors(environment: &Environment) -> bool {
     Term::stderr().is_term() && !refused && !is_dumb(environment)
 }
 
+/// Whether standard output takes colours.
+pub fn stdout_colors(environment: &Environment) -> bool {
+    let refused = environment
+        .get("NO_COLOR")
+        .is_some_and(|value| !value.is_empty());
+    Term::stdout().is_term() && !refused && !is_dumb(environment)
+}
+
 fn settle_on(mode: ProgressMode, is_terminal: bool, environment: &Environment) -> ProgressMode {
     match mode {
         ProgressMode::Auto | ProgressMode::Tty if is_terminal && !is_dumb(environment) => {

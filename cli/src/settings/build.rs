@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kiln_solver::Platform;
 use kiln_worker::image::Reference;
 
+use super::call::{self, Call};
 use super::output::{self, Output};
 use super::{ContextSource, Environment, ExtraHost, UsageError, context, hosts, pairs};
 use crate::args::{BuildArgs, NetworkArg, ProgressArg};
@@ -45,6 +46,8 @@ pub struct BuildSettings {
     pub extra_hosts: Vec<ExtraHost>,
     /// How to show what happens.
     pub progress: ProgressMode,
+    /// What is asked instead of building.
+    pub call: Call,
 }
 
 /// Where a Dockerfile comes from.
@@ -125,6 +128,7 @@ impl BuildSettings {
                 .map(|h| hosts::parse(h))
                 .collect::<Result<_, _>>()?,
             progress: progress(args.progress, args.quiet, environment)?,
+            call: call::parse(args.call.as_deref(), args.check)?,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here touches the disk. The environment comes in as a value.
 
 mod build;
+mod call;
 mod context;
 mod csv;
 mod environment;
@@ -13,6 +14,7 @@ mod pairs;
 mod root;
 
 pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
+pub use call::{AnswerFormat, Call, Method};
 pub use context::ContextSource;
 pub use environment::Environment;
 pub use error::UsageError;
