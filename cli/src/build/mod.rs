@@ -21,7 +21,9 @@ use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::executor::{LocalDirectory, Output, Worker};
 use kiln_worker::sandbox::Sandbox;
+use kiln_worker::secret::Secrets;
 use kiln_worker::snapshot::Snapshot;
+use kiln_worker::ssh::Agents;
 use kiln_worker::store::Store;
 
 use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
@@ -67,6 +69,10 @@ pub struct Backends {
     pub store: Store,
     /// Where images come from.
     pub images: Arc<kiln_worker::image::Images>,
+    /// Secrets that steps may ask for.
+    pub secrets: Secrets,
+    /// Agents that steps may ask for.
+    pub agents: Agents,
     /// How many steps run at once.
     pub parallel_steps: usize,
     /// Whether this process is root of the whole machine.
@@ -123,6 +129,8 @@ pub async fn build(
         store: backends.store.clone(),
         directories: directories(settings, loaded.excludes)?,
         layer_source: Arc::clone(&layer_source) as _,
+        secrets: backends.secrets.clone(),
+        agents: backends.agents.clone(),
         sandbox: Sandbox::default(),
     };
     let cache = Arc::new(StoreCache::new(

@@ -151,8 +151,7 @@ fn checked(
 fn images(global: &GlobalArgs, environment: &Environment) -> Option<Arc<Images>> {
     wire::become_root().ok()?;
     let store = wire::store(global, environment).ok()?;
-    let backends = wire::backends(store, environment).ok()?;
-    Some(backends.images)
+    Some(wire::images(&store, environment))
 }
 
 fn write_checked(

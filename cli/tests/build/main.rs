@@ -20,3 +20,5 @@ mod machine;
 mod outputs;
 mod peers;
 mod rootless;
+mod secrets;
+mod ssh;

@@ -31,7 +31,9 @@ pub use output::Output;
 
 use crate::context::Context;
 use crate::sandbox::Sandbox;
+use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
+use crate::ssh::Agents;
 use crate::store::Store;
 
 /// Brings the layers of base images into the store, when a step must see them.
@@ -61,6 +63,10 @@ pub struct Worker {
     pub directories: HashMap<String, LocalDirectory>,
     /// Where base images' layers come from.
     pub layer_source: Arc<dyn LayerSource>,
+    /// Secrets that steps may ask for.
+    pub secrets: Secrets,
+    /// Agents that steps may ask for.
+    pub agents: Agents,
     /// Runs commands.
     pub sandbox: Sandbox,
 }
