@@ -5,6 +5,7 @@
 
 mod build;
 mod check;
+mod fmt;
 mod manual;
 mod store;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
 pub use check::{CheckArgs, CheckFormat, FailOn};
+pub use fmt::FmtArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs};
 
@@ -63,6 +65,8 @@ pub enum Command {
     Build(Box<BuildArgs>),
     /// Find what is wrong or unwise in a Dockerfile, without building it
     Check(Box<CheckArgs>),
+    /// Format Dockerfiles without changing what they mean
+    Fmt(FmtArgs),
     /// List the images in the store
     Images(ImagesArgs),
     /// Show all that is known about images, as JSON
