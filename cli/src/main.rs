@@ -49,6 +49,7 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Command::Check(args) => {
             return commands::check::run(args, &cli.global, environment, out);
         }
+        Command::Builds(args) => commands::builds::run(args, &store()?, environment, now, out)?,
         Command::Fmt(args) => {
             let mut report = Report {
                 out: &mut io::stderr(),

@@ -4,6 +4,7 @@
 //! completions and the manual come out of the same definitions.
 
 mod build;
+mod builds;
 mod check;
 mod fmt;
 mod manual;
@@ -16,6 +17,10 @@ use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
 
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
+pub use builds::{
+    BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
+    BuildsShowArgs, BuildsWriteArgs,
+};
 pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use fmt::FmtArgs;
 pub use manual::{CompletionsArgs, ManArgs};
@@ -65,6 +70,8 @@ pub enum Command {
     Build(Box<BuildArgs>),
     /// Find what is wrong or unwise in a Dockerfile, without building it
     Check(Box<CheckArgs>),
+    /// List past builds and show what happened in them
+    Builds(BuildsArgs),
     /// Format Dockerfiles without changing what they mean
     Fmt(FmtArgs),
     /// List the images in the store

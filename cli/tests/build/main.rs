@@ -5,9 +5,11 @@
 
 mod base;
 mod bench;
+mod browser;
 mod finished;
 mod listing;
 
+mod builds;
 mod cache;
 mod config;
 mod copy;
@@ -18,6 +20,7 @@ mod errors;
 mod fidelity;
 mod machine;
 mod outputs;
+mod page;
 mod peers;
 mod rootless;
 mod secrets;
