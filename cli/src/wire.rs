@@ -48,13 +48,18 @@ pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
     })
 }
 
+/// Where images come from.
+pub fn images(store: &Store, environment: &Environment) -> Arc<Images> {
+    Arc::new(Images::new(store.clone(), registry_settings(environment)))
+}
+
 /// What a build works with.
 pub fn backends(
     store: Store,
     settings: &BuildSettings,
     environment: &Environment,
 ) -> Result<Backends> {
-    let images = Images::new(store.clone(), registry_settings(environment));
+    let images = images(&store, environment);
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
     let secrets = secrets(&settings.secrets, environment)?;
     let agents = agents(&settings.agents)?;
@@ -67,7 +72,7 @@ pub fn backends(
     Ok(Backends {
         store,
         sources: Arc::new(sources),
-        images: Arc::new(images),
+        images,
         is_machine_root: is_machine_root(),
         secrets,
         agents,

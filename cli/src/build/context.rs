@@ -64,20 +64,57 @@ pub(super) async fn open(
         }
     };
     match &settings.dockerfile {
-        DockerfileSource::Stdin => {
-            let bytes = dockerfile::read_limited(std::io::stdin().lock());
-            let bytes = bytes.context("cannot read standard input")?;
-            context.dockerfile = Some(DockerfileText {
-                name: STDIN.to_owned(),
-                bytes,
-            });
-        }
+        DockerfileSource::Stdin => context.dockerfile = Some(stdin_dockerfile(Vec::new())?),
         DockerfileSource::Remote(url) => {
             context.dockerfile = Some(opening.remote_dockerfile(url).await?);
         }
         DockerfileSource::InContext | DockerfileSource::File(_) => {}
     }
+    if let (ContextFiles::Snapshot(snapshot), None) = (&context.files, &context.dockerfile) {
+        context.dockerfile = Some(opening.dockerfile_inside(snapshot)?);
+    }
     Ok(context)
+}
+
+/// Opens a context for who only looks at the Dockerfile: nothing is fetched for it.
+pub(super) fn open_locally(settings: &BuildSettings) -> Result<OpenContext> {
+    let mut context = match (local_directory(&settings.context), &settings.context) {
+        (Some(path), _) => directory(path)?,
+        (None, ContextSource::Stdin) => {
+            let text = stdin_dockerfile(Vec::new())?;
+            if may_be_archive(&text.bytes[..text.bytes.len().min(PROBE as usize)]) {
+                bail!("only a Dockerfile or a directory can be checked; unpack the archive");
+            }
+            return Ok(OpenContext::without_files(text));
+        }
+        (None, _) => bail!("only a Dockerfile or a directory can be checked"),
+    };
+    match &settings.dockerfile {
+        DockerfileSource::Stdin => context.dockerfile = Some(stdin_dockerfile(Vec::new())?),
+        DockerfileSource::Remote(_) => bail!("only a Dockerfile of this machine can be checked"),
+        DockerfileSource::InContext | DockerfileSource::File(_) => {}
+    }
+    Ok(context)
+}
+
+impl OpenContext {
+    fn without_files(dockerfile: DockerfileText) -> Self {
+        Self {
+            main: MainContext::Directory,
+            files: ContextFiles::Snapshot(Arc::default()),
+            dockerfile: Some(dockerfile),
+        }
+    }
+}
+
+/// The Dockerfile on standard input, of which `begun` was read already.
+fn stdin_dockerfile(mut begun: Vec<u8>) -> Result<DockerfileText> {
+    let rest = dockerfile::read_limited(std::io::stdin().lock());
+    begun.extend(rest.context("cannot read standard input")?);
+    Ok(DockerfileText {
+        name: STDIN.to_owned(),
+        bytes: begun,
+    })
 }
 
 /// The directory that a context is, if it is one. What looks like an address may be a directory's
@@ -148,6 +185,31 @@ impl Opening<'_> {
         Ok(context)
     }
 
+    /// The Dockerfile in a context that is no directory.
+    fn dockerfile_inside(&self, snapshot: &Snapshot) -> Result<DockerfileText> {
+        let names = match &self.settings.dockerfile {
+            DockerfileSource::File(path) if path.is_absolute() => {
+                let name = path.display().to_string();
+                let file = std::fs::File::open(path);
+                let bytes = file.map_err(Into::into).and_then(dockerfile::read_limited);
+                let bytes = bytes.with_context(|| format!("cannot read the Dockerfile {name}"))?;
+                return Ok(DockerfileText { name, bytes });
+            }
+            DockerfileSource::File(path) => vec![path.display().to_string()],
+            _ => vec!["Dockerfile".to_owned(), "dockerfile".to_owned()],
+        };
+        for name in &names {
+            let path = RelPath::resolve(&RelPath::root(), name);
+            let limit = dockerfile::MAXIMUM_SIZE + 1;
+            if let Some(bytes) = read_file(&self.backends.store, snapshot, &path, limit)? {
+                let name = name.clone();
+                return Ok(DockerfileText { name, bytes });
+            }
+        }
+        let name = &names[0];
+        bail!("the build context has no {name}; name another file with --file");
+    }
+
     async fn remote_dockerfile(&self, url: &str) -> Result<DockerfileText> {
         let remote = RemoteSource::Http(HttpRequest {
             url: url.to_owned(),
@@ -190,13 +252,8 @@ impl Opening<'_> {
         if self.settings.dockerfile != DockerfileSource::InContext {
             bail!("standard input is a Dockerfile, but --file names another one");
         }
-        let rest = dockerfile::read_limited(std::io::stdin().lock());
-        let rest = rest.context("cannot read standard input")?;
         let mut context = directory(self.backends.store.scratch().new_directory()?)?;
-        context.dockerfile = Some(DockerfileText {
-            name: STDIN.to_owned(),
-            bytes: [probe, rest].concat(),
-        });
+        context.dockerfile = Some(stdin_dockerfile(probe)?);
         Ok(context)
     }
 

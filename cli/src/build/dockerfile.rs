@@ -6,11 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kiln_frontend::{Source, limits};
-use kiln_solver::RelPath;
 use kiln_solver::pattern::Patterns;
-use kiln_worker::executor::read_file;
-use kiln_worker::snapshot::Snapshot;
-use kiln_worker::store::Store;
 
 use super::context::{ContextFiles, DockerfileText, OpenContext};
 use crate::settings::{BuildSettings, DockerfileSource};
@@ -25,17 +21,14 @@ pub(super) struct Loaded {
 }
 
 /// Reads the Dockerfile that the settings name.
-pub(super) fn load(
-    settings: &BuildSettings,
-    context: &OpenContext,
-    store: &Store,
-) -> Result<Loaded> {
+pub(super) fn load(settings: &BuildSettings, context: &OpenContext) -> Result<Loaded> {
     if let Some(DockerfileText { name, bytes }) = &context.dockerfile {
         let text = limited(bytes.clone()).with_context(|| format!("the Dockerfile {name}"))?;
         let excludes = match &context.files {
             ContextFiles::Directory(directory) => {
                 ignore_patterns(&directory.join(".dockerignore"))?
             }
+            // What is not the client's directory was made to be a context.
             ContextFiles::Snapshot(_) => None,
         };
         return Ok(Loaded {
@@ -45,39 +38,8 @@ pub(super) fn load(
     }
     match &context.files {
         ContextFiles::Directory(directory) => load_beside(settings, directory),
-        ContextFiles::Snapshot(snapshot) => {
-            let source = match &settings.dockerfile {
-                DockerfileSource::File(path) if path.is_absolute() => {
-                    Source::new(&path.display().to_string(), &read(path)?)
-                }
-                dockerfile => load_inside(dockerfile, snapshot, store)?,
-            };
-            // What is not the client's directory was made to be a context.
-            let excludes = Patterns::default();
-            Ok(Loaded { source, excludes })
-        }
+        ContextFiles::Snapshot(_) => bail!("the build context has no Dockerfile"),
     }
-}
-
-/// Reads a Dockerfile of a context that is no directory.
-fn load_inside(
-    dockerfile: &DockerfileSource,
-    snapshot: &Snapshot,
-    store: &Store,
-) -> Result<Source> {
-    let names = match dockerfile {
-        DockerfileSource::File(path) => vec![path.display().to_string()],
-        _ => vec!["Dockerfile".to_owned(), "dockerfile".to_owned()],
-    };
-    for name in &names {
-        let path = RelPath::resolve(&RelPath::root(), name);
-        if let Some(bytes) = read_file(store, snapshot, &path, MAXIMUM_SIZE + 1)? {
-            let text = limited(bytes).with_context(|| format!("the Dockerfile {name}"))?;
-            return Ok(Source::new(name, &text));
-        }
-    }
-    let name = &names[0];
-    bail!("the build context has no {name}; name another file with --file");
 }
 
 fn load_beside(settings: &BuildSettings, context: &Path) -> Result<Loaded> {

@@ -4,6 +4,7 @@
 //! answer what the frontend asks about base images and other machines, the solver runs the graph,
 //! [`finish`] completes the image's config, [`outputs`] writes what was asked for.
 
+mod check;
 mod context;
 mod dockerfile;
 mod finish;
@@ -32,6 +33,7 @@ use context::ContextFiles;
 use images::{BaseLayers, ImageBook};
 use remotes::{Outside, RemoteBook};
 
+pub use check::{Checked, Question, UnknownImage, outline, targets};
 pub use outputs::{Built, Digests};
 
 /// The name of the context that PATH names.
@@ -92,7 +94,7 @@ pub async fn build(
 ) -> Result<Built, BuildError> {
     let context = context::open(settings, backends, reporter).await?;
     let loading = reporter.start("[internal] load build definition from Dockerfile");
-    let loaded = dockerfile::load(settings, &context, &backends.store)
+    let loaded = dockerfile::load(settings, &context)
         .inspect_err(|error| loading.failed(crate::report::chain(error.as_ref())))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);

@@ -73,6 +73,21 @@ pub(super) fn resolve(
     }
 }
 
+/// The time as far as it is known without asking, and what is wrong with it.
+pub(super) fn resolve_if_known(
+    dockerfile: &Dockerfile,
+    stages: &Stages<'_>,
+    options: &Options,
+    global: &Environment,
+    images: &dyn Images,
+) -> (Option<i64>, Vec<Diagnostic>) {
+    match resolve(dockerfile, stages, options, global, images) {
+        Ok(epoch) => (epoch, Vec::new()),
+        Err(LowerError::Invalid(errors)) => (None, errors),
+        Err(LowerError::NeedsImages(_) | LowerError::NeedsRemotes(_)) => (None, Vec::new()),
+    }
+}
+
 fn unknown(text: &str, stages: &Stages<'_>, options: &Options) -> Diagnostic {
     let message = format!(
         "SOURCE_DATE_EPOCH must be a number of seconds, context, or the name of a context or stage, not {text:?}"

@@ -12,6 +12,7 @@ mod display;
 mod environment;
 mod epoch;
 mod mounts;
+mod outline;
 mod plan;
 pub mod remote;
 mod root;
@@ -20,6 +21,7 @@ mod stage;
 mod survey;
 mod transfer;
 
+pub use outline::{Outline, OutlineArgument, OutlineMount, outline};
 pub use survey::{Extent, Survey, survey};
 
 use std::borrow::Cow;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::plan::Plan;
 use super::stage::Builder;
-use super::{ImageRequest, Images, LowerError, Options, arguments, check_syntax, epoch};
+use super::{ImageRequest, Images, Options, arguments, check_syntax, epoch};
 use crate::check::{self, Findings, FromScope, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::parse::Parsed;
@@ -131,14 +131,9 @@ impl Surveyor<'_> {
         let (global, errors) = arguments::global(dockerfile, stages, options, target);
         survey.diagnostics.extend(errors);
         from_rules(&findings, dockerfile, stages, options, target, &global);
-        let epoch = match epoch::resolve(dockerfile, stages, options, &global, self.images) {
-            Ok(epoch) => epoch,
-            Err(LowerError::Invalid(errors)) => {
-                survey.diagnostics.extend(errors);
-                None
-            }
-            Err(LowerError::NeedsImages(_) | LowerError::NeedsRemotes(_)) => None,
-        };
+        let (epoch, errors) =
+            epoch::resolve_if_known(dockerfile, stages, options, &global, self.images);
+        survey.diagnostics.extend(errors);
         let (mut plan, errors) = Plan::new(dockerfile, stages, options, &global);
         survey.diagnostics.extend(errors);
         let all = extent == Extent::All && options.target.is_none();
