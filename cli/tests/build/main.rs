@@ -9,6 +9,7 @@ mod finished;
 mod listing;
 
 mod cache;
+mod cache_mounts;
 mod config;
 mod copy;
 mod copy_cases;

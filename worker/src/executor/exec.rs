@@ -36,13 +36,14 @@ impl Worker {
         };
         let prepared = {
             let (root, exec, inputs) = (Arc::clone(&root), exec.clone(), inputs.to_vec());
+            let reporter = reporter.clone();
             let (secrets, agents) = (self.secrets.clone(), self.agents.clone());
             self.blocking(move |store| {
                 let trust = Trust {
                     secrets: &secrets,
                     agents: &agents,
                 };
-                Prepared::new(store, trust, &root, &exec, &inputs)
+                Prepared::new(store, trust, &root, &exec, &inputs, &reporter)
             })
             .await?
         };
@@ -80,6 +81,7 @@ impl Prepared {
         root: &Snapshot,
         exec: &Exec,
         inputs: &[Output],
+        reporter: &StepReporter,
     ) -> Result<Self, ExecutorError> {
         let (directories, below) = layers::directories(store, root)?;
         let workspace = store.scratch().new_directory()?;
@@ -93,7 +95,8 @@ impl Prepared {
             let path = prepared.workspace.join(name);
             std::fs::create_dir(&path).at("create", &path)?;
         }
-        prepared.mounts = Mounts::prepare(store, trust, exec, inputs, &prepared.workspace)?;
+        prepared.mounts =
+            Mounts::prepare(store, trust, exec, inputs, &prepared.workspace, reporter)?;
         prepared.give_root_directory_its_metadata()?;
         Ok(prepared)
     }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod builder;
+mod cache_mounts;
 mod copy;
 mod error;
 mod exec;

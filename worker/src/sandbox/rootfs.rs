@@ -133,6 +133,18 @@ impl Root<'_> {
 
     fn attach(&mut self, tree: &OwnedFd, target: &str, kind: Kind) -> Result<(), Failure> {
         let found = self.stubs.find_or_make(self.directory, target, kind)?;
+        let stat = fstat(&found).during("examine the mount point", target)?;
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory != (kind == Kind::Directory) {
+            let what = match kind {
+                Kind::Directory => "a directory cannot be mounted on a file",
+                Kind::File => "a file cannot be mounted on a directory",
+            };
+            return Err(Failure::Invalid {
+                what: what.into(),
+                value: target.into(),
+            });
+        }
         mount::attach(tree, found.as_fd()).during("mount at", target)
     }
 
