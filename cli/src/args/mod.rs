@@ -3,7 +3,9 @@
 //! Nothing is interpreted here beyond what clap checks; [`crate::settings`] makes sense of it. The
 //! completions and the manual come out of the same definitions.
 
+mod attestation;
 mod build;
+mod limits;
 mod manual;
 mod store;
 
@@ -13,7 +15,9 @@ use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
 
+pub use attestation::AttestationArgs;
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
+pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs};
 

@@ -29,6 +29,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         Ok(settings) => settings,
         Err(error) => return usage_error(&error, environment),
     };
+    build::check_destinations(&settings)?;
     let store = wire::store(global, environment)?;
     let backends = wire::backends(store, &settings, environment)?;
     let mode = progress::settle(settings.progress, environment);
@@ -62,6 +63,9 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         colors: progress::colors(environment),
     };
     if mode != ProgressMode::Quiet {
+        for shortfall in &backends.shortfalls {
+            writeln!(report.out, "WARNING: {shortfall}")?;
+        }
         for (source, found) in &warnings {
             report.diagnostics(source, found)?;
         }

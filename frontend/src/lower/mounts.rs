@@ -41,7 +41,7 @@ impl Builder<'_> {
         specs: &[MountSpec],
         inputs: &mut Vec<VertexId>,
     ) -> Checked<Vec<Mount>> {
-        let (mut directories, mut others) = (self.shared_memory(), Vec::new());
+        let (mut directories, mut others) = (Vec::new(), Vec::new());
         let mut agents = 0;
         for ((spec, word), origin) in specs.iter().zip(&run.mounts).zip(&step.origins) {
             match spec.kind {
@@ -56,20 +56,6 @@ impl Builder<'_> {
         directories.sort_by_cached_key(|mount| RelPath::resolve(&RelPath::root(), &mount.target));
         directories.extend(others);
         Ok(directories)
-    }
-
-    fn shared_memory(&self) -> Vec<Mount> {
-        if self.options.shm_size == 0 {
-            return Vec::new();
-        }
-        let kind = MountKind::Tmpfs {
-            size: self.options.shm_size,
-        };
-        vec![Mount {
-            target: "/dev/shm".to_owned(),
-            kind,
-            read_only: false,
-        }]
     }
 
     fn directory(
