@@ -3,6 +3,7 @@
 //! To be run as root, on a machine that `.ci/setup` has prepared. Every test has a store of its own;
 //! the base images are made once, by Kiln itself.
 
+mod annotations;
 mod base;
 mod bench;
 mod finished;
@@ -25,3 +26,4 @@ mod peers;
 mod rootless;
 mod secrets;
 mod ssh;
+mod timestamps;

@@ -130,6 +130,14 @@ pub struct Allowed {
     pub insecure: bool,
 }
 
+impl Allowed {
+    /// All that there is.
+    pub const EVERYTHING: Self = Self {
+        host_network: true,
+        insecure: true,
+    };
+}
+
 /// Which steps may not come from the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum NoCache {

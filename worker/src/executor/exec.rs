@@ -168,9 +168,10 @@ impl Prepared {
         };
         let is_missing = errno.0 == Errno::NOENT.raw_os_error() && program.starts_with('/');
         let path = RelPath::resolve(&RelPath::root(), program);
+        let path = self.below.resolve(&path).unwrap_or(path);
         match is_missing {
             false => error.into(),
-            true if self.below.resolve(&path).is_some() => {
+            true if self.below.get(&path).is_some() => {
                 ExecutorError::NoInterpreter(program.clone())
             }
             true if SHELLS.contains(&&**program) => ExecutorError::NoShell(program.clone()),

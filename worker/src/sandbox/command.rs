@@ -82,8 +82,10 @@ impl Prepared<'_> {
         process::reset_signals();
         umask(Mode::from_raw_mode(0o022));
         for limit in &self.command.limits {
-            setrlimit(resource(limit.resource), rlimit(limit))
-                .during("set the limit", format!("{:?}", limit.resource))?;
+            setrlimit(resource(limit.resource), rlimit(limit)).needs(
+                &format!("set the limit {:?}", limit.resource),
+                "it is above Kiln's own, which only a process with CAP_SYS_RESOURCE can raise",
+            )?;
         }
         // As root first, who may pass where the user may not; then as the user, for whom a file
         // system may open what it does not open for root.
