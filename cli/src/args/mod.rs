@@ -5,6 +5,7 @@
 
 mod attestation;
 mod build;
+mod fmt;
 mod limits;
 mod manual;
 mod store;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use attestation::AttestationArgs;
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
+pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs};
@@ -63,6 +65,8 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Format Dockerfiles without changing what they mean
+    Fmt(FmtArgs),
     /// List the images in the store
     Images(ImagesArgs),
     /// Show all that is known about images, as JSON

@@ -10,6 +10,7 @@
 //! ROOT/contexts/HEX         what is known of a context's files (see [`crate::context`])
 //! ROOT/builds/ID            records and logs of builds
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
+//! ROOT/running/HEX         the step of that content key while it runs: locked, with its log
 //! ROOT/tmp/NAME             work in progress, removed once its process is gone
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! under `tmp`, renamed to their place, and named by a record last.
 
 mod blobs;
+mod claims;
 mod index;
 mod layers;
 mod scratch;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 pub use blobs::{BlobError, BlobWriter, sha256};
+pub use claims::{Attempt, ForeignStep, StepClaim};
 pub use index::{ImageRecord, Index, IndexError, LayerBlob};
 pub use layers::{LayerError, Layers};
 pub use scratch::Scratch;
