@@ -41,7 +41,7 @@ fn look_into(layout: &Path) -> (String, Value, Vec<Vec<i64>>) {
         });
     (
         digest.as_str().expect("text").to_owned(),
-        config.clone(),
+        config,
         layers.collect(),
     )
 }
