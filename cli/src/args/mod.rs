@@ -5,6 +5,7 @@
 
 mod attestation;
 mod build;
+mod builds;
 mod fmt;
 mod limits;
 mod manual;
@@ -18,6 +19,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub use attestation::AttestationArgs;
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
+pub use builds::{
+    BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
+    BuildsShowArgs, BuildsWriteArgs,
+};
 pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
@@ -65,6 +70,8 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// List past builds and show what happened in them
+    Builds(BuildsArgs),
     /// Format Dockerfiles without changing what they mean
     Fmt(FmtArgs),
     /// List the images in the store

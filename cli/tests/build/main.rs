@@ -6,9 +6,11 @@
 mod annotations;
 mod base;
 mod bench;
+mod browser;
 mod finished;
 mod listing;
 
+mod builds;
 mod cache;
 mod cache_mounts;
 mod config;
@@ -22,6 +24,7 @@ mod fidelity;
 mod limits;
 mod machine;
 mod outputs;
+mod page;
 mod peers;
 mod rootless;
 mod secrets;

@@ -259,7 +259,8 @@ impl Output {
     /// Passes on what is left, without waiting for the end: a descriptor that the step handed to some
     /// process outside could keep that from coming.
     fn drain(&mut self, log: &mut impl FnMut(Stream, &[u8])) {
-        while let Ok(length @ 1..) = self.pipe.try_read(&mut self.buffer) {
+        // Not by the runtime, which would not look before it has been told that there is something.
+        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut self.buffer[..]) {
             log(self.stream, &self.buffer[..length]);
         }
     }
