@@ -48,13 +48,18 @@ pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
     })
 }
 
+/// Where images come from.
+pub fn images(store: &Store, environment: &Environment) -> Arc<Images> {
+    Arc::new(Images::new(store.clone(), registry_settings(environment)))
+}
+
 /// What a build works with.
 pub fn backends(
     store: Store,
     settings: &BuildSettings,
     environment: &Environment,
 ) -> Result<Backends> {
-    let images = Images::new(store.clone(), registry_settings(environment));
+    let images = images(&store, environment);
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
     let limits = &settings.limits;
     let (groups, shortfalls) = Groups::plan(&limits.resources, limits.cgroup_parent.as_deref());
@@ -66,7 +71,7 @@ pub fn backends(
         },
         shortfalls,
         store,
-        images: Arc::new(images),
+        images,
         is_machine_root: is_machine_root(),
         secrets: secrets(&settings.secrets, environment)?,
         agents: agents(&settings.agents)?,

@@ -6,6 +6,7 @@
 mod attestation;
 mod build;
 mod builds;
+mod check;
 mod fmt;
 mod limits;
 mod manual;
@@ -23,6 +24,7 @@ pub use builds::{
     BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
     BuildsShowArgs, BuildsWriteArgs,
 };
+pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
@@ -70,6 +72,8 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Find what is wrong or unwise in a Dockerfile, without building it
+    Check(Box<CheckArgs>),
     /// List past builds and show what happened in them
     Builds(BuildsArgs),
     /// Format Dockerfiles without changing what they mean

@@ -4,6 +4,7 @@
 //! images, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
 //! what was asked for.
 
+mod check;
 mod destination;
 mod dockerfile;
 mod finish;
@@ -30,6 +31,7 @@ use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
 use finish::Products;
 use images::ImageBook;
 
+pub use check::{Checked, Question, UnknownImage, outline, targets};
 pub use destination::check_destinations;
 pub use outputs::{Built, Digests};
 

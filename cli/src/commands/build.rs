@@ -13,11 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::build::{self, Backends, BuildError, Built};
+use crate::commands::check;
 use crate::exit::Exit;
 use crate::progress;
 use crate::record::{End, Head, Limits, Outcome, Recorder, Shelf};
 use crate::report::Report;
-use crate::settings::{BuildSettings, Environment, ProgressMode};
+use crate::settings::{BuildSettings, Environment, Method, ProgressMode};
 use crate::wire;
 
 /// How long threads that still work on disks may delay the end of an interrupted build.
@@ -30,6 +31,9 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         Ok(settings) => settings,
         Err(error) => return usage_error(&error, environment),
     };
+    if settings.call.method != Method::Build {
+        return check::answer(&settings, global, environment, &mut io::stdout());
+    }
     build::check_destinations(&settings)?;
     let store = wire::store(global, environment)?;
     let backends = wire::backends(store, &settings, environment)?;
@@ -67,7 +71,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
             writeln!(report.out, "WARNING: {shortfall}")?;
         }
         for (source, found) in &warnings {
-            report.diagnostics(source, found)?;
+            report.warnings(source, found)?;
         }
     }
     let exit = match outcome {

@@ -5,6 +5,7 @@
 mod annotation;
 mod attestation;
 mod build;
+mod call;
 mod context;
 mod csv;
 mod entitlement;
@@ -20,6 +21,7 @@ mod ssh;
 
 pub use annotation::{Annotation, Level, annotations_of};
 pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
+pub use call::{AnswerFormat, Call, Method};
 pub use context::ContextSource;
 pub use entitlement::Allowed;
 pub use environment::Environment;
