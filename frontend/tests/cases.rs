@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_frontend::image_config::ImageConfig;
 use kiln_frontend::lower::remote::{Pinned, PinnedGit, PinnedHttp, RemoteRequest, RemoteSource};
-use kiln_frontend::lower::{Images, MainContext, NamedContext, NoCache};
+use kiln_frontend::lower::{Allowed, Images, MainContext, NamedContext, NoCache};
 use kiln_frontend::{ImageRequest, LowerError, Options, ResolvedImage, Source, lower, parse};
 use kiln_solver::Sha256Digest;
 use serde::Deserialize;
@@ -38,6 +38,7 @@ struct Case {
 impl Case {
     fn options(&self) -> Options {
         let mut options = Options::new("linux/amd64".parse().expect("a platform"));
+        options.allowed = Allowed::EVERYTHING;
         options.target.clone_from(&self.target);
         options.target_platform = self
             .platform

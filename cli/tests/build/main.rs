@@ -3,6 +3,7 @@
 //! To be run as root, on a machine that `.ci/setup` has prepared. Every test has a store of its own;
 //! the base images are made once, by Kiln itself.
 
+mod annotations;
 mod base;
 mod bench;
 mod browser;
@@ -14,13 +15,16 @@ mod add_git;
 mod add_http;
 mod builds;
 mod cache;
+mod cache_mounts;
 mod config;
 mod copy;
 mod copy_cases;
 mod crash;
 mod disks;
+mod entitlements;
 mod errors;
 mod fidelity;
+mod limits;
 mod machine;
 mod outputs;
 mod page;
@@ -28,3 +32,4 @@ mod peers;
 mod rootless;
 mod secrets;
 mod ssh;
+mod timestamps;
