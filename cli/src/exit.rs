@@ -11,6 +11,8 @@ pub enum Exit {
     Failed,
     /// What was typed makes no sense.
     Usage,
+    /// The store is damaged.
+    Damaged,
     /// Ctrl-C ended it.
     Interrupted,
 }
@@ -21,6 +23,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => ExitCode::SUCCESS,
             Exit::Failed => ExitCode::from(1),
             Exit::Usage => ExitCode::from(2),
+            Exit::Damaged => ExitCode::from(3),
             // 128 and the number of SIGINT, as a shell reports it.
             Exit::Interrupted => ExitCode::from(130),
         }

@@ -15,3 +15,4 @@ pub mod snapshot;
 pub mod stop;
 pub mod store;
 pub mod tree;
+pub mod verify;

@@ -9,9 +9,12 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kiln_frontend::{Diagnostic, Source};
 use kiln_solver::{Progress, Reporter};
+use kiln_worker::gc::{self, Policy};
+use kiln_worker::store::Store;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::prune;
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::build::{self, Backends, BuildError, Built};
 use crate::exit::Exit;
@@ -29,12 +32,14 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         Ok(settings) => settings,
         Err(error) => return usage_error(&error, environment),
     };
+    let policies = wire::automatic_gc(global, environment)?;
     let store = wire::store(global, environment)?;
     let backends = wire::backends(store, environment)?;
     let mode = progress::settle(settings.progress, environment);
     let display = progress::start(mode, environment);
     let record = BuildRecord::begin(&settings);
-    let directory = backends.store.directory("builds")?.join(&record.id);
+    backends.store.directory("builds")?;
+    let directory = backends.store.lease("builds", &record.id)?;
     let recorder = Recorder::new(display.progress(), directory.join("logs"))
         .with_context(|| format!("cannot keep logs in {}", directory.display()))?;
     let recorder = Arc::new(recorder);
@@ -51,6 +56,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         &mut warnings,
     ));
     runtime.shutdown_timeout(PATIENCE);
+    let has_put = backends.store.scratch().has_put();
     backends.store.scratch().discard();
     drop(reporter);
     display.finish();
@@ -65,6 +71,9 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         for (source, found) in &warnings {
             report.diagnostics(source, found)?;
         }
+    }
+    if let Some(policies) = policies.filter(|_| has_put && outcome.is_some()) {
+        collect_garbage(backends.store.root(), &policies, mode, &mut report)?;
     }
     match outcome {
         None => {
@@ -115,6 +124,33 @@ async fn interruptible(
         outcome = build => Some(outcome),
         () = interrupted => None,
     }
+}
+
+/// Removes what may go from the store, which has more than before. A build is not worse for a store
+/// that is too large, but somebody should know.
+fn collect_garbage(
+    root: &Path,
+    policies: &[Policy],
+    mode: ProgressMode,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let now = Timestamp::now().as_second();
+    let pruned = Store::open(root)
+        .map_err(anyhow::Error::from)
+        .and_then(|store| Ok(gc::prune(&store, policies, now, false)?));
+    match pruned {
+        Ok(pruned) if mode != ProgressMode::Quiet => {
+            if let Some(shortfall) = pruned.shortfall {
+                writeln!(io::stderr(), "WARNING: {}", prune::shortfall(shortfall))?;
+            }
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let error = error.context("cannot collect garbage in the store");
+            report.error(error.as_ref())?;
+        }
+    }
+    Ok(())
 }
 
 fn usage_error(error: &crate::settings::UsageError, environment: &Environment) -> Result<Exit> {

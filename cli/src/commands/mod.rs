@@ -8,3 +8,4 @@ pub mod images;
 pub mod inspect;
 pub mod man;
 pub mod prune;
+pub mod store;

@@ -151,14 +151,16 @@ impl Preparation<'_> {
         if cache.from.is_some() {
             return Err(ExecutorError::Unsupported("from= of a cache mount"));
         }
-        let caches = self.store.directory("cache-mounts")?;
+        self.store.directory("cache-mounts")?;
         let name = &blake3::hash(cache.id.as_bytes()).to_hex()[..32];
         for attempt in 0.. {
-            let home = caches.join(if attempt == 0 {
+            let name = if attempt == 0 {
                 name.to_owned()
             } else {
                 format!("{name}-{attempt}")
-            });
+            };
+            // No prune takes it away from now on.
+            let home = self.store.lease("cache-mounts", &name)?;
             let lock = lock_file(&home)?;
             let operation = match cache.sharing {
                 Sharing::Shared => FlockOperation::LockShared,
@@ -166,7 +168,10 @@ impl Preparation<'_> {
                 Sharing::Private => FlockOperation::NonBlockingLockExclusive,
             };
             match rustix::fs::flock(&lock, operation) {
-                Ok(()) => return Ok((prepare_cache(&home, cache)?, lock)),
+                Ok(()) => {
+                    note_use(&lock).at("write the time of", &home)?;
+                    return Ok((prepare_cache(&home, cache)?, lock));
+                }
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
                 Err(error) => {
                     return Err(Err::<(), _>(error)
@@ -190,6 +195,19 @@ fn lock_file(home: &Path) -> Result<File, ExecutorError> {
         .write(true)
         .open(&path)
         .at("open", &path)?)
+}
+
+/// Lets the lock's time say when the cache was last used: a prune goes by it.
+fn note_use(lock: &File) -> rustix::io::Result<()> {
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    rustix::fs::futimens(lock, &times)
 }
 
 /// Makes a cache's directory if it is new.
