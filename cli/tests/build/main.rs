@@ -19,4 +19,5 @@ mod fidelity;
 mod machine;
 mod outputs;
 mod peers;
+mod prune;
 mod rootless;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use kiln_solver::{ContentDigest, DiffId, RelPath};
+use kiln_solver::{ContentDigest, DiffId};
 use rustix::fs::{major, minor};
 
 use super::{Damage, Damaged, State, digest};
@@ -81,7 +81,7 @@ pub(super) fn check_layer(store: &Store, name: &str, state: &State) -> Result<La
     };
     for (name, path) in directories {
         let problem = match &*name {
-            "fs" => check_directory(&tree, &path, found.is_some()),
+            "fs" => check_directory(&tree, &path),
             _ => check_variant(&tree, &path),
         };
         let Some(problem) = problem.at("check", &path)? else {
@@ -177,16 +177,13 @@ fn directories(home: &Path) -> Result<Vec<(String, std::path::PathBuf)>, GcError
     Ok(found)
 }
 
-/// What is wrong with a layer's directory. Only of one that was unpacked it is known that nothing
-/// else belongs there: what a RUN leaves may have what is as below it.
-fn check_directory(tree: &LayerTree, root: &Path, is_unpacked: bool) -> io::Result<Option<String>> {
+/// What is wrong with a layer's directory. What it has beside the layer's entries does not count: a
+/// RUN leaves there what it opened without changing it.
+fn check_directory(tree: &LayerTree, root: &Path) -> io::Result<Option<String>> {
     for entry in tree.entries().iter().filter(|entry| !entry.path.is_root()) {
         if let Some(problem) = check_entry(entry, root)? {
             return Ok(Some(format!("{}: {problem}", entry.path)));
         }
-    }
-    if is_unpacked && let Some(stray) = stray(tree, root, &RelPath::root())? {
-        return Ok(Some(format!("{stray}: nobody put it there")));
     }
     Ok(None)
 }
@@ -256,28 +253,6 @@ fn check_entry(entry: &Entry, root: &Path) -> io::Result<Option<String>> {
         .iter()
         .any(|attribute| !entry.xattrs.contains(attribute));
     Ok(is_foreign.then(|| "its extended attributes are not the layer's".to_owned()))
-}
-
-/// Something below a directory that the layer does not have.
-fn stray(tree: &LayerTree, root: &Path, path: &RelPath) -> io::Result<Option<RelPath>> {
-    let directory = if path.is_root() {
-        root.to_owned()
-    } else {
-        root.join(path.as_os_path())
-    };
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let below = path.join_name(entry.file_name().as_bytes());
-        if tree.get(&below).is_none() {
-            return Ok(Some(below));
-        }
-        if entry.file_type()?.is_dir()
-            && let Some(stray) = stray(tree, root, &below)?
-        {
-            return Ok(Some(stray));
-        }
-    }
-    Ok(None)
 }
 
 /// What is wrong with a directory whose entries stand elsewhere than in the layer, depending on what

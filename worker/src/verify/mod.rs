@@ -2,9 +2,10 @@
 //!
 //! What is known for sure: a blob hashes to its name; a layer's tar, plain or compressed, to its diff
 //! id, and its tree is what that tar holds. A layer that is only a directory, as a RUN leaves it, is
-//! packed again, which gives its diff id if every file in it is as it was. Files that somebody put
-//! beside them are found where the tar is there, too. Builds may run meanwhile: what is looked at is
-//! leased, and a record that was forgotten before it was looked at is not missed.
+//! packed again, which gives its diff id if every file in it is as it was. Of a base image's layer
+//! that a build has not looked into, only the blob is known. What cannot be known is whether somebody
+//! put a file into a layer's directory that is not the layer's. Builds may run meanwhile: what is
+//! looked at is leased, and a record that was forgotten before it was looked at is not missed.
 
 mod layer;
 mod references;
