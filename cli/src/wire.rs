@@ -1,18 +1,25 @@
 //! The one place that picks backends.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kiln_worker::gc::Policy;
 use kiln_worker::image::Images;
 use kiln_worker::registry::RegistrySettings;
 use kiln_worker::sandbox::{Identity, enter_user_namespace_if_needed};
+use kiln_worker::secret::{LARGEST_SECRET, Secret, Secrets};
+use kiln_worker::ssh::{Agent, Agents};
 use kiln_worker::store::Store;
 
 use crate::args::GlobalArgs;
 use crate::build::Backends;
-use crate::settings::{self, Environment, UsageError, config_file, store_root};
+use crate::settings::{
+    self, AgentSetting, BuildSettings, Environment, SecretSetting, SecretSource, UsageError,
+    config_file, store_root,
+};
 
 /// The least number of steps that may run at once: most of them wait for something.
 const LEAST_PARALLEL_STEPS: usize = 16;
@@ -65,15 +72,55 @@ fn is_absent(error: &std::io::Error) -> bool {
 }
 
 /// What a build works with.
-pub fn backends(store: Store, environment: &Environment) -> Result<Backends> {
+pub fn backends(
+    store: Store,
+    settings: &BuildSettings,
+    environment: &Environment,
+) -> Result<Backends> {
     let images = Images::new(store.clone(), registry_settings(environment));
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
     Ok(Backends {
         store,
         images: Arc::new(images),
         is_machine_root: is_machine_root(),
+        secrets: secrets(&settings.secrets, environment)?,
+        agents: agents(&settings.agents)?,
         parallel_steps: LEAST_PARALLEL_STEPS.max(2 * processors.get()),
     })
+}
+
+/// Reads all secrets, once: a file may be a pipe, as in `--secret id=x,src=<(command)`.
+fn secrets(settings: &[SecretSetting], environment: &Environment) -> Result<Secrets> {
+    let mut secrets = Secrets::default();
+    for SecretSetting { id, source } in settings {
+        let value = match source {
+            SecretSource::Variable(name) => environment.get(name).unwrap_or_default().into(),
+            SecretSource::File(path) => read_secret(path).with_context(|| {
+                format!("cannot read the secret {id:?} from {}", path.display())
+            })?,
+        };
+        if value.len() > LARGEST_SECRET {
+            bail!("the secret {id:?} is larger than {LARGEST_SECRET} bytes");
+        }
+        secrets.insert(id.clone(), Secret(value));
+    }
+    Ok(secrets)
+}
+
+fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
+    let mut value = Vec::new();
+    let most = LARGEST_SECRET as u64 + 1;
+    File::open(path)?.take(most).read_to_end(&mut value)?;
+    Ok(value)
+}
+
+fn agents(settings: &[AgentSetting]) -> Result<Agents> {
+    let mut agents = Agents::default();
+    for AgentSetting { id, paths } in settings {
+        let agent = Agent::open(paths).with_context(|| format!("cannot use --ssh {id}"))?;
+        agents.insert(id.clone(), agent);
+    }
+    Ok(agents)
 }
 
 /// Docker's credentials, and certificates that are trusted beside the system's (`SSL_CERT_FILE`, as

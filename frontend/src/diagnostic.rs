@@ -112,13 +112,20 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The option that fewest edits, at most two, lead to; none if `written` is itself an option.
+/// The option that fewest edits lead to: at most two, and fewer than `written` has characters. Another
+/// letter case is one edit. None if `written` is itself an option.
 pub fn closest<'a>(written: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let edits = |option: &str| match option.eq_ignore_ascii_case(written) && option != written {
+        true => 1,
+        false => strsim::levenshtein(written, option),
+    };
+    let length = written.chars().count();
     let distances = options
         .into_iter()
-        .map(|option| (strsim::levenshtein(written, option), option));
+        .filter(|option| !option.is_empty() && option.len().abs_diff(written.len()) <= 8)
+        .map(|option| (edits(option), option));
     let (distance, option) = distances.min_by_key(|(distance, _)| *distance)?;
-    (1..=2).contains(&distance).then_some(option)
+    ((1..=2).contains(&distance) && distance < length).then_some(option)
 }
 
 #[cfg(test)]
@@ -131,5 +138,7 @@ mod tests {
         assert_eq!(closest("COPY", ["COPY", "COPYX"]), None);
         assert_eq!(closest("frobnicate", ["COPY"]), None);
         assert_eq!(closest("x", []), None);
+        assert_eq!(closest("x", ["y", ""]), None);
+        assert_eq!(closest("goPath", ["PATH", "GOPATH"]), Some("GOPATH"));
     }
 }

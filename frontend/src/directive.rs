@@ -82,6 +82,12 @@ impl DirectiveReader {
     }
 }
 
+/// The options in a comment, without its `#`, that has the form of a check directive.
+pub(crate) fn check_comment(comment: &str) -> Option<&str> {
+    let (name, value) = directive_line("", comment)?;
+    (name == "check").then_some(value)
+}
+
 fn escape_char(value: &str, span: Span) -> Result<char, Diagnostic> {
     match value {
         "\\" => Ok('\\'),

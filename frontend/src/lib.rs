@@ -2,9 +2,10 @@
 //!
 //! The phases in order: [`scan`] joins physical lines into logical ones, [`parse`] makes the spanned
 //! tree of [`syntax`], [`stage`] finds the stages and what they need, [`lower`] makes the solver's
-//! graph and the image's config. There is no I/O, clock, environment or randomness here: images come
+//! graph and the image's config; [`check`] holds the rules that all of them ask. There is no I/O, clock, environment or randomness here: images come
 //! in through [`lower::Images`], everything else through [`lower::Options`].
 
+pub mod check;
 pub mod diagnostic;
 pub mod directive;
 mod duration;

@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<String>, PortError> {
 }
 
 /// `[[address:]host:]container`
-fn split(text: &str) -> (&str, &str, &str) {
+pub(crate) fn split(text: &str) -> (&str, &str, &str) {
     let Some((front, container)) = text.rsplit_once(':') else {
         return ("", "", text);
     };
@@ -43,7 +43,7 @@ fn split(text: &str) -> (&str, &str, &str) {
     }
 }
 
-fn split_protocol(text: &str) -> Result<(&str, String), PortError> {
+pub(crate) fn split_protocol(text: &str) -> Result<(&str, String), PortError> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, ""));
     match protocol.to_lowercase().as_str() {
         _ if ports.is_empty() => Err(PortError::Port(text.to_owned())),

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::check::names;
 use crate::diagnostic::Diagnostic;
 use crate::directive::{DirectiveReader, Directives};
 use crate::heredoc::{self, Heredoc};
@@ -252,7 +253,7 @@ impl<'a> Scanner<'a> {
 
     fn empty_continuation(&mut self, span: Span) {
         let message = "an empty line inside a continued instruction";
-        let finding = Diagnostic::warning("NoEmptyContinuation", span, message)
+        let finding = Diagnostic::warning(names::EMPTY_CONTINUATION, span, message)
             .hint("remove the line or make it a comment");
         self.diagnostics.push(finding);
     }

@@ -1,5 +1,6 @@
 //! The tree of a Dockerfile: every instruction with the places of its parts, nothing expanded yet.
 
+use crate::diagnostic::Diagnostic;
 use crate::directive::Directives;
 use crate::heredoc;
 use crate::source::{Source, Span, Spanned};
@@ -16,6 +17,9 @@ pub struct Dockerfile {
     pub directives: Directives,
     /// The instructions in order; what could not be read is [`Command::Invalid`].
     pub instructions: Vec<Instruction>,
+    /// What rules found that only see it while lines and flags are read. Whether they count is
+    /// decided by [`crate::check`].
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One instruction.

@@ -14,13 +14,16 @@ use crate::progress::StepReporter;
 pub type StepError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One operation to perform.
-pub struct Step {
+pub struct Step<O> {
     /// Its vertex in the graph.
     pub vertex: VertexId,
     /// What to do.
     pub op: Arc<Op>,
     /// Where its log and its transfers are reported; the solver itself reports start and end.
     pub reporter: StepReporter,
+    /// What an earlier step yielded that did much the same. Its bytes may be used again where they
+    /// are the same; the result must not depend on it.
+    pub earlier: Option<O>,
 }
 
 /// How a step ended that could be performed.
@@ -60,7 +63,7 @@ pub trait Executor: Send + Sync + 'static {
     /// only opened: bytes that nobody reads should not move.
     async fn run(
         &self,
-        step: Step,
+        step: Step<Self::Output>,
         inputs: Vec<Self::Output>,
     ) -> Result<Outcome<Self::Output>, StepError>;
 
@@ -79,7 +82,20 @@ pub struct StepKeys {
     pub definition: Key,
     /// Known once the inputs were.
     pub content: Key,
+    /// Names the operation apart from what it reads.
+    pub operation: Key,
+    /// Names what is read apart from what is done with it.
+    pub inputs: Key,
     /// What the content key consists of.
+    pub explanation: Vec<KeyPart>,
+}
+
+/// A step that was recorded before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its content key.
+    pub content: Key,
+    /// What that consists of.
     pub explanation: Vec<KeyPart>,
 }
 
@@ -91,4 +107,8 @@ pub trait Cache<O>: Send + Sync + 'static {
 
     /// Records what a step yielded; of several records under one key the last one counts.
     async fn record(&self, keys: &StepKeys, output: &O) -> Result<(), StepError>;
+
+    /// Steps that were recorded earlier with the same operation or the same inputs, the latest
+    /// first, and not more than a few.
+    async fn similar(&self, keys: &StepKeys) -> Result<Vec<Earlier>, StepError>;
 }

@@ -152,6 +152,18 @@ impl RelPath {
                 .strip_prefix(&*ancestor.0)
                 .is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
     }
+
+    /// Whether this path is `directory` with one more component.
+    pub fn is_directly_in(&self, directory: &RelPath) -> bool {
+        let below = if directory.is_root() {
+            Some(&*self.0)
+        } else {
+            self.0
+                .strip_prefix(&*directory.0)
+                .and_then(|rest| rest.strip_prefix(b"/"))
+        };
+        below.is_some_and(|name| !name.is_empty() && !name.contains(&b'/'))
+    }
 }
 
 fn push(path: &mut Vec<u8>, component: &[u8]) {
@@ -167,8 +179,20 @@ fn push(path: &mut Vec<u8>, component: &[u8]) {
 impl Ord for RelPath {
     fn cmp(&self, other: &Self) -> Ordering {
         let rank = |b: &u8| if *b == b'/' { 0 } else { u16::from(*b) + 1 };
-        self.0.iter().map(rank).cmp(other.0.iter().map(rank))
+        let at = common_prefix(&self.0, &other.0);
+        self.0.get(at).map(rank).cmp(&other.0.get(at).map(rank))
     }
+}
+
+/// How many bytes are the same at the beginning. Neighbours in a tree share most of theirs, so whole
+/// words are compared.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let (words_a, words_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let mut words = words_a.iter().zip(words_b);
+    let same_words = words.position(|(a, b)| a != b);
+    let start = 8 * same_words.unwrap_or(words_a.len().min(words_b.len()));
+    let rest = a[start..].iter().zip(&b[start..]);
+    start + rest.take_while(|(a, b)| a == b).count()
 }
 
 impl PartialOrd for RelPath {
@@ -221,10 +245,38 @@ mod tests {
     }
 
     #[test]
+    fn the_order_is_that_of_components() {
+        let names = [
+            "a",
+            "ab",
+            "a-b",
+            "directory",
+            "directory1",
+            "with space",
+            "z",
+        ];
+        let mut paths = vec![RelPath::root()];
+        for outer in names {
+            for inner in names {
+                paths.extend([path(outer), path(&format!("{outer}/{inner}/{outer}"))]);
+            }
+        }
+        for a in &paths {
+            for b in &paths {
+                assert_eq!(a.cmp(b), a.components().cmp(b.components()), "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
     fn prefixes_end_at_components() {
         assert!(path("a/b").starts_with(&path("a")));
         assert!(!path("ab").starts_with(&path("a")));
         assert_eq!(path("a/b").strip_prefix(&path("a")), Some(path("b")));
         assert_eq!(path("a").parent(), Some(RelPath::root()));
+        assert!(path("a").is_directly_in(&RelPath::root()));
+        assert!(path("a/b").is_directly_in(&path("a")));
+        assert!(!path("a/b/c").is_directly_in(&path("a")));
+        assert!(!path("a").is_directly_in(&path("a")));
     }
 }

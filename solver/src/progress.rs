@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::graph::SourceSpan;
+use crate::miss::Miss;
 
 /// Names something that people can watch: a vertex, a download, an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ pub enum EventKind {
         /// How many in all, if known.
         total: Option<u64>,
     },
+    /// Something became known that pictures do not show and records keep.
+    Learned(Fact),
     /// Its result was in the cache.
     Cached,
     /// It was done.
@@ -58,6 +61,13 @@ pub enum EventKind {
     },
     /// It was ended before it was done, because of something else.
     Canceled,
+}
+
+/// What can become known of a step beside its course.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// It was not in the cache and will run.
+    Missed(Arc<Miss>),
 }
 
 /// The stream that a line came from.
@@ -161,6 +171,11 @@ impl StepReporter {
             current,
             total,
         });
+    }
+
+    /// Something became known.
+    pub fn learned(&self, fact: Fact) {
+        self.report(EventKind::Learned(fact));
     }
 
     /// The result was in the cache.

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use kiln_solver::graph::Description;
+use kiln_solver::key::Difference;
+use kiln_solver::miss::Reason;
 use kiln_solver::op::{
     CopySource, FileAction, FileOp, InputIndex, LocalSource, Reads, Source, Unpack,
 };
 use kiln_solver::{
-    Cache, ContentDigest, Event, EventKind, Executor, Exit, Graph, Key, Op, Outcome, Progress,
-    RelPath, Reporter, SolveError, Solver, Step, StepError, StepId, StepKeys, VertexId,
+    Cache, ContentDigest, Earlier, Event, EventKind, Executor, Exit, Fact, Graph, Key, Op, Outcome,
+    Progress, RelPath, Reporter, SolveError, Solver, Step, StepError, StepId, StepKeys, VertexId,
 };
 use proptest::prelude::*;
 
@@ -40,7 +42,11 @@ fn name_of(op: &Op) -> String {
 impl Executor for Texts {
     type Output = Arc<str>;
 
-    async fn run(&self, step: Step, inputs: Vec<Arc<str>>) -> Result<Outcome<Arc<str>>, StepError> {
+    async fn run(
+        &self,
+        step: Step<Arc<str>>,
+        inputs: Vec<Arc<str>>,
+    ) -> Result<Outcome<Arc<str>>, StepError> {
         if let Op::Source(_) = *step.op {
             return Ok(Outcome::Done(self.context.as_str().into()));
         }
@@ -63,7 +69,7 @@ impl Executor for Texts {
 }
 
 #[derive(Default)]
-struct Memory(Mutex<HashMap<Key, Arc<str>>>);
+struct Memory(Mutex<HashMap<Key, Arc<str>>>, Mutex<Vec<StepKeys>>);
 
 #[async_trait]
 impl Cache<Arc<str>> for Memory {
@@ -75,7 +81,21 @@ impl Cache<Arc<str>> for Memory {
         let mut records = self.0.lock().expect("unpoisoned");
         records.insert(keys.definition, Arc::clone(output));
         records.insert(keys.content, Arc::clone(output));
+        self.1.lock().expect("unpoisoned").push(keys.clone());
         Ok(())
+    }
+
+    async fn similar(&self, keys: &StepKeys) -> Result<Vec<Earlier>, StepError> {
+        let recorded = self.1.lock().expect("unpoisoned").clone();
+        let similar = recorded
+            .into_iter()
+            .rev()
+            .filter(|other| other.operation == keys.operation || other.inputs == keys.inputs);
+        let earlier = similar.map(|other| Earlier {
+            content: other.content,
+            explanation: other.explanation,
+        });
+        Ok(earlier.collect())
     }
 }
 
@@ -216,6 +236,45 @@ fn a_failure_names_its_step_and_every_started_step_ends() {
             assert_eq!(ends.count(), 1, "{id:?} in {:?}", ran.events);
         }
     }
+}
+
+fn reasons(ran: &Ran) -> Vec<&Reason> {
+    let reasons = ran.events.iter().filter_map(|(_, kind)| match kind {
+        EventKind::Learned(Fact::Missed(miss)) => Some(&miss.reason),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+#[test]
+fn a_miss_names_the_parts_that_differ_from_the_nearest_earlier_step() {
+    let mut graph = Graph::new();
+    let context = source(&mut graph);
+    let first = step(&mut graph, "first", vec![context]);
+    let cache = Arc::default();
+    assert_eq!(
+        reasons(&solve(&graph, first, "1", &cache, 1)),
+        [&Reason::New]
+    );
+
+    let changed_context = solve(&graph, first, "2", &cache, 1);
+    let [Reason::Changed { differences, .. }] = reasons(&changed_context)[..] else {
+        panic!("{:?}", reasons(&changed_context));
+    };
+    // It reads the context twice: as base and as what is copied.
+    assert_eq!(differences[0].path, "inputs.content.-");
+
+    let second = step(&mut graph, "second", vec![context]);
+    let changed_operation = solve(&graph, second, "2", &cache, 1);
+    let [Reason::Changed { differences, .. }] = reasons(&changed_operation)[..] else {
+        panic!("{:?}", reasons(&changed_operation));
+    };
+    let expected = Difference {
+        path: "op.file.actions.-.copy.sources.-.path".to_owned(),
+        before: vec!["first".to_owned()],
+        after: vec!["second".to_owned()],
+    };
+    assert_eq!(*differences, [expected]);
 }
 
 /// A graph in which each step reads one or two earlier ones.

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use kiln_solver::{Cache, Key, StepError, StepKeys};
+use kiln_solver::{Cache, Earlier, Key, StepError, StepKeys};
 
 use crate::executor::{LayerSource, Output, is_within_reach};
 use crate::snapshot::Snapshot;
-use crate::store::{IndexError, RecordKind, Store};
+use crate::store::{IndexError, Store};
 
 /// Remembers snapshots under keys.
 pub struct StoreCache {
@@ -69,14 +69,10 @@ impl Cache<Output> for StoreCache {
         let Output::Snapshot(snapshot) = output else {
             return Ok(());
         };
-        let explanation = serde_json::to_vec(&keys.explanation)?;
-        let records = [
-            (RecordKind::Definition, keys.definition),
-            (RecordKind::Content, keys.content),
-        ];
-        Ok(self
-            .store
-            .index()
-            .put_records(&records, &snapshot.encode(), &explanation)?)
+        Ok(self.store.index().put_step(keys, &snapshot.encode())?)
+    }
+
+    async fn similar(&self, keys: &StepKeys) -> Result<Vec<Earlier>, StepError> {
+        Ok(self.store.index().similar_steps(keys)?)
     }
 }

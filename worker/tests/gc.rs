@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use kiln_solver::{ContentDigest, DiffId, Key, Sha256Digest};
+use kiln_solver::{ContentDigest, DiffId, Key, Sha256Digest, StepKeys};
 use kiln_worker::gc::{Holder, Item, ItemKind, Policy, Pruned, Space, Survey, prune};
 use kiln_worker::snapshot::{Snapshot, SnapshotLayer};
-use kiln_worker::store::{ImageRecord, LayerBlob, RecordKind, Store};
+use kiln_worker::store::{ImageRecord, LayerBlob, Store};
 use kiln_worker::tree::{LayerTree, Timestamp};
 
 /// The layer of an image, and one that only the cache knows.
@@ -80,10 +80,17 @@ fn put_record(store: &Store, key: u8, layers: &[DiffId]) {
     let snapshot = Snapshot {
         layers: layers.iter().map(layer).collect(),
     };
-    let records = [(RecordKind::Definition, Key::new([key; 32]))];
+    let key = Key::new([key; 32]);
+    let keys = StepKeys {
+        definition: key,
+        content: key,
+        operation: key,
+        inputs: key,
+        explanation: Vec::new(),
+    };
     store
         .index()
-        .put_records(&records, &snapshot.encode(), b"[]")
+        .put_step(&keys, &snapshot.encode())
         .expect("writable");
 }
 

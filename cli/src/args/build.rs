@@ -79,6 +79,28 @@ pub struct BuildArgs {
     #[arg(long = "add-host", value_name = "NAME:IP", help_heading = "Steps")]
     pub add_hosts: Vec<String>,
 
+    /// Secret that RUN --mount=type=secret may show to a step
+    ///
+    /// src=FILE takes it from a file, env=NAME from a variable; without either, it is the variable or
+    /// file of the same name as the secret. Secrets are kept in memory; they are in no layer and no
+    /// key of the cache.
+    #[arg(
+        long = "secret",
+        value_name = "id=ID[,src=FILE|,env=NAME]",
+        help_heading = "Steps"
+    )]
+    pub secrets: Vec<String>,
+    /// SSH agent that RUN --mount=type=ssh may use
+    ///
+    /// SOCKET is an agent's socket [default: $SSH_AUTH_SOCK]. KEY is a private key's file; several
+    /// keys make an agent of their own. A step may have things signed, and nothing else.
+    #[arg(
+        long = "ssh",
+        value_name = "ID[=SOCKET|=KEY,...]",
+        help_heading = "Steps"
+    )]
+    pub ssh: Vec<String>,
+
     /// How to show what happens [default: auto]
     #[arg(long, value_name = "STYLE", help_heading = "Progress")]
     pub progress: Option<ProgressArg>,

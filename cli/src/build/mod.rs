@@ -12,7 +12,7 @@ mod outputs;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kiln_frontend::lower::{NamedContext, NoCache};
+use kiln_frontend::lower::{self, Extent, NamedContext, NoCache};
 use kiln_frontend::stage::Stages;
 use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
 use kiln_solver::op::Network as StepNetwork;
@@ -20,7 +20,9 @@ use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::executor::{LocalDirectory, Output, Worker};
 use kiln_worker::sandbox::Sandbox;
+use kiln_worker::secret::Secrets;
 use kiln_worker::snapshot::Snapshot;
+use kiln_worker::ssh::Agents;
 use kiln_worker::store::Store;
 
 use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
@@ -65,6 +67,10 @@ pub struct Backends {
     pub store: Store,
     /// Where images come from.
     pub images: Arc<kiln_worker::image::Images>,
+    /// Secrets that steps may ask for.
+    pub secrets: Secrets,
+    /// Agents that steps may ask for.
+    pub agents: Agents,
     /// How many steps run at once.
     pub parallel_steps: usize,
     /// Whether this process is root of the whole machine.
@@ -83,15 +89,18 @@ pub async fn build(
         .inspect_err(|error| loading.failed(crate::report::chain(error.as_ref())))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
+    let options = Options {
+        ignored: loaded.excludes.clone(),
+        ..options(settings)
+    };
     if parsed.has_errors() {
-        let (dockerfile, diagnostics) = (Box::new(loaded.source), parsed.diagnostics);
+        let survey = lower::survey(&parsed, &options, &BTreeMap::new(), Extent::Needed);
+        let (dockerfile, diagnostics) = (Box::new(loaded.source), survey.diagnostics);
         return Err(BuildError::Dockerfile {
             dockerfile,
             diagnostics,
         });
     }
-    warn(&loaded.source, &parsed.diagnostics);
-    let options = options(settings);
     let mut book = ImageBook::new(Arc::clone(&backends.images), settings.pull);
     let lowered = loop {
         match kiln_frontend::lower(&parsed.dockerfile, &options, &book) {
@@ -118,6 +127,8 @@ pub async fn build(
         store: backends.store.clone(),
         directories: directories(settings, loaded.excludes)?,
         layer_source: Arc::clone(&layer_source) as _,
+        secrets: backends.secrets.clone(),
+        agents: backends.agents.clone(),
         sandbox: Sandbox::default(),
     };
     let cache = Arc::new(StoreCache::new(

@@ -34,7 +34,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
     };
     let policies = wire::automatic_gc(global, environment)?;
     let store = wire::store(global, environment)?;
-    let backends = wire::backends(store, environment)?;
+    let backends = wire::backends(store, &settings, environment)?;
     let mode = progress::settle(settings.progress, environment);
     let display = progress::start(mode, environment);
     let record = BuildRecord::begin(&settings);

@@ -78,7 +78,7 @@ impl<W: Write> Plain<W> {
         });
         step.waiting_since.get_or_insert(at);
         match &event.kind {
-            EventKind::Announced { .. } => {}
+            EventKind::Announced { .. } | EventKind::Learned(_) => {}
             EventKind::Started => step.started = Some(at),
             EventKind::Log { bytes, .. } => step.log(at, bytes),
             EventKind::Transferred {

@@ -128,6 +128,8 @@ impl<W: Write + Send> Renderer for RawJson<W> {
                     ..SolveStatus::default()
                 }
             }
+            // BuildKit's messages have no place for it.
+            EventKind::Learned(_) => return Ok(()),
             EventKind::Cached => {
                 step.started.get_or_insert(time);
                 step.vertex(Some(time), true, "").into()

@@ -85,7 +85,10 @@ impl Recorder {
                 step.log.close();
             }
             EventKind::Finished | EventKind::Canceled => step.log.close(),
-            EventKind::Started | EventKind::Transferred { .. } | EventKind::Cached => {}
+            EventKind::Started
+            | EventKind::Learned(_)
+            | EventKind::Transferred { .. }
+            | EventKind::Cached => {}
         }
     }
 }

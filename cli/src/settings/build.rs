@@ -7,7 +7,10 @@ use kiln_solver::Platform;
 use kiln_worker::image::Reference;
 
 use super::output::{self, Output};
-use super::{ContextSource, Environment, ExtraHost, UsageError, context, hosts, pairs};
+use super::{
+    AgentSetting, ContextSource, Environment, ExtraHost, SecretSetting, UsageError, context, hosts,
+    pairs, secret, ssh,
+};
 use crate::args::{BuildArgs, NetworkArg, ProgressArg};
 
 /// What to build, from what, and what to do with the result.
@@ -43,6 +46,10 @@ pub struct BuildSettings {
     pub network: Network,
     /// Names for /etc/hosts of RUN steps.
     pub extra_hosts: Vec<ExtraHost>,
+    /// What steps may be shown; of two with one name the last one counts.
+    pub secrets: Vec<SecretSetting>,
+    /// The agents that steps may use.
+    pub agents: Vec<AgentSetting>,
     /// How to show what happens.
     pub progress: ProgressMode,
 }
@@ -124,6 +131,12 @@ impl BuildSettings {
                 .iter()
                 .map(|h| hosts::parse(h))
                 .collect::<Result<_, _>>()?,
+            secrets: args
+                .secrets
+                .iter()
+                .map(|s| secret::parse(s, environment))
+                .collect::<Result<_, _>>()?,
+            agents: ssh::parse(&args.ssh, environment)?,
             progress: progress(args.progress, args.quiet, environment)?,
         })
     }

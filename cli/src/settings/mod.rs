@@ -12,6 +12,8 @@ mod hosts;
 mod output;
 mod pairs;
 mod root;
+mod secret;
+mod ssh;
 
 pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
 pub use context::ContextSource;
@@ -21,3 +23,5 @@ pub use gc::{automatic_gc, config_file, filters, prune_policy};
 pub use hosts::{ExtraHost, HostAddress};
 pub use output::{Algorithm, Compression, Destination, Output, OutputKind};
 pub use root::store_root;
+pub use secret::{SecretSetting, SecretSource};
+pub use ssh::AgentSetting;

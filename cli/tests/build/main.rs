@@ -21,3 +21,5 @@ mod outputs;
 mod peers;
 mod prune;
 mod rootless;
+mod secrets;
+mod ssh;

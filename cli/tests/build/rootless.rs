@@ -39,13 +39,13 @@ pub(crate) fn as_user(program: &Path) -> Command {
 }
 
 /// A bench whose program, store and bases are the user's.
-struct User {
-    bench: Bench,
+pub(crate) struct User {
+    pub(crate) bench: Bench,
     base: PathBuf,
 }
 
 impl User {
-    fn new(base: &Path, dockerfile: &str) -> Self {
+    pub(crate) fn new(base: &Path, dockerfile: &str) -> Self {
         make_account();
         let bench = Bench::with(dockerfile);
         let kiln = bench.path("kiln");
@@ -63,11 +63,11 @@ impl User {
         }
     }
 
-    fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.bench.path("home/.local/share/kiln")
     }
 
-    fn build(&self, line: &str) -> Finished {
+    pub(crate) fn build(&self, line: &str) -> Finished {
         let mut command = as_user(&self.bench.path("kiln"));
         command
             .env("HOME", self.bench.path("home"))

@@ -1,10 +1,11 @@
 //! Build arguments of the whole file: those that every build has, and the ARGs before the first FROM.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::environment::Environment;
 use super::plan::Plan;
 use super::{Checked, Options};
+use crate::check::names;
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::stage::Stages;
@@ -46,7 +47,29 @@ pub(super) fn global(
     stages: &Stages<'_>,
     options: &Options,
     target: usize,
-) -> Checked<Environment> {
+) -> (Environment, Vec<Diagnostic>) {
+    with_values(dockerfile, stages, options, target, &options.build_args)
+}
+
+/// The same as if no build argument were given, except for the predefined ones; `None` if some
+/// default cannot be expanded.
+pub(super) fn defaults(
+    dockerfile: &Dockerfile,
+    stages: &Stages<'_>,
+    options: &Options,
+    target: usize,
+) -> Option<Environment> {
+    let (defaults, errors) = with_values(dockerfile, stages, options, target, &BTreeMap::new());
+    errors.is_empty().then_some(defaults)
+}
+
+fn with_values(
+    dockerfile: &Dockerfile,
+    stages: &Stages<'_>,
+    options: &Options,
+    target: usize,
+    build_args: &BTreeMap<String, String>,
+) -> (Environment, Vec<Diagnostic>) {
     let stage = options
         .target
         .as_deref()
@@ -55,15 +78,18 @@ pub(super) fn global(
         .or(stages.all[target].name.as_deref())
         .unwrap_or("default");
     let mut global = predefined(options, stage);
+    let mut errors = Vec::new();
     for instruction in &stages.global {
         let Command::Arg(arguments) = &instruction.command else {
             continue;
         };
         for argument in arguments {
-            declare(dockerfile, options, &mut global, argument)?;
+            if let Err(error) = declare(dockerfile, build_args, &mut global, argument) {
+                errors.push(*error);
+            }
         }
     }
-    Ok(global)
+    (global, errors)
 }
 
 fn predefined(options: &Options, stage: &str) -> Environment {
@@ -90,12 +116,12 @@ fn predefined(options: &Options, stage: &str) -> Environment {
 
 fn declare(
     dockerfile: &Dockerfile,
-    options: &Options,
+    build_args: &BTreeMap<String, String>,
     global: &mut Environment,
     argument: &Argument,
 ) -> Checked<()> {
     let name = &argument.name.value;
-    if let Some(value) = options.build_args.get(name) {
+    if let Some(value) = build_args.get(name) {
         global.set(name, value);
     } else if let Some(default) = &argument.default {
         let expander = Expander::new(dockerfile.directives.escape_char(), &*global);
@@ -145,6 +171,6 @@ pub(super) fn unused(plan: &Plan<'_>, options: &Options) -> Option<Diagnostic> {
     let unused: Vec<&str> = unused.collect();
     let first = *unused.first()?;
     let message = format!("no ARG declares the build argument {}", unused.join(", "));
-    let warning = Diagnostic::warning_nowhere("UnusedBuildArg", message);
+    let warning = Diagnostic::warning_nowhere(names::UNUSED_BUILD_ARG, message);
     Some(warning.did_you_mean(first, declared))
 }

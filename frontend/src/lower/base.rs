@@ -1,6 +1,8 @@
 //! What a stage begins with: FROM an image, an earlier stage, a named context or nothing; and the
 //! vertices that files come from.
 
+use std::rc::Rc;
+
 use kiln_solver::op::{
     Copy, CopySource, FileAction, FileOp, ImageSource, InputIndex, LocalSource, Op, Source, Unpack,
 };
@@ -12,6 +14,7 @@ use super::plan::{Base, Origin, PlannedStage, Step};
 use super::root::Root;
 use super::stage::{Builder, State, describe};
 use super::{Checked, ImageLocation, NoCache, ResolvedImage};
+use crate::check;
 use crate::diagnostic::Diagnostic;
 use crate::image_config::{DEFAULT_PATH, ImageConfig};
 use crate::source::Span;
@@ -26,6 +29,14 @@ impl Builder<'_> {
             Base::Stage(base) => self.child_of(*base, numbering, span)?,
             Base::Root(root) => self.on_root(root, planned.platform.as_ref(), numbering, span)?,
         };
+        if let (Base::Root(Root::Image { context: None, .. }), Some(image)) =
+            (&planned.base, &state.base)
+            && !image.config.rootfs.diff_ids.is_empty()
+        {
+            let place = self.plan.stage_at(index).from.image.span;
+            let found = image.config.platform();
+            self.base_found(&planned.image, &state.platform, &found, place);
+        }
         state.ignore_cache = self.ignores_cache(index);
         state.config.config.on_build.clear();
         if state.config.config.variable("PATH").is_none() {
@@ -89,6 +100,7 @@ impl Builder<'_> {
         Ok(State {
             numbering,
             has_cmd: false,
+            seen: check::Seen::default(),
             ..base.clone()
         })
     }
@@ -111,6 +123,7 @@ impl Builder<'_> {
             numbering.platform = Some(platform.clone());
         }
         let base = self.image(root);
+        let is_unknown = base.is_none();
         let vertex = self.root_vertex(root, Some(&mut numbering), span)?;
         let config = match &base {
             Some(image) => {
@@ -131,11 +144,36 @@ impl Builder<'_> {
             numbering,
             ignore_cache: false,
             has_cmd: false,
+            has_workdir: false,
+            declared: Rc::default(),
+            seen: check::Seen::default(),
+            is_base_unknown: matches!(root, Root::Image { .. }) && is_unknown,
         };
         if let (Root::Local { context, .. }, Some(vertex)) = (root, vertex) {
             self.directory_as_image(&mut state, context, vertex, span);
         }
         Ok(state)
+    }
+
+    /// What a stage begins with that could not be understood.
+    pub(super) fn unknown_state(&self) -> State {
+        let platform = self.options.target_platform().clone();
+        State {
+            root: None,
+            config: ImageConfig::empty(&platform),
+            base: None,
+            platform,
+            environment: Environment::default(),
+            arguments: Vec::new(),
+            layers: Vec::new(),
+            numbering: Numbering::default(),
+            ignore_cache: false,
+            has_cmd: false,
+            has_workdir: false,
+            declared: Rc::default(),
+            seen: check::Seen::default(),
+            is_base_unknown: true,
+        }
     }
 
     /// A directory has no layers, so all of it is copied to one.

@@ -1,5 +1,7 @@
 //! Instructions that only change the image's config or the stage's variables.
 
+use std::rc::Rc;
+
 use kiln_solver::RelPath;
 use kiln_solver::op::{FileAction, FileOp, InputIndex, Op, Owner};
 
@@ -203,6 +205,7 @@ impl Builder<'_> {
                 Some(value) => format!("{name}={value}"),
                 None => name.clone(),
             });
+            Rc::make_mut(&mut state.declared).insert(name.clone());
             state
                 .arguments
                 .push((name.clone(), value.unwrap_or_default()));

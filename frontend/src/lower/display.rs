@@ -5,7 +5,7 @@ use kiln_solver::Platform;
 use super::environment::Environment;
 
 /// Numbers the steps of one stage.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Numbering {
     /// The stage's name; `None` if it is the only one.
     pub(super) stage: Option<String>,

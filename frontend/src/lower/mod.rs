@@ -14,13 +14,19 @@ mod plan;
 mod root;
 mod run;
 mod stage;
+mod survey;
 mod transfer;
+
+pub use survey::{Extent, Survey, survey};
 
 use std::collections::BTreeMap;
 
 use kiln_solver::op::Network;
 use kiln_solver::{Graph, Platform, Reference, Sha256Digest, VertexId};
 
+use kiln_solver::pattern::Patterns;
+
+use crate::check::{self, Findings};
 use crate::diagnostic::Diagnostic;
 use crate::image_config::ImageConfig;
 use crate::source::Spanned;
@@ -54,6 +60,21 @@ pub struct Options {
     pub no_cache: NoCache,
     /// `--shm-size` in bytes; 0 is the default.
     pub shm_size: u64,
+    /// What the build context leaves out; only a rule asks.
+    pub ignored: Patterns,
+    /// Which rules are asked beside those that the Dockerfile chooses.
+    pub check: CheckOptions,
+}
+
+/// What the command line says about rules.
+#[derive(Debug, Clone, Default)]
+pub struct CheckOptions {
+    /// Whether all of Kiln's own rules are asked, and not only those of every build.
+    pub own_rules: bool,
+    /// Names of rules that are left out.
+    pub skip: Vec<String>,
+    /// Names of rules that are asked though they are off by default.
+    pub enable: Vec<String>,
 }
 
 impl Options {
@@ -72,6 +93,8 @@ impl Options {
             hostname: None,
             no_cache: NoCache::default(),
             shm_size: 0,
+            ignored: Patterns::default(),
+            check: CheckOptions::default(),
         }
     }
 
@@ -203,23 +226,59 @@ impl From<Box<Diagnostic>> for LowerError {
 /// What most functions here return: one error suffices to stop a stage.
 type Checked<T> = Result<T, Box<Diagnostic>>;
 
-/// Lowers a Dockerfile that [`crate::parse()`] found no errors in.
+/// Lowers a Dockerfile that [`crate::parse()`] found no errors in. If it cannot be built, all that is
+/// wrong is reported, and what the rules found as well.
 pub fn lower(
     dockerfile: &Dockerfile,
     options: &Options,
     images: &dyn Images,
 ) -> Result<Lowered, LowerError> {
+    lower_or_stop(dockerfile, options, images).map_err(|error| match error {
+        LowerError::NeedsImages(_) => error,
+        LowerError::Invalid(first) => {
+            let all = survey::survey_tree(dockerfile, options, images, Extent::Needed);
+            match all.diagnostics.iter().any(Diagnostic::is_error) {
+                true => LowerError::Invalid(all.diagnostics),
+                false => LowerError::Invalid(first),
+            }
+        }
+    })
+}
+
+fn lower_or_stop(
+    dockerfile: &Dockerfile,
+    options: &Options,
+    images: &dyn Images,
+) -> Result<Lowered, LowerError> {
+    let settings = survey::settings(dockerfile, options)?;
     check_syntax(dockerfile)?;
     let stages = crate::stage::Stages::of(dockerfile);
     let target = stages.target(options.target.as_deref())?;
-    let global = arguments::global(dockerfile, &stages, options, target)?;
+    let (global, errors) = arguments::global(dockerfile, &stages, options, target);
+    fail_if_any(errors)?;
     let epoch = epoch::resolve(options, &global)?;
-    let mut plan = plan::Plan::new(dockerfile, &stages, options, &global)?;
+    let (mut plan, errors) = plan::Plan::new(dockerfile, &stages, options, &global);
+    fail_if_any(errors)?;
     plan.resolve(target, images)?;
-    let builder = stage::Builder::new(dockerfile, options, &global, &plan, images, epoch);
-    let mut lowered = builder.lower(target)?;
-    lowered.warnings.extend(arguments::unused(&plan, options));
+    let findings = Findings::new(settings, options.check.own_rules);
+    check::file(&findings, dockerfile, &stages);
+    survey::from_rules(&findings, dockerfile, &stages, options, target, &global);
+    if let Some(unused) = arguments::unused(&plan, options) {
+        check::unused_build_argument(&findings, unused);
+    }
+    let builder = stage::Builder::new(dockerfile, options, &global, &plan, images, epoch, findings);
+    let lowered = builder.lower(target)?;
+    if lowered.warnings.iter().any(Diagnostic::is_error) {
+        return Err(LowerError::Invalid(lowered.warnings));
+    }
     Ok(lowered)
+}
+
+fn fail_if_any(errors: Vec<Diagnostic>) -> Result<(), LowerError> {
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(LowerError::Invalid(errors)),
+    }
 }
 
 /// Another frontend would have to be run as a container; this one speaks only its own language.

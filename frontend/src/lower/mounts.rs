@@ -11,17 +11,24 @@ use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::mount::{self, MountSpec, MountType};
 use crate::source::Span;
-use crate::syntax::Run;
+use crate::syntax::{Run, Word};
 
 impl Builder<'_> {
     /// The mounts as written, variables expanded.
     pub(super) fn mount_specs(&self, state: &State, run: &Run) -> Checked<Vec<MountSpec>> {
         let escape = self.dockerfile.directives.escape_char();
         let expander = Expander::new(escape, &state.environment);
-        let parse = |text: &str| mount::parse(text, |value| Ok(expander.word(value)?.text));
-        let specs = run.mounts.iter().map(|word| {
-            parse(&word.value).map_err(|error| Box::new(error.into_diagnostic(word.span)))
-        });
+        let parse = |word: &Word| {
+            mount::parse(&word.value, |value| {
+                let expansion = expander.word(value)?;
+                self.undefined(state, &expansion.unmatched, word.span);
+                Ok(expansion.text)
+            })
+        };
+        let specs = run
+            .mounts
+            .iter()
+            .map(|word| parse(word).map_err(|error| Box::new(error.into_diagnostic(word.span))));
         specs.collect()
     }
 

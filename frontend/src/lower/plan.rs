@@ -39,6 +39,8 @@ pub(super) struct PlannedStage {
     pub(super) platform: Option<Platform>,
     /// Whether a named context takes the place of the whole stage.
     pub(super) replaced: bool,
+    /// Whether its FROM could not be understood.
+    pub(super) broken: bool,
     pub(super) steps: Vec<Step>,
     triggers_added: bool,
 }
@@ -77,13 +79,14 @@ pub(super) enum Origin {
 }
 
 impl<'a> Plan<'a> {
-    /// Plans all stages, needed or not, because some mistakes count anywhere in the file.
+    /// Plans all stages, needed or not, because some mistakes count anywhere in the file. What is
+    /// wrong is left out of the plan.
     pub(super) fn new(
         dockerfile: &'a Dockerfile,
         stages: &'a Stages<'a>,
         options: &'a Options,
         global: &Environment,
-    ) -> Result<Self, LowerError> {
+    ) -> (Self, Vec<Diagnostic>) {
         let (planned, externals, needed) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut plan = Self {
             dockerfile,
@@ -105,21 +108,19 @@ impl<'a> Plan<'a> {
             }
         }
         for stage in &stages.all {
-            let steps: Checked<Vec<Step>> = stage
-                .instructions
-                .iter()
-                .map(|instruction| plan.step(Rc::new((*instruction).clone()), false))
-                .collect();
-            match steps {
-                Ok(steps) => plan.planned[stage.index].steps = steps,
-                Err(error) => errors.push(*error),
+            let mut steps = Vec::new();
+            for instruction in &stage.instructions {
+                match plan.step(Rc::new((*instruction).clone()), false) {
+                    Ok(step) => steps.push(step),
+                    Err(error) => errors.push(*error),
+                }
             }
+            plan.planned[stage.index].steps = steps;
         }
-        if !errors.is_empty() {
-            return Err(LowerError::Invalid(errors));
+        if let Err(error) = plan.check_circles() {
+            errors.push(*error);
         }
-        plan.check_circles()?;
-        Ok(plan)
+        (plan, errors)
     }
 
     fn stage(&self, stage: &Stage<'_>, global: &Environment) -> Checked<PlannedStage> {
@@ -145,6 +146,7 @@ impl<'a> Plan<'a> {
             image,
             platform,
             replaced,
+            broken: false,
             steps,
             triggers_added,
         })
@@ -353,6 +355,34 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Adds the triggers of all stages, or of those that `target` needs, as far as their base images
+    /// are known; returns those that are not, and what is wrong with triggers.
+    pub(super) fn survey(
+        &mut self,
+        target: Option<usize>,
+        images: &dyn Images,
+    ) -> (Vec<Spanned<ImageRequest>>, Vec<Diagnostic>) {
+        let mut errors = Vec::new();
+        loop {
+            self.needed = match target {
+                Some(target) => self.reach(target),
+                None => (0..self.planned.len()).collect(),
+            };
+            let needed = self.needed.iter().copied();
+            let fresh: Vec<usize> = needed
+                .filter(|stage| !self.planned[*stage].triggers_added)
+                .collect();
+            if fresh.is_empty() {
+                return (missing(self.needed_bases(), images), errors);
+            }
+            for stage in fresh {
+                if let Err(LowerError::Invalid(invalid)) = self.add_triggers(stage, images) {
+                    errors.extend(invalid);
+                }
+            }
+        }
+    }
+
     fn reach(&self, target: usize) -> BTreeSet<usize> {
         let mut reached = BTreeSet::new();
         let mut open = vec![target];
@@ -369,27 +399,20 @@ impl<'a> Plan<'a> {
     }
 
     fn missing_images(&self, images: &dyn Images) -> Vec<Spanned<ImageRequest>> {
-        let bases = self
-            .needed
+        let externals = self.needed_externals().into_iter();
+        let externals = externals.map(|index| &self.externals[index]);
+        let externals = externals.map(|external| (&external.root, external.span));
+        missing(self.needed_bases().chain(externals), images)
+    }
+
+    /// The roots that needed stages begin with.
+    fn needed_bases(&self) -> impl Iterator<Item = (&Root, Span)> {
+        self.needed
             .iter()
             .filter_map(|stage| match &self.planned[*stage].base {
                 Base::Root(root) => Some((root, self.stages.all[*stage].instruction.span)),
                 Base::Stage(_) => None,
-            });
-        let externals = self.needed_externals().into_iter();
-        let externals = externals.map(|index| &self.externals[index]);
-        let externals = externals.map(|external| (&external.root, external.span));
-        let mut missing: Vec<Spanned<ImageRequest>> = Vec::new();
-        let mut listed = BTreeSet::new();
-        for (root, span) in bases.chain(externals) {
-            let Root::Image { request, .. } = root else {
-                continue;
-            };
-            if images.image(request).is_none() && listed.insert(request) {
-                missing.push(Spanned::new(request.clone(), span));
-            }
-        }
-        missing
+            })
     }
 
     fn needed_externals(&self) -> BTreeSet<usize> {
@@ -440,6 +463,24 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// The images among some roots that are not known yet, each once.
+fn missing<'r>(
+    roots: impl Iterator<Item = (&'r Root, Span)>,
+    images: &dyn Images,
+) -> Vec<Spanned<ImageRequest>> {
+    let mut missing: Vec<Spanned<ImageRequest>> = Vec::new();
+    let mut listed = BTreeSet::new();
+    for (root, span) in roots {
+        let Root::Image { request, .. } = root else {
+            continue;
+        };
+        if images.image(request).is_none() && listed.insert(request) {
+            missing.push(Spanned::new(request.clone(), span));
+        }
+    }
+    missing
+}
+
 impl PlannedStage {
     fn broken() -> Self {
         Self {
@@ -447,6 +488,7 @@ impl PlannedStage {
             image: String::new(),
             platform: None,
             replaced: false,
+            broken: true,
             steps: Vec::new(),
             triggers_added: true,
         }

@@ -1,7 +1,8 @@
 //! Walks over the needed stages in order and collects vertices, variables and the image's config.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use kiln_solver::graph::{Description, SourceSpan};
 use kiln_solver::{Graph, Platform, VertexId};
@@ -10,11 +11,12 @@ use super::display::{self, Numbering};
 use super::environment::Environment;
 use super::plan::{Origin, Plan, Step};
 use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage, epoch};
+use crate::check::{self, Findings, StepFacts, VariableScope};
 use crate::diagnostic::Diagnostic;
-use crate::expand::Expander;
+use crate::expand::{ExpandError, Expander};
 use crate::image_config::{History, ImageConfig};
-use crate::source::Span;
-use crate::syntax::{Command, Dockerfile};
+use crate::source::{Source, Span};
+use crate::syntax::{Command, Dockerfile, Instruction};
 
 /// A stage while it is being lowered, and afterwards what later stages take from it.
 #[derive(Debug, Clone)]
@@ -33,6 +35,14 @@ pub(super) struct State {
     pub(super) ignore_cache: bool,
     /// Whether this stage has had a CMD.
     pub(super) has_cmd: bool,
+    /// Whether a WORKDIR of the file came before.
+    pub(super) has_workdir: bool,
+    /// The names of [`State::arguments`].
+    pub(super) declared: Rc<BTreeSet<String>>,
+    /// What rules remember of the stage.
+    pub(super) seen: check::Seen,
+    /// Whether the base image is not known, so that variables may be missing.
+    pub(super) is_base_unknown: bool,
 }
 
 /// Lowers one build.
@@ -46,7 +56,12 @@ pub(super) struct Builder<'a> {
     pub(super) graph: Graph,
     pub(super) finished: BTreeMap<usize, State>,
     pub(super) externals: BTreeMap<usize, Option<VertexId>>,
-    pub(super) warnings: Vec<Diagnostic>,
+    findings: Findings,
+    /// The instruction that is being lowered.
+    current: RefCell<Option<Rc<Instruction>>>,
+    /// Whether it uses what an unknown base image may define.
+    is_uncertain: Cell<bool>,
+    errors: Vec<Diagnostic>,
     /// How many more bytes expansions and environments may take.
     budget: Cell<usize>,
 }
@@ -63,6 +78,7 @@ impl<'a> Builder<'a> {
         plan: &'a Plan<'a>,
         images: &'a dyn Images,
         epoch: Option<i64>,
+        findings: Findings,
     ) -> Self {
         Self {
             dockerfile,
@@ -74,16 +90,19 @@ impl<'a> Builder<'a> {
             graph: Graph::new(),
             finished: BTreeMap::new(),
             externals: BTreeMap::new(),
-            warnings: Vec::new(),
+            findings,
+            current: RefCell::new(None),
+            is_uncertain: Cell::new(false),
+            errors: Vec::new(),
             budget: Cell::new(BUDGET),
         }
     }
 
-    /// Lowers the needed stages; stops at the end of the first stage with an error.
+    /// Lowers the needed stages.
     pub(super) fn lower(mut self, target: usize) -> Result<Lowered, LowerError> {
-        for index in self.plan.needed.iter().copied() {
-            let state = self.stage(index)?;
-            self.finished.insert(index, state);
+        self.stages();
+        if !self.errors.is_empty() {
+            return Err(LowerError::Invalid(self.errors));
         }
         let Some(mut state) = self.finished.remove(&target) else {
             return Err(Diagnostic::error_nowhere("no-stage", "the target was not lowered").into());
@@ -97,6 +116,7 @@ impl<'a> Builder<'a> {
             state.config.set_platform(platform);
         }
         state.config.normalize_platform();
+        let directive = self.dockerfile.directives.check.as_ref();
         Ok(Lowered {
             graph: self.graph,
             target: state.root,
@@ -104,24 +124,48 @@ impl<'a> Builder<'a> {
             layers: state.layers,
             base: state.base,
             epoch: self.epoch,
-            warnings: self.warnings,
+            warnings: self
+                .findings
+                .finish(directive.map(|directive| directive.span)),
         })
     }
 
-    fn stage(&mut self, index: usize) -> Checked<State> {
+    /// What the rules find in the needed stages, and all errors.
+    pub(super) fn survey(mut self) -> (Findings, Vec<Diagnostic>) {
+        self.stages();
+        (self.findings, self.errors)
+    }
+
+    fn stages(&mut self) {
         let plan = self.plan;
-        let planned = &plan.planned[index];
-        let mut state = self.begin(index, planned)?;
-        if planned.replaced {
-            return Ok(state);
+        for index in plan.needed.iter().copied() {
+            let planned = &plan.planned[index];
+            let mut state = match self.begin(index, planned) {
+                Ok(state) => state,
+                Err(error) => {
+                    self.errors.push(*error);
+                    self.unknown_state()
+                }
+            };
+            state.is_base_unknown |= planned.broken;
+            let steps = planned.steps.iter().filter(|_| !planned.replaced);
+            for step in steps {
+                self.is_uncertain.set(false);
+                match self.step(&mut state, step, index) {
+                    Err(error) if error.code == TOO_LARGE => {
+                        self.errors.push(*error);
+                        return;
+                    }
+                    Err(error) if !self.is_uncertain.get() => self.errors.push(*error),
+                    _ => {}
+                }
+            }
+            self.finished.insert(index, state);
         }
-        for step in &planned.steps {
-            self.step(&mut state, step, index)?;
-        }
-        Ok(state)
     }
 
     fn step(&mut self, state: &mut State, step: &Step, index: usize) -> Checked<()> {
+        self.ask_rules(state, &step.instruction);
         let span = step.instruction.span;
         match &step.instruction.command {
             Command::Run(run) => self.run(state, step, run),
@@ -133,7 +177,9 @@ impl<'a> Builder<'a> {
             Command::Add(add) => self.transfer(state, step, add, Origin::Context, true),
             Command::Workdir(path) => self.workdir(state, step, path),
             Command::Arg(arguments) => self.arguments(state, arguments),
-            Command::From(_) | Command::Invalid => {
+            // The parser has said why.
+            Command::Invalid => Ok(()),
+            Command::From(_) => {
                 let message = "the instruction cannot be used here";
                 Err(Box::new(Diagnostic::error(
                     "invalid-instruction",
@@ -162,13 +208,58 @@ impl<'a> Builder<'a> {
         match expander.word(text) {
             Ok(expansion) => {
                 self.charge(expansion.text.len(), span)?;
+                self.undefined(state, &expansion.unmatched, span);
                 Ok(expansion.text)
             }
             Err(error) => {
+                if matches!(error, ExpandError::Required { .. }) {
+                    self.is_uncertain.set(state.is_base_unknown);
+                }
                 let message = format!("{text:?} cannot be expanded: {error}");
                 Err(Box::new(Diagnostic::error("expansion", span, message)))
             }
         }
+    }
+
+    /// Tells the rules about names that have no value.
+    pub(super) fn undefined(&self, state: &State, names: &BTreeSet<String>, span: Span) {
+        let current = self.current.borrow();
+        let (Some(instruction), false) = (current.as_ref(), names.is_empty()) else {
+            return;
+        };
+        self.is_uncertain
+            .set(self.is_uncertain.get() || state.is_base_unknown);
+        let scope = VariableScope {
+            names: &|| state.environment.names().collect(),
+            is_declared: &|name| state.declared.contains(name),
+            is_complete: !state.is_base_unknown,
+        };
+        let place = |name: &str| place_of(&self.dockerfile.source, span, name);
+        check::undefined_variables(&self.findings, instruction, names, &scope, &place);
+    }
+
+    fn ask_rules(&self, state: &mut State, instruction: &Rc<Instruction>) {
+        *self.current.borrow_mut() = Some(Rc::clone(instruction));
+        let facts = StepFacts {
+            escape: self.dockerfile.directives.escape_char(),
+            variables: &state.environment,
+            shell: &state.config.config.shell,
+            has_workdir: state.has_workdir,
+            ignored: &self.options.ignored,
+        };
+        check::step(&self.findings, instruction, &facts, &mut state.seen);
+        state.has_workdir |= matches!(instruction.command, Command::Workdir(_));
+    }
+
+    /// Tells the rules what a base image turned out to be.
+    pub(super) fn base_found(
+        &self,
+        image: &str,
+        expected: &Platform,
+        found: &Platform,
+        span: Span,
+    ) {
+        check::base_platform(&self.findings, image, expected, found, span);
     }
 
     /// Takes from the budget.
@@ -180,7 +271,7 @@ impl<'a> Builder<'a> {
             }
             None => {
                 let message = format!("variables take more than {} MiB in all", BUDGET >> 20);
-                Err(Box::new(Diagnostic::error("too-large", span, message)))
+                Err(Box::new(Diagnostic::error(TOO_LARGE, span, message)))
             }
         }
     }
@@ -214,6 +305,26 @@ impl<'a> Builder<'a> {
         state.layers.push(Layer { history, vertex });
     }
 }
+
+/// Where in a word `$name` or `${name` stands; the whole word if it is put together from pieces.
+fn place_of(source: &Source, word: Span, name: &str) -> Span {
+    let text = source.slice(word);
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let places = text.match_indices(name).filter_map(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        let begin = match before.ends_with("${") {
+            true => at - 2,
+            false if before.ends_with('$') => at - 1,
+            false => return None,
+        };
+        let end = at + name.len() + usize::from(before.ends_with("${") && after.starts_with('}'));
+        (!after.starts_with(is_name)).then(|| Span::new(word.start + begin, word.start + end))
+    });
+    places.into_iter().next().unwrap_or(word)
+}
+
+/// The code of the error that leaves nothing to go on with.
+const TOO_LARGE: &str = "too-large";
 
 /// What BuildKit writes into every entry of a history.
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";

@@ -134,6 +134,7 @@ impl Builder<'_> {
                 );
                 Box::new(Diagnostic::error("expansion", file.name.span, message))
             })?;
+            self.undefined(state, &expansion.unmatched, file.name.span);
             content = expansion.text;
         }
         let data: Arc<[u8]> = content.into_bytes().into();

@@ -5,6 +5,7 @@ use nom::Offset;
 use super::arguments::{Arguments, Rejected};
 use super::flags::{Flags, Kind, Known};
 use super::{head, options, transfer};
+use crate::check::names;
 use crate::diagnostic::Diagnostic;
 use crate::scan::LogicalLine;
 use crate::source::{Span, Spanned};
@@ -131,7 +132,7 @@ impl Reader<'_> {
             let span = self.line.span_of(flag.range.clone());
             let message = format!("the flag {} has no effect here", flag.text);
             self.diagnostics
-                .push(Diagnostic::warning("ignored-flag", span, message));
+                .push(Diagnostic::warning(names::IGNORED_FLAG, span, message));
         }
         read()
     }
@@ -180,8 +181,9 @@ impl Reader<'_> {
         .command();
         let severe = |finding: &Diagnostic| matches!(finding.code, "invalid-json" | "invalid-pair");
         for mut finding in findings {
-            if !severe(&finding) {
+            if finding.is_error() && !severe(&finding) {
                 finding.severity = crate::Severity::Warning;
+                finding.code = names::TRIGGER;
             }
             self.diagnostics.push(finding);
         }

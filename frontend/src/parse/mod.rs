@@ -19,14 +19,14 @@ use crate::syntax::{Command, Dockerfile, Instruction};
 pub struct Parsed {
     /// The tree; instructions that cannot be read are [`Command::Invalid`].
     pub dockerfile: Dockerfile,
-    /// What is wrong, in the order of the text.
+    /// The errors, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Parsed {
     /// Whether the file cannot be built.
     pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(Diagnostic::is_error)
+        !self.diagnostics.is_empty()
     }
 }
 
@@ -47,10 +47,12 @@ pub fn parse(source: &Source) -> Parsed {
     check_order(&instructions, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| span.start));
     let directives = scanned.directives;
+    let (diagnostics, warnings) = diagnostics.into_iter().partition(Diagnostic::is_error);
     let dockerfile = Dockerfile {
         source: source.clone(),
         directives,
         instructions,
+        warnings,
     };
     Parsed {
         dockerfile,

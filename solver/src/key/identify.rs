@@ -103,8 +103,7 @@ impl Identify for Exec {
         index(writer, "root", *root);
         texts(writer, "args", args);
         list(writer, "env", env, |writer, (name, value)| {
-            writer.bytes("name", name.as_bytes());
-            writer.bytes("value", value.as_bytes());
+            writer.named(name, "value", value.as_bytes());
         });
         writer.bytes("cwd", cwd.as_bytes());
         writer.bytes("user", user.as_bytes());
@@ -125,8 +124,7 @@ impl Identify for Exec {
         }
         if !extra_hosts.is_empty() {
             list(writer, "hosts", extra_hosts, |writer, (name, address)| {
-                writer.bytes("name", name.as_bytes());
-                writer.bytes("address", address.as_bytes());
+                writer.named(name, "address", address.as_bytes());
             });
         }
         writer.bytes("platform", platform.to_string().as_bytes());

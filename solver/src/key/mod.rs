@@ -16,12 +16,14 @@
 //! A list is a group whose items are fields named `-`. An absent optional value is an absent field.
 //! Enums are their variants' names in lower case. New fields must be absent in their default state,
 //! so that older keys stay valid.
+mod difference;
 mod identify;
 mod writer;
 
 use crate::digest::{ContentDigest, Key};
 use crate::op::{Op, Reads};
 
+pub use difference::{Difference, differences};
 pub use identify::Identify;
 use identify::list;
 pub use writer::KeyWriter;
@@ -30,7 +32,8 @@ use writer::{ExplainingWriter, HashingWriter};
 /// One part of a key, as shown when a miss is explained.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct KeyPart {
-    /// Names of the enclosing groups and of the field, joined by `.`.
+    /// Names of the enclosing groups and of the field, joined by `.`. Of several groups of one name
+    /// beside each other, all but the first are numbered, such as `content[1]`.
     pub path: String,
     /// The value: text as it is, other bytes in hexadecimal.
     pub value: String,
@@ -55,6 +58,18 @@ pub fn content_key(op: &Op, inputs: &[InputPart]) -> Key {
     hash("kiln content key 1", op, inputs)
 }
 
+/// Names an operation apart from what it reads: steps with the same one differ in their inputs only.
+pub fn operation_key(op: &Op) -> Key {
+    hash("kiln operation key 1", op, &[])
+}
+
+/// Names the inputs of an operation apart from what it does with them.
+pub fn inputs_key(inputs: &[InputPart]) -> Key {
+    let mut writer = HashingWriter::new("kiln inputs key 1");
+    write_inputs(inputs, &mut writer);
+    Key::new(*writer.hasher.finalize().as_bytes())
+}
+
 /// The parts that a key of this operation and these inputs consists of.
 pub fn explain(op: &Op, inputs: &[InputPart]) -> Vec<KeyPart> {
     let mut writer = ExplainingWriter::default();
@@ -72,6 +87,10 @@ fn write_key(op: &Op, inputs: &[InputPart], writer: &mut dyn KeyWriter) {
     writer.enter("op");
     op.identify(writer);
     writer.leave();
+    write_inputs(inputs, writer);
+}
+
+fn write_inputs(inputs: &[InputPart], writer: &mut dyn KeyWriter) {
     writer.enter("inputs");
     for input in inputs {
         match input {

@@ -1,5 +1,7 @@
 //! The two ways of writing a key: into a hash, and as an explanation that people can read.
 
+use std::collections::BTreeMap;
+
 use super::KeyPart;
 
 /// Takes the fields of what is identified, in order.
@@ -8,6 +10,11 @@ pub trait KeyWriter {
     fn bytes(&mut self, name: &'static str, value: &[u8]);
     /// A field with a number.
     fn number(&mut self, name: &'static str, value: u64);
+    /// Two fields, `name` and another, of which the first names what the second says.
+    fn named(&mut self, name: &str, field: &'static str, value: &[u8]) {
+        self.bytes("name", name.as_bytes());
+        self.bytes(field, value);
+    }
     /// Begins a group of fields.
     fn enter(&mut self, name: &'static str);
     /// Ends the group begun last.
@@ -57,41 +64,62 @@ impl KeyWriter for HashingWriter {
 
 #[derive(Default)]
 pub(super) struct ExplainingWriter {
-    groups: Vec<&'static str>,
+    groups: Vec<Group>,
     pub(super) parts: Vec<KeyPart>,
 }
 
+#[derive(Default)]
+struct Group {
+    /// Its name, with a number if others beside it have the same.
+    name: String,
+    /// How many groups of each name are in it so far.
+    inner: BTreeMap<&'static str, usize>,
+}
+
 impl ExplainingWriter {
-    fn push(&mut self, name: &'static str, value: String) {
-        let path = self
-            .groups
-            .iter()
-            .copied()
-            .chain([name])
-            .collect::<Vec<_>>()
-            .join(".");
+    fn push(&mut self, name: &str, value: String) {
+        let groups = self.groups.iter().map(|group| group.name.as_str());
+        let path = groups.chain([name]).collect::<Vec<_>>().join(".");
         self.parts.push(KeyPart { path, value });
+    }
+}
+
+/// Text as it is, other bytes in hexadecimal.
+fn shown(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') => {
+            text.to_owned()
+        }
+        _ => value.iter().map(|byte| format!("{byte:02x}")).collect(),
     }
 }
 
 impl KeyWriter for ExplainingWriter {
     fn bytes(&mut self, name: &'static str, value: &[u8]) {
-        let text = std::str::from_utf8(value)
-            .ok()
-            .filter(|t| !t.contains(char::is_control));
-        let shown = text.map_or_else(
-            || value.iter().map(|byte| format!("{byte:02x}")).collect(),
-            ToOwned::to_owned,
-        );
-        self.push(name, shown);
+        self.push(name, shown(value));
     }
 
     fn number(&mut self, name: &'static str, value: u64) {
         self.push(name, value.to_string());
     }
 
+    fn named(&mut self, name: &str, _: &'static str, value: &[u8]) {
+        self.push(name, shown(value));
+    }
+
     fn enter(&mut self, name: &'static str) {
-        self.groups.push(name);
+        let mut shown = name.to_owned();
+        if let Some(outer) = self.groups.last_mut() {
+            let before = outer.inner.entry(name).or_default();
+            if *before > 0 {
+                shown = format!("{name}[{before}]");
+            }
+            *before += 1;
+        }
+        self.groups.push(Group {
+            name: shown,
+            inner: BTreeMap::new(),
+        });
     }
 
     fn leave(&mut self) {

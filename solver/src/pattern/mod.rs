@@ -70,6 +70,19 @@ impl Patterns {
         self.patterns.is_empty()
     }
 
+    /// Whether some pattern includes again what others exclude.
+    pub fn takes_something_back(&self) -> bool {
+        !self.taking_back.is_empty()
+    }
+
+    /// Whether one of the patterns by itself excludes all that there is: `*`, `**` or `**/*`.
+    pub fn exclude_everything(&self) -> bool {
+        let excluding = self.patterns.iter().filter(|pattern| !pattern.takes_back);
+        excluding
+            .into_iter()
+            .any(|pattern| pattern.rule.matches_everything())
+    }
+
     /// Whether a path is excluded, found as a walk from the root would find it.
     ///
     /// On each level the patterns are asked in order. One that matched a directory also matches what

@@ -47,6 +47,13 @@ impl Rule {
         }
     }
 
+    /// Whether it is one of the patterns that people write for everything.
+    pub(super) fn matches_everything(&self) -> bool {
+        ["*", "**", "**/*"]
+            .iter()
+            .any(|text| Self::parse(text).as_ref() == Ok(self))
+    }
+
     /// Whether the pattern could match something below a directory, given with a `/` at its end.
     pub(super) fn may_match_below(&self, directory: &[u8]) -> bool {
         match self {

@@ -228,10 +228,14 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
 
     fn task(&self, action: Action) -> Task {
         let (Action::LookUpDefinition(id) | Action::LookUpContent(id) | Action::Run(id)) = action;
+        let vertex = self.graph.vertex(id);
+        let name = |input: &VertexId| self.graph.vertex(*input).description.name.clone();
         Task {
             action,
             id,
-            op: Arc::clone(&self.graph.vertex(id).op),
+            op: Arc::clone(&vertex.op),
+            inputs: vertex.inputs.iter().map(name).collect(),
+            ignore_cache: vertex.ignore_cache,
             definition: self.definitions[id.index()],
             reporter: self.reporters[id.index()]
                 .clone()

@@ -8,9 +8,10 @@ use super::{SolveError, Solver};
 use crate::digest::Key;
 use crate::execute::{Cache, Executor, Exit, Outcome, Step, StepError, StepKeys};
 use crate::graph::VertexId;
-use crate::key::{InputPart, content_key, explain};
+use crate::key::{InputPart, content_key, explain, inputs_key, operation_key};
+use crate::miss::{self, Miss, Reason};
 use crate::op::{InputIndex, Op};
-use crate::progress::StepReporter;
+use crate::progress::{Fact, StepReporter};
 use crate::schedule::Action;
 
 /// What came of an action.
@@ -26,14 +27,19 @@ pub(super) struct Task {
     pub(super) op: Arc<Op>,
     pub(super) definition: Option<Key>,
     pub(super) reporter: StepReporter,
+    /// The names of its inputs.
+    pub(super) inputs: Vec<String>,
+    /// Whether it may not come from the cache.
+    pub(super) ignore_cache: bool,
 }
 
 impl Task {
-    fn step(&self) -> Step {
+    fn step<O>(&self, earlier: Option<O>) -> Step<O> {
         Step {
             vertex: self.id,
             op: Arc::clone(&self.op),
             reporter: self.reporter.clone(),
+            earlier,
         }
     }
 
@@ -61,7 +67,7 @@ pub(super) async fn perform_source<E: Executor, C: Cache<E::Output>>(
 ) -> Result<(VertexId, E::Output), SolveError> {
     let outcome = solver
         .executor
-        .run(task.step(), Vec::new())
+        .run(task.step(None), Vec::new())
         .await
         .map_err(task.fail())?;
     match outcome {
@@ -124,9 +130,10 @@ async fn run_and_record<E: Executor, C: Cache<E::Output>>(
     inputs: Vec<E::Output>,
 ) -> Result<E::Output, SolveError> {
     let keys = step_keys(solver, task, definition, &inputs).await?;
+    let earlier = explain_miss(solver, task, &keys).await?;
     match solver
         .executor
-        .run(task.step(), inputs)
+        .run(task.step(earlier), inputs)
         .await
         .map_err(task.fail())?
     {
@@ -139,6 +146,28 @@ async fn run_and_record<E: Executor, C: Cache<E::Output>>(
                 .map_err(task.fail())?;
             Ok(output)
         }
+    }
+}
+
+/// Says why the step runs, and returns what the most similar earlier step yielded.
+async fn explain_miss<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    keys: &StepKeys,
+) -> Result<Option<E::Output>, SolveError> {
+    let (reason, earlier) = if task.ignore_cache {
+        (Reason::Forbidden, None)
+    } else {
+        let similar = solver.cache.similar(keys).await.map_err(task.fail())?;
+        miss::explain(keys, similar)
+    };
+    task.reporter.learned(Fact::Missed(Arc::new(Miss {
+        inputs: task.inputs.clone(),
+        reason,
+    })));
+    match earlier {
+        Some(key) => solver.cache.look_up(key).await.map_err(task.fail()),
+        None => Ok(None),
     }
 }
 
@@ -156,6 +185,8 @@ async fn step_keys<E: Executor, C: Cache<E::Output>>(
     Ok(StepKeys {
         definition,
         content: content_key(&task.op, &parts),
+        operation: operation_key(&task.op),
+        inputs: inputs_key(&parts),
         explanation: explain(&task.op, &parts),
     })
 }

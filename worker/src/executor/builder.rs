@@ -23,6 +23,10 @@ pub(super) struct LayerBuilder<'b> {
     base: &'b View,
     /// Boxed, since the map's nodes are half empty after entries came in order.
     entries: BTreeMap<RelPath, Box<PackEntry>>,
+    /// A directory below which the base shows nothing. Most of what is copied goes into one.
+    fresh: Option<RelPath>,
+    /// The directory that something was put into last.
+    current: Option<RelPath>,
 }
 
 impl<'b> LayerBuilder<'b> {
@@ -30,6 +34,8 @@ impl<'b> LayerBuilder<'b> {
         Self {
             base,
             entries: BTreeMap::new(),
+            fresh: None,
+            current: None,
         }
     }
 
@@ -37,6 +43,9 @@ impl<'b> LayerBuilder<'b> {
     pub(super) fn get(&self, path: &RelPath) -> Option<&Entry> {
         if let Some(known) = self.entries.get(path) {
             return (known.entry.kind != EntryKind::Whiteout).then_some(&known.entry);
+        }
+        if self.is_fresh(path) {
+            return None;
         }
         let mut ancestor = path.parent();
         while let Some(path) = ancestor {
@@ -47,6 +56,12 @@ impl<'b> LayerBuilder<'b> {
             ancestor = path.parent();
         }
         self.base.get(path).map(|found| found.entry)
+    }
+
+    fn is_fresh(&self, path: &RelPath) -> bool {
+        self.fresh
+            .as_ref()
+            .is_some_and(|fresh| path.starts_with(fresh))
     }
 
     /// Whether a directory is at a path; the root always is one.
@@ -111,8 +126,12 @@ impl<'b> LayerBuilder<'b> {
 
     /// Puts something at a path whose parents exist, in place of what was there.
     pub(super) fn put(&mut self, mut entry: Entry, bytes: FileBytes) {
-        if let Some(parent) = entry.path.parent().filter(|parent| !parent.is_root()) {
-            self.carry_up(&parent);
+        let is_in_current = |current: &RelPath| entry.path.is_directly_in(current);
+        if !self.current.as_ref().is_some_and(is_in_current) {
+            self.current = entry.path.parent().filter(|parent| !parent.is_root());
+            if let Some(parent) = self.current.clone() {
+                self.carry_up(&parent);
+            }
         }
         let was = self.get(&entry.path);
         let hides_directory = was.is_some_and(Entry::is_directory) && !entry.is_directory();
@@ -128,6 +147,9 @@ impl<'b> LayerBuilder<'b> {
 
     fn insert(&mut self, entry: Entry, bytes: FileBytes) {
         let path = entry.path.clone();
+        if entry.is_directory() && !self.is_fresh(&path) && self.get(&path).is_none() {
+            self.fresh = Some(path.clone());
+        }
         self.entries.insert(
             path,
             Box::new(PackEntry {
@@ -139,6 +161,7 @@ impl<'b> LayerBuilder<'b> {
     }
 
     fn forget_below(&mut self, path: &RelPath) {
+        (self.fresh, self.current) = (None, None);
         self.entries
             .retain(|below, _| below == path || !below.starts_with(path));
     }

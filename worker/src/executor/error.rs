@@ -46,9 +46,11 @@ pub enum ExecutorError {
     Unsupported(&'static str),
     #[error("the build was ended")]
     Canceled,
-    #[error("the secret {0:?} is required, but the build was not given it")]
+    #[error(
+        "the secret {0:?} is required, but the build was not given it: --secret id={0},src=FILE does"
+    )]
     MissingSecret(String),
-    #[error("the ssh agent {0:?} is required, but the build was not given it")]
+    #[error("the ssh agent {0:?} is required, but the build was not given it: --ssh {0} does")]
     MissingAgent(String),
     #[error("{0}")]
     Fetch(#[source] StepError),

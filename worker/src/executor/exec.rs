@@ -9,7 +9,7 @@ use kiln_solver::{Exit, LogStream, Outcome, StepReporter};
 use super::Worker;
 use super::error::ExecutorError;
 use super::layers;
-use super::mounts::Mounts;
+use super::mounts::{Mounts, Trust};
 use super::output::Output;
 use crate::io_error::AtPath;
 use crate::layer::{diff, pack};
@@ -36,8 +36,15 @@ impl Worker {
         };
         let prepared = {
             let (root, exec, inputs) = (Arc::clone(&root), exec.clone(), inputs.to_vec());
-            self.blocking(move |store| Prepared::new(store, &root, &exec, &inputs))
-                .await?
+            let (secrets, agents) = (self.secrets.clone(), self.agents.clone());
+            self.blocking(move |store| {
+                let trust = Trust {
+                    secrets: &secrets,
+                    agents: &agents,
+                };
+                Prepared::new(store, trust, &root, &exec, &inputs)
+            })
+            .await?
         };
         let spec = prepared.spec(exec)?;
         let log = |stream, bytes: &[u8]| {
@@ -69,6 +76,7 @@ struct Prepared {
 impl Prepared {
     fn new(
         store: &Store,
+        trust: Trust<'_>,
         root: &Snapshot,
         exec: &Exec,
         inputs: &[Output],
@@ -85,7 +93,7 @@ impl Prepared {
             let path = prepared.workspace.join(name);
             std::fs::create_dir(&path).at("create", &path)?;
         }
-        prepared.mounts = Mounts::prepare(store, exec, inputs, &prepared.workspace)?;
+        prepared.mounts = Mounts::prepare(store, trust, exec, inputs, &prepared.workspace)?;
         prepared.give_root_directory_its_metadata()?;
         Ok(prepared)
     }
@@ -119,7 +127,7 @@ impl Prepared {
         let mut spec = sandbox::Spec::new(root, exec.args.iter().cloned());
         spec.command.env = exec.env.clone();
         spec.command.env.extend(exec.unhashed_env.iter().cloned());
-        spec.command.env.extend(self.mounts.env.iter().cloned());
+        spec.command.secret_env = self.mounts.secret_env.clone();
         spec.command.cwd = exec.cwd.clone();
         spec.command.user = exec.user.clone();
         spec.mounts = self.mounts.mounts.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kiln_solver::StepReporter;
+use kiln_solver::Step;
 use kiln_solver::op::{Copy, FileAction, FileOp, InputIndex, Owner};
 
 use super::Worker;
@@ -12,6 +12,7 @@ use super::error::ExecutorError;
 use super::layers;
 use super::output::{Files, Output, open_layers, paths_selected};
 use super::owner::{Ids, resolve_owner};
+use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::layer::{PackEntry, pack};
 use crate::snapshot::{Snapshot, SnapshotLayer};
@@ -24,14 +25,15 @@ impl Worker {
         &self,
         operation: &FileOp,
         inputs: &[Output],
-        reporter: &StepReporter,
+        step: &Step<Output>,
     ) -> Result<Snapshot, ExecutorError> {
-        self.fetch_inputs(inputs, reporter).await?;
+        self.fetch_inputs(inputs, &step.reporter).await?;
         let base = match operation.base {
             Some(index) => Arc::clone(layers::snapshot(&inputs[index.0])?),
             None => Arc::default(),
         };
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
+        let earlier = step.earlier.clone();
         self.blocking(move |store| {
             let change = Change {
                 store,
@@ -40,6 +42,13 @@ impl Worker {
                 base: &base,
             };
             let entries = change.entries()?;
+            let mut earlier = EarlierLayer::open(store, earlier.as_ref())?;
+            let entries = entries.map(move |mut entry| {
+                if let Some(earlier) = &mut earlier {
+                    earlier.provide(&mut entry);
+                }
+                entry
+            });
             Ok(base.with(commit_packed(store, entries)?))
         })
         .await

@@ -11,6 +11,7 @@ mod mode;
 mod mounts;
 mod output;
 mod owner;
+mod reuse;
 mod select;
 
 use std::collections::HashMap;
@@ -30,7 +31,9 @@ pub use output::Output;
 
 use crate::context::Context;
 use crate::sandbox::Sandbox;
+use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
+use crate::ssh::Agents;
 use crate::store::Store;
 
 /// Brings the layers of base images into the store, when a step must see them.
@@ -60,6 +63,10 @@ pub struct Worker {
     pub directories: HashMap<String, LocalDirectory>,
     /// Where base images' layers come from.
     pub layer_source: Arc<dyn LayerSource>,
+    /// Secrets that steps may ask for.
+    pub secrets: Secrets,
+    /// Agents that steps may ask for.
+    pub agents: Agents,
     /// Runs commands.
     pub sandbox: Sandbox,
 }
@@ -101,7 +108,7 @@ impl Worker {
 
     async fn perform(
         &self,
-        step: &Step,
+        step: &Step<Output>,
         inputs: Vec<Output>,
     ) -> Result<Outcome<Output>, ExecutorError> {
         match &*step.op {
@@ -110,9 +117,7 @@ impl Worker {
                 .await
                 .map(Outcome::Done),
             Op::File(operation) => {
-                let snapshot = self
-                    .change_files(operation, &inputs, &step.reporter)
-                    .await?;
+                let snapshot = self.change_files(operation, &inputs, step).await?;
                 Ok(Outcome::Done(Output::Snapshot(Arc::new(snapshot))))
             }
             Op::Exec(exec) => self.execute(exec, &inputs, &step.reporter).await,
@@ -175,7 +180,11 @@ impl Worker {
 impl Executor for Worker {
     type Output = Output;
 
-    async fn run(&self, step: Step, inputs: Vec<Output>) -> Result<Outcome<Output>, StepError> {
+    async fn run(
+        &self,
+        step: Step<Output>,
+        inputs: Vec<Output>,
+    ) -> Result<Outcome<Output>, StepError> {
         Ok(self.perform(&step, inputs).await?)
     }
 

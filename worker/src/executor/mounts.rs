@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
-use kiln_solver::op::{CacheMount, Exec, InputIndex, Mount, MountKind, Sharing};
+use kiln_solver::op::{
+    CacheMount, Exec, InputIndex, Mount, MountKind, SecretMount, Sharing, SshMount,
+};
 use rustix::fs::FlockOperation;
 
 use super::error::ExecutorError;
@@ -14,23 +16,35 @@ use super::layers;
 use super::output::Output;
 use crate::io_error::AtPath;
 use crate::sandbox;
+use crate::secret::{Secret, Secrets};
 use crate::snapshot::Snapshot;
+use crate::ssh::{Agents, Listening};
 use crate::store::Store;
 
 /// What is mounted for one command, and what must stay open meanwhile.
 #[derive(Default)]
 pub(super) struct Mounts {
     pub(super) mounts: Vec<sandbox::Mount>,
-    /// Variables that come with mounts.
-    pub(super) env: Vec<(String, String)>,
+    /// Variables that hold secrets.
+    pub(super) secret_env: Vec<(String, Secret)>,
     /// Locks of cache mounts.
     _locks: Vec<File>,
+    /// Sockets of agents.
+    _agents: Vec<Listening>,
+}
+
+/// What a build was entrusted with.
+#[derive(Clone, Copy)]
+pub(super) struct Trust<'t> {
+    pub(super) secrets: &'t Secrets,
+    pub(super) agents: &'t Agents,
 }
 
 impl Mounts {
-    /// Prepares all mounts of a command.
+    /// Prepares all mounts of a command. To be called where tokio runs.
     pub(super) fn prepare(
         store: &Store,
+        trust: Trust<'_>,
         exec: &Exec,
         inputs: &[Output],
         workspace: &Path,
@@ -38,6 +52,7 @@ impl Mounts {
         let mut mounts = Self::default();
         let preparation = Preparation {
             store,
+            trust,
             inputs,
             workspace,
         };
@@ -56,6 +71,7 @@ impl Mounts {
 
 struct Preparation<'p> {
     store: &'p Store,
+    trust: Trust<'p>,
     inputs: &'p [Output],
     workspace: &'p Path,
 }
@@ -79,25 +95,58 @@ impl Preparation<'_> {
                 size: Some(*size).filter(|size| *size > 0),
             },
             MountKind::File { data, mode } => sandbox::Source::File {
-                content: sandbox::Secret(data.to_vec()),
+                content: Secret(data.to_vec()),
                 mode: *mode,
                 uid: 0,
                 gid: 0,
             },
-            MountKind::Secret(secret) if secret.required => {
-                return Err(ExecutorError::MissingSecret(secret.id.clone()));
-            }
-            MountKind::Secret(secret) => {
-                if let Some(name) = &secret.env {
-                    mounts.env.push((name.clone(), String::new()));
-                }
-                return Ok(None);
-            }
-            MountKind::Ssh(ssh) if ssh.required => {
-                return Err(ExecutorError::MissingAgent(ssh.id.clone()));
-            }
-            MountKind::Ssh(_) => return Ok(None),
+            MountKind::Secret(secret) => return self.secret(mount, secret, mounts),
+            MountKind::Ssh(ssh) => return self.agent(index, ssh, mounts),
         }))
+    }
+
+    /// A secret that the build was not given is an empty variable and no file.
+    fn secret(
+        &self,
+        mount: &Mount,
+        secret: &SecretMount,
+        mounts: &mut Mounts,
+    ) -> Result<Option<sandbox::Source>, ExecutorError> {
+        let value = self.trust.secrets.get(&secret.id);
+        if value.is_none() && secret.required {
+            return Err(ExecutorError::MissingSecret(secret.id.clone()));
+        }
+        if let Some(name) = &secret.env {
+            let value = value.cloned().unwrap_or_default();
+            mounts.secret_env.push((name.clone(), value));
+        }
+        let value = value.filter(|_| !mount.target.is_empty());
+        Ok(value.map(|value| sandbox::Source::File {
+            content: value.clone(),
+            mode: secret.mode & 0o777,
+            uid: secret.uid,
+            gid: secret.gid,
+        }))
+    }
+
+    /// A socket of the step's own, behind which the build's agent answers.
+    fn agent(
+        &self,
+        index: usize,
+        ssh: &SshMount,
+        mounts: &mut Mounts,
+    ) -> Result<Option<sandbox::Source>, ExecutorError> {
+        let Some(agent) = self.trust.agents.get(&ssh.id) else {
+            return match ssh.required {
+                true => Err(ExecutorError::MissingAgent(ssh.id.clone())),
+                false => Ok(None),
+            };
+        };
+        let socket = agent.listen(self.workspace, &format!("agent-{index}"))?;
+        let path = socket.path().to_owned();
+        give(&path, ssh.uid, ssh.gid, ssh.mode & 0o777)?;
+        mounts._agents.push(socket);
+        Ok(Some(sandbox::Source::Host(path)))
     }
 
     fn bind(
@@ -212,15 +261,20 @@ fn note_use(lock: &File) -> rustix::io::Result<()> {
 
 /// Makes a cache's directory if it is new.
 fn prepare_cache(home: &Path, cache: &CacheMount) -> Result<PathBuf, ExecutorError> {
-    use std::os::unix::fs::{PermissionsExt, chown};
     let files = home.join("files");
     match std::fs::create_dir(&files) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(files),
         result => result.at("create", &files)?,
     }
     std::fs::write(home.join("id"), &cache.id).at("write", home.join("id"))?;
-    chown(&files, Some(cache.uid), Some(cache.gid)).at("change owner of", &files)?;
-    let permissions = std::fs::Permissions::from_mode(cache.mode);
-    std::fs::set_permissions(&files, permissions).at("set permissions of", &files)?;
+    give(&files, cache.uid, cache.gid, cache.mode)?;
     Ok(files)
+}
+
+/// Sets owner and permissions, in this order: the first change can take some of the latter away.
+fn give(path: &Path, uid: u32, gid: u32, mode: u32) -> Result<(), ExecutorError> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    chown(path, Some(uid), Some(gid)).at("change owner of", path)?;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    Ok(std::fs::set_permissions(path, permissions).at("set permissions of", path)?)
 }

@@ -1,25 +1,19 @@
 //! What made an item, in the words of its record.
 
-use serde::Deserialize;
+use kiln_solver::key::KeyPart;
 
 use super::{Item, ItemKind};
 use crate::store::Store;
-
-/// A part of a recorded key (see [`kiln_solver::key::KeyPart`]).
-#[derive(Deserialize)]
-struct Part {
-    path: String,
-    value: String,
-}
 
 /// What made an item: a command, the paths that were copied, a mount's id. `None` if that is not
 /// known.
 pub fn describe(store: &Store, item: &Item) -> Option<String> {
     match item.kind {
         ItemKind::Layer => {
-            let explanation = store.index().explanation(item.records.first()?).ok()??;
-            let parts: Vec<Part> = serde_json::from_slice(&explanation).ok()?;
-            Some(of_parts(&parts))
+            // Some of the records stand under definition keys, which explain nothing.
+            let explain = |key| store.index().explanation(key).ok()?;
+            let mut explanations = item.records.iter().filter_map(explain);
+            Some(of_parts(&explanations.next()?))
         }
         ItemKind::CacheMount => {
             let id = std::fs::read_to_string(item.paths.first()?.join("id")).ok()?;
@@ -32,9 +26,9 @@ pub fn describe(store: &Store, item: &Item) -> Option<String> {
     }
 }
 
-fn of_parts(parts: &[Part]) -> String {
+fn of_parts(parts: &[KeyPart]) -> String {
     let all = |ends: &[&str]| {
-        let is_wanted = |part: &&Part| ends.iter().any(|end| part.path.ends_with(end));
+        let is_wanted = |part: &&KeyPart| ends.iter().any(|end| part.path.ends_with(end));
         let values = parts.iter().filter(is_wanted).map(|part| &*part.value);
         values.collect::<Vec<_>>().join(" ")
     };

@@ -46,6 +46,9 @@ pub(super) fn prepare<'a>(
     for (name, value) in &command.env {
         env.push(c_string(&format!("{name}={value}"))?);
     }
+    for (name, value) in &command.secret_env {
+        env.push(secret_variable(name, &value.0)?);
+    }
     if variable(command, "HOME").is_none() {
         env.push(c_string(&format!("HOME={}", account.home))?);
     }
@@ -146,6 +149,14 @@ fn c_string(text: &str) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| Failure::Invalid {
         what: "an argument or variable holds a NUL".into(),
         value: text.into(),
+    })
+}
+
+/// A variable whose value may be any bytes but NUL, and is not quoted in an error.
+fn secret_variable(name: &str, value: &[u8]) -> Result<CString, Failure> {
+    CString::new([name.as_bytes(), b"=", value].concat()).map_err(|_| Failure::Invalid {
+        what: "the secret for a variable holds a NUL".into(),
+        value: name.into(),
     })
 }
 

@@ -32,6 +32,6 @@ pub use identity::Identity;
 pub use rootless::{MapperError, RootlessError, enter_user_namespace_if_needed};
 pub use run::{Exit, Outcome, Sandbox, Stream};
 pub use spec::{
-    Command, DEFAULT_HOSTNAME, Host, Limit, Mount, Network, Overlay, Resource, Secret, Source,
-    Spec, Writable,
+    Command, DEFAULT_HOSTNAME, Host, Limit, Mount, Network, Overlay, Resource, Source, Spec,
+    Writable,
 };

@@ -1,11 +1,12 @@
 //! What one step is: its root, command, mounts and surroundings. Pure data, no system call is made here;
 //! the same value crosses a socket to the process that sets the step up.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
 
 /// The hostname of a step that asks for no other.
 pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
@@ -37,6 +38,7 @@ impl Spec {
             command: Command {
                 args: args.into_iter().map(Into::into).collect(),
                 env: Vec::new(),
+                secret_env: Vec::new(),
                 cwd: "/".into(),
                 user: String::new(),
                 limits: Vec::new(),
@@ -82,6 +84,8 @@ pub struct Command {
     pub args: Vec<String>,
     /// The whole environment. `HOME` is added from `/etc/passwd` when it is not here.
     pub env: Vec<(String, String)>,
+    /// More of it, which debug output does not show.
+    pub secret_env: Vec<(String, Secret)>,
     /// An existing directory of the root.
     pub cwd: String,
     /// As in `USER`: empty for root, else `name`, `uid`, `name:group`, `uid:gid` or a mixture.
@@ -178,16 +182,6 @@ impl Source {
             Self::Host(_) | Self::Within { .. } | Self::Overlay { .. } => true,
             Self::Tmpfs { .. } | Self::File { .. } => false,
         }
-    }
-}
-
-/// Bytes that debug output does not show.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Secret(pub Vec<u8>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({} bytes)", self.0.len())
     }
 }
 

@@ -46,7 +46,7 @@ pub enum Reason {
 
 /// Which of a step's two keys a record stands under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordKind {
+pub(super) enum RecordKind {
     /// The definition key.
     Definition,
     /// The content key.
@@ -133,27 +133,6 @@ impl Index {
         })
     }
 
-    /// Records results under keys, all or none, in place of earlier ones.
-    pub fn put_records(
-        &self,
-        records: &[(RecordKind, Key)],
-        result: &[u8],
-        explanation: &[u8],
-    ) -> Result<(), IndexError> {
-        let now = now();
-        self.change(|connection| {
-            let transaction = connection.transaction()?;
-            for (kind, key) in records {
-                let mut statement = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-                )?;
-                let kind = *kind as i64;
-                statement.execute(params![&key.as_bytes()[..], kind, result, explanation, now])?;
-            }
-            transaction.commit()
-        })
-    }
-
     /// Notes that records were used now.
     pub fn touch_records(&self, keys: &[Key]) -> Result<(), IndexError> {
         let now = now();
@@ -187,16 +166,6 @@ impl Index {
         })
     }
 
-    /// What the key of a record consists of, as it was written.
-    pub fn explanation(&self, key: &Key) -> Result<Option<Vec<u8>>, IndexError> {
-        self.with(|connection| {
-            connection
-                .prepare_cached("SELECT explanation FROM record WHERE key = ?1")?
-                .query_row([&key.as_bytes()[..]], |row| row.get(0))
-                .optional()
-        })
-    }
-
     /// Forgets records, and which blobs hold layers, all or nothing.
     pub fn forget(
         &self,
@@ -206,9 +175,14 @@ impl Index {
         self.change(|connection| {
             let transaction = connection.transaction()?;
             for key in records {
-                transaction
-                    .prepare_cached("DELETE FROM record WHERE key = ?1")?
-                    .execute([&key.as_bytes()[..]])?;
+                for statement in [
+                    "DELETE FROM record WHERE key = ?1",
+                    "DELETE FROM step WHERE content = ?1",
+                ] {
+                    transaction
+                        .prepare_cached(statement)?
+                        .execute([&key.as_bytes()[..]])?;
+                }
             }
             for (diff_id, compression) in layer_blobs {
                 transaction
@@ -400,7 +374,7 @@ impl Index {
         })
     }
 
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
@@ -412,7 +386,7 @@ impl Index {
     }
 
     /// The same for what writes.
-    fn change<T>(
+    pub(super) fn change<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, IndexError> {
@@ -430,7 +404,7 @@ impl Index {
 }
 
 /// A moment, in seconds since 1970, to be written beside what is used now.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     Timestamp::now().seconds
 }
 
@@ -484,6 +458,6 @@ fn image_record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
     })
 }
 
-fn digest_bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; 32]> {
+pub(super) fn digest_bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; 32]> {
     row.get(column)
 }

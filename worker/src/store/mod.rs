@@ -25,6 +25,7 @@ mod lease;
 mod salvage;
 mod schema;
 mod scratch;
+mod steps;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ use std::sync::Arc;
 
 pub use blobs::{BlobError, BlobWriter, sha256, sha256_of};
 pub use disk::{Disk, DiskFile};
-pub use index::{ImageRecord, Index, IndexError, LayerBlob, RecordKind, StoredRecord};
+pub use index::{ImageRecord, Index, IndexError, LayerBlob, StoredRecord};
 pub use layers::{LayerError, Layers};
 pub use lease::{Gate, Tenant};
 pub use salvage::{Salvaged, salvage};

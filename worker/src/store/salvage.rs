@@ -27,7 +27,7 @@ pub struct Salvaged {
 }
 
 /// The tables to read, the most precious first, with what their rows must be like.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     (
         "image",
         "typeof(name) = 'text' AND typeof(manifest) = 'blob' AND length(manifest) = 32 AND typeof(created) = 'integer'",
@@ -38,7 +38,11 @@ const TABLES: [(&str, &str); 4] = [
     ),
     (
         "record",
-        "typeof(key) = 'blob' AND length(key) = 32 AND typeof(result) = 'blob' AND typeof(explanation) = 'blob' AND typeof(created) = 'integer' AND typeof(used) = 'integer'",
+        "typeof(key) = 'blob' AND length(key) = 32 AND typeof(result) = 'blob' AND typeof(created) = 'integer' AND typeof(used) = 'integer'",
+    ),
+    (
+        "step",
+        "typeof(content) = 'blob' AND length(content) = 32 AND typeof(operation) = 'blob' AND typeof(inputs) = 'blob' AND typeof(explanation) = 'blob' AND typeof(created) = 'integer'",
     ),
     (
         "selection",
@@ -74,7 +78,7 @@ pub fn salvage(root: &Path) -> Result<Salvaged, StoreError> {
         }
     }
     drop(gate);
-    let [images, _, records, _] = counts;
+    let [images, _, records, ..] = counts;
     Ok(Salvaged {
         moved_to,
         images,

@@ -15,10 +15,18 @@ CREATE TABLE record (
     key         BLOB PRIMARY KEY,
     kind        INTEGER NOT NULL,
     result      BLOB NOT NULL,
-    explanation BLOB NOT NULL,
     created     INTEGER NOT NULL,
     used        INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE step (
+    content     BLOB PRIMARY KEY,
+    operation   BLOB NOT NULL,
+    inputs      BLOB NOT NULL,
+    explanation BLOB NOT NULL,
+    created     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX step_operation ON step (operation, created);
+CREATE INDEX step_inputs ON step (inputs, created);
 CREATE TABLE selection (
     key     BLOB PRIMARY KEY,
     content BLOB NOT NULL,
@@ -45,8 +53,28 @@ CREATE TABLE measured (
 PRAGMA user_version = 2;
 ";
 
-/// From version 1, which did not know when a selection was used nor what was measured.
+/// From version 1, of which there are two: the first kept explanations with the records. Neither knew
+/// when a selection was used nor what was measured.
 const FROM_VERSION_1: &str = "
+ALTER TABLE record RENAME TO record_1;
+CREATE TABLE record (
+    key         BLOB PRIMARY KEY,
+    kind        INTEGER NOT NULL,
+    result      BLOB NOT NULL,
+    created     INTEGER NOT NULL,
+    used        INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO record SELECT key, kind, result, created, used FROM record_1;
+DROP TABLE record_1;
+CREATE TABLE IF NOT EXISTS step (
+    content     BLOB PRIMARY KEY,
+    operation   BLOB NOT NULL,
+    inputs      BLOB NOT NULL,
+    explanation BLOB NOT NULL,
+    created     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS step_operation ON step (operation, created);
+CREATE INDEX IF NOT EXISTS step_inputs ON step (inputs, created);
 ALTER TABLE selection ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE measured (
     path  TEXT PRIMARY KEY,

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use kiln_worker::sandbox::{Error, Exit, Failure, Limit, Resource, Secret, Spec};
+use kiln_worker::sandbox::{Error, Exit, Failure, Limit, Resource, Spec};
+use kiln_worker::secret::Secret;
 
 use crate::bench::Bench;
 

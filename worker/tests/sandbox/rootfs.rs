@@ -5,7 +5,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use kiln_worker::sandbox::{Error, Failure, Mount, Overlay, Secret, Source, Spec};
+use kiln_worker::sandbox::{Error, Failure, Mount, Overlay, Source, Spec};
+use kiln_worker::secret::Secret;
 
 use crate::Role;
 use crate::bench::{Bench, Root, tree};

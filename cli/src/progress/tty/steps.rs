@@ -122,6 +122,7 @@ impl Step {
             EventKind::Announced { name, .. } => {
                 self.name = sanitize(name.as_bytes(), Colors::Strip);
             }
+            EventKind::Learned(_) => {}
             EventKind::Started => self.state = State::Running { since: at },
             EventKind::Log { bytes, .. } => self.log(bytes),
             EventKind::Transferred {

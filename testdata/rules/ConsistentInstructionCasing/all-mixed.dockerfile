@@ -1,0 +1,2 @@
+From scratch
+Copy a /b

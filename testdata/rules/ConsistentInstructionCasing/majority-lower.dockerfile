@@ -1,0 +1,4 @@
+from scratch
+copy a /b
+COPY a /c
+workdir /x

@@ -1,0 +1,4 @@
+FROM scratch
+copy a /b
+COPY a /c
+WORKDIR /x

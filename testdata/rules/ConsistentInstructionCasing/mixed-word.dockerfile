@@ -1,0 +1,4 @@
+FROM scratch
+Copy a /b
+cOPY c /d
+USER x

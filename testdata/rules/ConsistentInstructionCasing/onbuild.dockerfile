@@ -1,0 +1,3 @@
+FROM scratch
+ONBUILD copy a /b
+COPY a /c

@@ -1,0 +1,4 @@
+FROM scratch
+# check=skip=ConsistentInstructionCasing
+copy a /b
+COPY a /c

@@ -1,0 +1,4 @@
+FROM scratch
+COPY /Dockerfile /
+COPY ../Dockerfile /
+COPY a/../Dockerfile /

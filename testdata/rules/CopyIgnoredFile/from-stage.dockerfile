@@ -1,0 +1,3 @@
+FROM scratch AS base
+FROM scratch
+COPY --from=base /Dockerfile /

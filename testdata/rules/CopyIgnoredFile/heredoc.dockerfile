@@ -1,0 +1,4 @@
+FROM scratch
+COPY <<Dockerfile /
+x
+Dockerfile

@@ -1,0 +1,3 @@
+FROM scratch
+ARG f=Dockerfile
+COPY $f /

@@ -1,0 +1,3 @@
+FROM scratch
+COPY *.md /x/
+COPY doc* /x/

@@ -1,0 +1,2 @@
+FROM scratch
+EXPOSE 80 90-92/udp

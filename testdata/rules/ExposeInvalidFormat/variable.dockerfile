@@ -1,0 +1,3 @@
+FROM scratch
+ARG p="80:80 81"
+EXPOSE $p

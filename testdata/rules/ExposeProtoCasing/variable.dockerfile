@@ -1,0 +1,3 @@
+FROM scratch
+ARG p=TCP
+EXPOSE 80/$p

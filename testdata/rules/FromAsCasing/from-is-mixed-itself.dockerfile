@@ -1,0 +1,2 @@
+From scratch as a
+FROM scratch AS b

@@ -1,0 +1,2 @@
+ARG p=linux/amd64
+FROM --platform=$p scratch

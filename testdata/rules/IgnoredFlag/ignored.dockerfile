@@ -1,0 +1,4 @@
+FROM scratch
+HEALTHCHECK --interval=5s NONE
+STOPSIGNAL --x TERM
+ARG --y z

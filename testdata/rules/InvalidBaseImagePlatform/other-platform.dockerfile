@@ -1,0 +1,2 @@
+FROM localhost:5017/arm
+USER x

@@ -1,0 +1,3 @@
+# check=skip=InvalidBaseImagePlatform
+FROM localhost:5017/arm
+USER x

@@ -1,0 +1,2 @@
+ARG SFX=ch:
+FROM scrat$SFX

@@ -1,0 +1,3 @@
+# nothing to do with it
+ARG foo=1
+FROM scratch AS base

@@ -1,0 +1,3 @@
+FROM scratch
+ONBUILD COPY --form=a b /c
+ONBUILD RUNN x

@@ -1,0 +1,3 @@
+FROM scratch AS base
+ONBUILD CMD run it
+FROM base

@@ -1,0 +1,2 @@
+FROM localhost:5017/shell
+CMD run it

@@ -1,0 +1,3 @@
+FROM scratch
+ENV a=b c=d
+LABEL e="f g"

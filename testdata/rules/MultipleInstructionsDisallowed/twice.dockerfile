@@ -1,0 +1,8 @@
+FROM scratch
+CMD ["a"]
+ENTRYPOINT ["a"]
+HEALTHCHECK CMD a
+CMD ["b"]
+ENTRYPOINT ["b"]
+HEALTHCHECK NONE
+CMD ["c"]

@@ -1,0 +1,8 @@
+FROM scratch
+COPY a \
+
+   b \
+
+   /c/
+COPY x \
+ /y

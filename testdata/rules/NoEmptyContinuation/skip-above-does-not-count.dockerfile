@@ -1,0 +1,5 @@
+FROM scratch
+# check=skip=NoEmptyContinuation
+COPY a \
+
+   /b

@@ -1,0 +1,3 @@
+FROM scratch
+ARG kind=token
+ENV my_$kind=x

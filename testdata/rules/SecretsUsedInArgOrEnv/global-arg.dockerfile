@@ -1,0 +1,2 @@
+ARG password
+FROM scratch

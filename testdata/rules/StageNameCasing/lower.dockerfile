@@ -1,0 +1,1 @@
+FROM scratch AS good_name-1.x

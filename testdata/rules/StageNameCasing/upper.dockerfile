@@ -1,0 +1,2 @@
+FROM scratch AS BadName
+FROM scratch AS goodName

@@ -1,0 +1,3 @@
+FROM scratch
+# check=skip=UndefinedArgInFrom
+FROM scratch$a AS a

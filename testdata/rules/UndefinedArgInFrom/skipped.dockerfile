@@ -1,0 +1,2 @@
+# check=skip=UndefinedArgInFrom
+FROM scratch$a AS a

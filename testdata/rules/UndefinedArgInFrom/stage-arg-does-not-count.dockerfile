@@ -1,0 +1,3 @@
+FROM scratch AS a
+ARG base=scratch
+FROM scratch$base AS b

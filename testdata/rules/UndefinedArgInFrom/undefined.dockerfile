@@ -1,0 +1,3 @@
+ARG tag=latest
+FROM scratch$tga AS a
+FROM scratch${other} AS b

@@ -1,0 +1,3 @@
+FROM scratch
+ARG a=$u1
+ARG b=$u2

@@ -1,0 +1,2 @@
+FROM localhost:5017/env
+COPY $HOME_DIR/$GOPTH /x

@@ -1,0 +1,3 @@
+ARG foo=1
+FROM scratch
+COPY $foo /x

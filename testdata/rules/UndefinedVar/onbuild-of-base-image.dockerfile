@@ -1,0 +1,2 @@
+FROM localhost:5017/trigger
+USER x

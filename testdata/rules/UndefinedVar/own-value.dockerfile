@@ -1,0 +1,3 @@
+FROM scratch
+ENV a=b$a
+ENV a=c$a

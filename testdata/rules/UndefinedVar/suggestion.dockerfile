@@ -1,0 +1,4 @@
+FROM scratch
+ARG DIR_ASSETS=a
+COPY $DIR_ASSET /x
+ENV PATH=$PAHT:/bin

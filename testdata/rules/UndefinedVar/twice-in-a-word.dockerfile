@@ -1,0 +1,4 @@
+FROM scratch
+ENV a=$u$u
+ENV b=$u c=$u
+COPY $u $u /x

@@ -1,0 +1,3 @@
+ARG HTTP_PROXY
+FROM scratch
+ARG version

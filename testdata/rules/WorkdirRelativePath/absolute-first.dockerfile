@@ -1,0 +1,5 @@
+FROM scratch AS a
+WORKDIR /app
+WORKDIR sub
+FROM a
+WORKDIR more

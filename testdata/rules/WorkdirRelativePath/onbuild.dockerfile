@@ -1,0 +1,4 @@
+FROM scratch AS base
+ONBUILD WORKDIR /app
+FROM base
+WORKDIR sub

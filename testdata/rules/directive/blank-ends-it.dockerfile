@@ -1,0 +1,4 @@
+# check=skip=FromAsCasing, ConsistentInstructionCasing
+FROM scratch as base
+copy Dockerfile .
+COPY a /b

@@ -1,0 +1,3 @@
+FROM scratch
+# check=error=true
+MAINTAINER x

@@ -1,0 +1,4 @@
+FROM scratch
+# check=skip=UndefinedVar
+# check=skip=MaintainerDeprecated
+MAINTAINER x

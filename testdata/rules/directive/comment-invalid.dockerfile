@@ -1,0 +1,4 @@
+FROM scratch
+# check=bogus
+# check=skip=all
+MAINTAINER x

@@ -1,0 +1,2 @@
+# check = error = 1 ; skip = X
+FROM scratch as base

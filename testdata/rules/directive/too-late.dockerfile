@@ -1,0 +1,6 @@
+FROM scratch AS x
+
+# check=skip=all
+
+COPY $u /b
+COPY $u /b

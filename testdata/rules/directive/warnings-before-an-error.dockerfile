@@ -1,0 +1,3 @@
+FROM scratch AS BadStageName
+MAINTAINER me@example.org
+BADCMD

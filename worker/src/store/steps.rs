@@ -1,0 +1,85 @@
+//! Steps in the index: what each was, so that a later one can be compared with it.
+
+use kiln_solver::key::KeyPart;
+use kiln_solver::{Earlier, Key, StepKeys};
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::index::{Index, IndexError, RecordKind, digest_bytes};
+use crate::tree::Timestamp;
+
+/// How many steps are compared with one that was not found.
+const SIMILAR: i64 = 8;
+
+impl Index {
+    /// Records what a step yielded under both of its keys, and what it was, all or nothing and in
+    /// place of earlier records.
+    pub fn put_step(&self, keys: &StepKeys, result: &[u8]) -> Result<(), IndexError> {
+        let now = Timestamp::now();
+        let explanation = postcard::to_stdvec(&keys.explanation)
+            .expect("an explanation holds nothing that postcard refuses");
+        let records = [
+            (RecordKind::Definition, &keys.definition),
+            (RecordKind::Content, &keys.content),
+        ];
+        self.change(|connection| {
+            let transaction = connection.transaction()?;
+            for (kind, key) in records {
+                let mut statement = transaction
+                    .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?4)")?;
+                let kind = kind as i64;
+                statement.execute(params![&key.as_bytes()[..], kind, result, now.seconds])?;
+            }
+            let nanoseconds = now
+                .seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(i64::from(now.nanoseconds));
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO step VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![
+                    &keys.content.as_bytes()[..],
+                    &keys.operation.as_bytes()[..],
+                    &keys.inputs.as_bytes()[..],
+                    explanation,
+                    nanoseconds
+                ])?;
+            transaction.commit()
+        })
+    }
+
+    /// What the content key of a recorded step consists of.
+    pub fn explanation(&self, content: &Key) -> Result<Option<Vec<KeyPart>>, IndexError> {
+        let explanation: Option<Vec<u8>> = self.with(|connection| {
+            connection
+                .prepare_cached("SELECT explanation FROM step WHERE content = ?1")?
+                .query_row([&content.as_bytes()[..]], |row| row.get(0))
+                .optional()
+        })?;
+        Ok(explanation.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+    }
+
+    /// The latest steps that did the same, and the latest that read the same.
+    pub fn similar_steps(&self, keys: &StepKeys) -> Result<Vec<Earlier>, IndexError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT content, explanation, created FROM (
+                     SELECT * FROM step WHERE operation = ?1 ORDER BY created DESC LIMIT ?3)
+                 UNION
+                 SELECT content, explanation, created FROM (
+                     SELECT * FROM step WHERE inputs = ?2 ORDER BY created DESC LIMIT ?3)
+                 ORDER BY created DESC",
+            )?;
+            let (operation, inputs) = (keys.operation.as_bytes(), keys.inputs.as_bytes());
+            let rows = statement.query_map(params![operation, inputs, SIMILAR], step_record)?;
+            rows.collect()
+        })
+    }
+}
+
+/// An explanation of another version of Kiln explains nothing.
+fn step_record(row: &Row<'_>) -> rusqlite::Result<Earlier> {
+    let explanation: Vec<u8> = row.get(1)?;
+    Ok(Earlier {
+        content: Key::new(digest_bytes(row, 0)?),
+        explanation: postcard::from_bytes(&explanation).unwrap_or_default(),
+    })
+}
