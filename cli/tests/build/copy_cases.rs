@@ -210,7 +210,7 @@ pub(crate) const CASES: &[Case] = &[
     well(
         "--chown of names",
         "COPY --chown=app:staff d/sub /x/s",
-        &["s d 750 1000:50", "s/two f 644 1000:50 3"],
+        &["s d 755 1000:50", "s/two f 644 1000:50 3"],
     ),
     well(
         "--chmod of a number",

@@ -1,6 +1,6 @@
 //! A layer in the making: what file operations put on a base, without touching a disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
@@ -76,7 +76,8 @@ impl<'b> LayerBuilder<'b> {
     }
 
     /// Makes a resolved directory and its parents where they are missing; what exists stays as it
-    /// is. An error if something else is in the way.
+    /// is, but for the time of the directory that something new is in. An error if something else is
+    /// in the way.
     pub(super) fn make_directories(
         &mut self,
         path: &RelPath,
@@ -92,6 +93,9 @@ impl<'b> LayerBuilder<'b> {
                 Some(entry) if entry.is_directory() => self.carry_up(&at),
                 Some(_) => return Err(ExecutorError::NotADirectory(at)),
                 None => {
+                    if !is_new {
+                        self.touch_parent(&at, new.mtime);
+                    }
                     is_new = true;
                     self.insert_directory(&at, new);
                 }
@@ -121,6 +125,21 @@ impl<'b> LayerBuilder<'b> {
                 ..below.entry.clone()
             };
             self.insert(entry, FileBytes::Memory(Arc::from([])));
+        }
+    }
+
+    /// Says when a directory changed last; the root has no time.
+    pub(super) fn touch(&mut self, path: &RelPath, time: Timestamp) {
+        self.carry_up(path);
+        if let Some(known) = self.entries.get_mut(path) {
+            known.entry.mtime = time;
+        }
+    }
+
+    /// Something comes into the directory above a path, or goes from there.
+    pub(super) fn touch_parent(&mut self, path: &RelPath, time: Timestamp) {
+        if let Some(parent) = path.parent() {
+            self.touch(&parent, time);
         }
     }
 
@@ -166,10 +185,55 @@ impl<'b> LayerBuilder<'b> {
             .retain(|below, _| below == path || !below.starts_with(path));
     }
 
-    /// The entries, ready to be packed.
-    pub(super) fn finish(self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
+    /// The entries, ready to be packed: what differs from the base, and the directories that it is in.
+    pub(super) fn finish(mut self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
+        let needed = self.needed();
+        let base = self.base;
+        self.entries
+            .retain(|path, known| needed.contains(path) || !is_in(base, &known.entry));
         self.entries.into_values().map(|entry| *entry)
     }
+
+    /// Paths that stand in the layer because of others: directories with something in them that
+    /// differs from the base, and files that have further names.
+    fn needed(&self) -> HashSet<RelPath> {
+        let mut needed = HashSet::new();
+        // From the end, so that what is in a directory comes before it.
+        for (path, known) in self.entries.iter().rev() {
+            if let EntryKind::HardLink { target } = &known.entry.kind {
+                needed.insert(target.clone());
+            }
+            if needed.contains(path) || !is_in(self.base, &known.entry) {
+                needed.extend(path.parent());
+            }
+        }
+        needed
+    }
+}
+
+/// Whether a base has the very same thing at the same path. Times of directories do not count: they
+/// tell of what is in them.
+fn is_in(base: &View, entry: &Entry) -> bool {
+    let Some(below) = base.get(&entry.path).map(|found| found.entry) else {
+        return false;
+    };
+    let has_same_metadata = (below.mode, below.uid, below.gid)
+        == (entry.mode, entry.uid, entry.gid)
+        && below.xattrs == entry.xattrs;
+    let has_same_content = match (&below.kind, &entry.kind) {
+        (EntryKind::Directory(_), EntryKind::Directory(kind)) => *kind == DirectoryKind::Merged,
+        (
+            EntryKind::File { size, digest, .. },
+            EntryKind::File {
+                size: own_size,
+                digest: own_digest,
+                ..
+            },
+        ) => below.mtime == entry.mtime && (size, digest) == (own_size, own_digest),
+        (_, EntryKind::HardLink { .. }) => false,
+        (kind, own_kind) => below.mtime == entry.mtime && kind == own_kind,
+    };
+    has_same_metadata && has_same_content
 }
 
 /// Linux takes no longer paths and names (PATH_MAX and NAME_MAX of limits.h), so no layer should have

@@ -52,8 +52,8 @@ impl Links {
 pub(super) struct Copying<'c> {
     pub(super) store: &'c Store,
     pub(super) copy: &'c Copy,
-    /// Where paths come from; `None` if all sources are inline.
-    pub(super) files: Option<&'c Files>,
+    /// Where paths come from.
+    pub(super) files: &'c Files,
     /// `--chown`, resolved.
     pub(super) owner: Option<Ids>,
     /// The time of what is made new.
@@ -63,13 +63,12 @@ pub(super) struct Copying<'c> {
 impl Copying<'_> {
     /// Performs the copy.
     pub(super) fn run(&self, layer: &mut LayerBuilder<'_>) -> Result<(), ExecutorError> {
-        if let Some(files) = self.files {
-            if self.copy.keep_parents {
-                self.copy_with_parents(files, layer)?;
-            } else {
-                for selected in select(&files.view, &self.copy.selection())? {
-                    self.copy_selected(files, &selected, layer)?;
-                }
+        let files = self.files;
+        if self.copy.keep_parents {
+            self.copy_with_parents(files, layer)?;
+        } else {
+            for selected in select(&files.view, &self.copy.selection())? {
+                self.copy_selected(files, &selected, layer)?;
             }
         }
         for source in &self.copy.sources {
@@ -94,7 +93,6 @@ impl Copying<'_> {
             return Ok(());
         }
         let target = self.target(selected.is_directory(), &selected.name, layer)?;
-        let root_exists = layer.get(&target).is_some() || target.is_root();
         let mut links = Links::among(selected.entries.iter().copied());
         for found in &selected.entries {
             let below = found
@@ -102,16 +100,28 @@ impl Copying<'_> {
                 .path
                 .strip_prefix(&selected.path)
                 .unwrap_or_default();
-            let is_root = below.is_root();
-            let path = target.join(&below);
-            if is_root && selected.is_directory() && root_exists {
-                // An existing destination keeps its mode and owner.
-                layer.make_directories(&path, self.new_directory())?;
-                continue;
+            if !(below.is_root() && selected.is_directory()) {
+                self.put(files, *found, target.join(&below), &mut links, layer)?;
             }
-            self.put(files, *found, path, &mut links, layer)?;
         }
+        self.set_time(files, selected, &target, layer);
         Ok(())
+    }
+
+    /// A directory as destination takes the time of the one that was copied, and nothing else of it.
+    /// The directory that a file was put in changed just now.
+    fn set_time(
+        &self,
+        files: &Files,
+        selected: &Selected<'_>,
+        target: &RelPath,
+        layer: &mut LayerBuilder<'_>,
+    ) {
+        if !selected.is_directory() {
+            return layer.touch_parent(target, self.now);
+        }
+        let source = files.view.get(&selected.path);
+        layer.touch(target, source.map_or(self.now, |found| found.entry.mtime));
     }
 
     /// Where a source goes: into the destination if that is a directory, else to its very path. The
@@ -123,15 +133,12 @@ impl Copying<'_> {
         layer: &mut LayerBuilder<'_>,
     ) -> Result<RelPath, ExecutorError> {
         let destination = layer.resolve(&self.copy.destination)?;
-        if self.copy.destination_is_directory {
+        if self.copy.destination_is_directory || source_is_directory {
             layer.make_directories(&destination, self.new_directory())?;
         } else if let Some(parent) = destination.parent() {
             layer.make_directories(&parent, self.new_directory())?;
         }
         if source_is_directory {
-            if !layer.is_directory(&destination) && layer.get(&destination).is_some() {
-                return Err(ExecutorError::NotADirectory(destination));
-            }
             return Ok(destination);
         }
         if layer.is_directory(&destination) && !name.is_empty() {
@@ -227,6 +234,7 @@ impl Copying<'_> {
         };
         let entry = self.with_owner_and_mode(entry)?;
         self.check_target(&entry, layer)?;
+        layer.touch_parent(&entry.path, self.now);
         layer.put(entry, FileBytes::Memory(Arc::clone(data)));
         Ok(())
     }

@@ -88,12 +88,16 @@ impl Change<'_> {
                     )?;
                 }
                 FileAction::Copy(copy) => {
-                    let files = copy.from.map(|from| self.files(from, copy)).transpose()?;
+                    let files = match copy.from {
+                        Some(from) => self.files(from, copy)?,
+                        // A stage without anything in it, or a copy of inline files only.
+                        None => Files::of_layers(View::default(), Vec::new()),
+                    };
                     let owner = self.owner(copy.owner.as_ref(), &base)?;
                     let copying = Copying {
                         store: self.store,
                         copy,
-                        files: files.as_ref(),
+                        files: &files,
                         owner,
                         now,
                     };

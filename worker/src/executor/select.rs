@@ -43,6 +43,10 @@ pub(super) fn select<'v>(
             let path = view
                 .resolve(&matched)
                 .ok_or_else(|| too_many_links(&matched))?;
+            if !path.is_root() && view.get(&path).is_none() {
+                // A link to nothing.
+                return Err(ExecutorError::NotFound(matched));
+            }
             let name = matched.file_name().unwrap_or_default().to_vec();
             let entries = view.subtree(&path);
             let entries = entries

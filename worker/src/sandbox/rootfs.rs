@@ -49,6 +49,8 @@ pub(super) fn enter(
         stubs,
     };
     filling.attach_kernel_views(spec.shm_size)?;
+    // Every runtime wants these directories in a root, and BuildKit leaves them there.
+    filling.stubs.keep();
     filling.attach_file("/etc/hosts", network::hosts(spec).as_bytes())?;
     filling.attach_file("/etc/resolv.conf", &resolvers)?;
     let mut binds = binds.into_iter();

@@ -134,6 +134,11 @@ impl Stubs {
         Ok(made)
     }
 
+    /// Lets what was made so far stay.
+    pub(super) fn keep(&mut self) {
+        self.0.clear();
+    }
+
     /// Takes away the stubs that are as they were made. Called when no process of the step is left, in
     /// the step's root and mount namespace.
     pub(super) fn remove(self) -> Result<(), Failure> {
