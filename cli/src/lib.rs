@@ -6,6 +6,7 @@ pub mod args;
 pub mod build;
 pub mod commands;
 pub mod exit;
+pub mod explain;
 pub mod human;
 pub mod progress;
 pub mod report;

@@ -151,6 +151,14 @@ impl StepReporter {
         self.step
     }
 
+    /// Reports to another watcher, made of this one's.
+    pub fn watched_by(&self, watcher: impl FnOnce(Arc<dyn Progress>) -> Arc<dyn Progress>) -> Self {
+        Self {
+            progress: watcher(Arc::clone(&self.progress)),
+            step: self.step,
+        }
+    }
+
     /// Work began.
     pub fn started(&self) {
         self.report(EventKind::Started);

@@ -23,3 +23,4 @@ mod prune;
 mod rootless;
 mod secrets;
 mod ssh;
+mod verify;

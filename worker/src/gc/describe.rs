@@ -11,9 +11,9 @@ pub fn describe(store: &Store, item: &Item) -> Option<String> {
     match item.kind {
         ItemKind::Layer => {
             // Some of the records stand under definition keys, which explain nothing.
-            let explain = |key| store.index().explanation(key).ok()?;
-            let mut explanations = item.records.iter().filter_map(explain);
-            Some(of_parts(&explanations.next()?))
+            let step = |key| store.index().step(key).ok()?;
+            let step = item.records.iter().find_map(step)?;
+            Some(of_parts(&step.explanation))
         }
         ItemKind::CacheMount => {
             let id = std::fs::read_to_string(item.paths.first()?.join("id")).ok()?;

@@ -35,6 +35,9 @@ pub fn prune(
     now: i64,
     dry_run: bool,
 ) -> Result<Pruned, GcError> {
+    if !dry_run {
+        store.sweep_claims()?;
+    }
     // Most of the time nothing is to be done, and nobody has to wait to learn that.
     let survey = Survey::take(store)?;
     let choice = survey.choose(policies, now, &|item| describe(store, item));

@@ -37,6 +37,9 @@ pub enum Reason {
     /// What the file system says of its file.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// It lost everything.
+    #[error("it is empty; kiln store verify --repair starts a new one")]
+    Empty,
     /// A newer Kiln wrote it.
     #[error(
         "it has version {0}, which this Kiln does not know; use a newer one, or choose another store with --root"
@@ -413,6 +416,8 @@ impl IndexError {
     pub fn is_damaged(&self) -> bool {
         let code = match &self.source {
             Reason::Sqlite(error) => error.sqlite_error_code(),
+            // SQLite takes an empty file for a new database.
+            Reason::Empty => return true,
             Reason::Io(_) | Reason::Version(_) => None,
         };
         matches!(

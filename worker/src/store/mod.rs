@@ -10,6 +10,7 @@
 //! ROOT/contexts/HEX         what is known of a context's files (see [`crate::context`])
 //! ROOT/builds/ID            records and logs of builds
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
+//! ROOT/running/HEX         the step of that content key while it runs: locked, with its log
 //! ROOT/tmp/NAME             work in progress, removed once its process is gone
 //! ROOT/tmp/NAME/lock        what that process uses, locked while it lives
 //! ```
@@ -18,6 +19,7 @@
 //! under `tmp`, renamed to their place, and named by a record last.
 
 mod blobs;
+mod claims;
 mod disk;
 mod index;
 mod layers;
@@ -32,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use blobs::{BlobError, BlobWriter, sha256, sha256_of};
+pub use claims::{Attempt, ForeignStep, StepClaim};
 pub use disk::{Disk, DiskFile};
 pub use index::{ImageRecord, Index, IndexError, LayerBlob, StoredRecord};
 pub use layers::{LayerError, Layers};

@@ -116,6 +116,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Reason> {
     match version(&transaction)? {
         VERSION => {}
         1 => transaction.execute_batch(FROM_VERSION_1)?,
+        0 => return Err(Reason::Empty),
         other => return Err(Reason::Version(other)),
     }
     Ok(transaction.commit()?)

@@ -1,6 +1,5 @@
 //! Steps in the index: what each was, so that a later one can be compared with it.
 
-use kiln_solver::key::KeyPart;
 use kiln_solver::{Earlier, Key, StepKeys};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -46,15 +45,15 @@ impl Index {
         })
     }
 
-    /// What the content key of a recorded step consists of.
-    pub fn explanation(&self, content: &Key) -> Result<Option<Vec<KeyPart>>, IndexError> {
-        let explanation: Option<Vec<u8>> = self.with(|connection| {
-            connection
-                .prepare_cached("SELECT explanation FROM step WHERE content = ?1")?
-                .query_row([&content.as_bytes()[..]], |row| row.get(0))
+    /// The step that was recorded under a content key.
+    pub fn step(&self, content: &Key) -> Result<Option<Earlier>, IndexError> {
+        self.with(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT content, explanation FROM step WHERE content = ?1")?;
+            statement
+                .query_row([&content.as_bytes()[..]], step_record)
                 .optional()
-        })?;
-        Ok(explanation.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+        })
     }
 
     /// The latest steps that did the same, and the latest that read the same.

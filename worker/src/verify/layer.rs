@@ -13,7 +13,7 @@ use rustix::fs::{major, minor};
 use super::{Damage, Damaged, State, digest};
 use crate::gc::GcError;
 use crate::io_error::AtPath;
-use crate::layer::{Contents, PackEntry, opaque_marker, pack, parse_layer, read_xattrs};
+use crate::layer::{Contents, PackEntry, PackError, opaque_marker, pack, parse_layer, read_xattrs};
 use crate::store::{LayerBlob, Store};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
 
@@ -160,6 +160,10 @@ fn packs_to(tree: &LayerTree, directory: &Path, diff_id: &DiffId) -> Result<(), 
     match pack(entries.into_iter(), &mut io::sink()) {
         Ok(packed) if packed.diff_id == *diff_id => Ok(()),
         Ok(packed) => Err(format!("its files pack to {}", packed.diff_id)),
+        Err(PackError::Changed(path)) => Err(format!(
+            "{}: it is not what the layer has there",
+            path.display()
+        )),
         Err(error) => Err(error.to_string()),
     }
 }
