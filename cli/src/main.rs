@@ -44,6 +44,14 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
             wire::become_root()?;
             return commands::build::run((**args).clone(), &cli.global, environment);
         }
+        Command::Fmt(args) => {
+            let mut report = Report {
+                out: &mut io::stderr(),
+                colors: progress::colors(environment),
+            };
+            let input = &mut io::stdin().lock();
+            return Ok(commands::fmt::run(args, input, out, &mut report)?);
+        }
         Command::Images(args) => commands::images::run(args, &store()?, now, out)?,
         Command::Inspect(args) => commands::inspect::run(args, &store()?, out)?,
         Command::History(args) => commands::history::run(args, &store()?, now, out)?,

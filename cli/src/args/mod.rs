@@ -4,6 +4,7 @@
 //! completions and the manual come out of the same definitions.
 
 mod build;
+mod fmt;
 mod manual;
 mod store;
 
@@ -14,6 +15,7 @@ use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
 
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
+pub use fmt::FmtArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{
     DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs, StoreArgs, StoreCommand,
@@ -75,6 +77,8 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Format Dockerfiles without changing what they mean
+    Fmt(FmtArgs),
     /// List the images in the store
     Images(ImagesArgs),
     /// Show all that is known about images, as JSON

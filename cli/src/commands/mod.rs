@@ -3,6 +3,7 @@
 pub mod build;
 pub mod completions;
 pub mod du;
+pub mod fmt;
 pub mod history;
 pub mod images;
 pub mod inspect;

@@ -15,6 +15,7 @@ use crate::check::{self, Findings, StepFacts, VariableScope};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{ExpandError, Expander};
 use crate::image_config::{History, ImageConfig};
+use crate::limits;
 use crate::source::{Source, Span};
 use crate::syntax::{Command, Dockerfile, Instruction};
 
@@ -66,10 +67,6 @@ pub(super) struct Builder<'a> {
     budget: Cell<usize>,
 }
 
-/// What expansions and environments of one build may take together: a few lines suffice to ask for
-/// any amount.
-const BUDGET: usize = 256 << 20;
-
 impl<'a> Builder<'a> {
     pub(super) fn new(
         dockerfile: &'a Dockerfile,
@@ -94,7 +91,7 @@ impl<'a> Builder<'a> {
             current: RefCell::new(None),
             is_uncertain: Cell::new(false),
             errors: Vec::new(),
-            budget: Cell::new(BUDGET),
+            budget: Cell::new(limits::VARIABLES),
         }
     }
 
@@ -270,7 +267,10 @@ impl<'a> Builder<'a> {
                 Ok(())
             }
             None => {
-                let message = format!("variables take more than {} MiB in all", BUDGET >> 20);
+                let message = format!(
+                    "variables take more than {} MiB in all",
+                    limits::VARIABLES >> 20
+                );
                 Err(Box::new(Diagnostic::error(TOO_LARGE, span, message)))
             }
         }
