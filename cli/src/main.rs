@@ -44,6 +44,7 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
             wire::become_root()?;
             return commands::build::run((**args).clone(), &cli.global, environment);
         }
+        Command::Builds(args) => commands::builds::run(args, &store()?, environment, now, out)?,
         Command::Fmt(args) => {
             let mut report = Report {
                 out: &mut io::stderr(),

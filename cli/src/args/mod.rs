@@ -4,6 +4,7 @@
 //! completions and the manual come out of the same definitions.
 
 mod build;
+mod builds;
 mod fmt;
 mod manual;
 mod store;
@@ -15,6 +16,10 @@ use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
 
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
+pub use builds::{
+    BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
+    BuildsShowArgs, BuildsWriteArgs,
+};
 pub use fmt::FmtArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{
@@ -77,6 +82,8 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// List past builds and show what happened in them
+    Builds(BuildsArgs),
     /// Format Dockerfiles without changing what they mean
     Fmt(FmtArgs),
     /// List the images in the store

@@ -21,6 +21,8 @@ use crate::settings::{self, Algorithm, Destination, Output, OutputKind};
 pub struct Built {
     /// The image's names, unless only files were asked for.
     pub digests: Option<Digests>,
+    /// How many bytes the image has, unless only files were asked for.
+    pub size: Option<u64>,
     /// What `--metadata-file` says, by BuildKit's keys.
     pub metadata: Map<String, Value>,
 }
@@ -85,6 +87,7 @@ pub(super) async fn write(
     });
     Ok(Built {
         digests,
+        size: exported.as_ref().map(|exported| exported.size),
         metadata: metadata(exported.as_ref(), &names),
     })
 }

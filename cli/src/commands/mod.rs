@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub mod build;
+pub mod builds;
 pub mod completions;
 pub mod du;
 pub mod fmt;

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use kiln_frontend::{Diagnostic, Source};
 
 use crate::build::BuildError;
-use crate::progress::FailedStep;
+use crate::record::FailedStep;
 use crate::settings::{ProgressMode, UsageError};
 
 pub use chain::chain;
@@ -49,7 +49,7 @@ impl Report<'_> {
                 span,
             } => {
                 let log = failed_steps.iter().rev().find(|step| step.name == *name);
-                let log = log.and_then(|step| step.log.as_deref());
+                let log = log.and_then(|step| step.log.as_ref());
                 step::write_log(self.out, name, log, LogExtent::after(mode))?;
                 if let Some(span) = span {
                     step::write_lines(self.out, source, span)?;

@@ -259,13 +259,19 @@ fn progress(
         None | Some(ProgressArg::Auto) => from_environment().transpose()?,
         typed => typed,
     };
-    Ok(match chosen {
-        None | Some(ProgressArg::Auto) => ProgressMode::Auto,
-        Some(ProgressArg::Tty) => ProgressMode::Tty,
-        Some(ProgressArg::Plain) => ProgressMode::Plain,
-        Some(ProgressArg::Quiet) => ProgressMode::Quiet,
-        Some(ProgressArg::Rawjson) => ProgressMode::RawJson,
-    })
+    Ok(chosen.map_or(ProgressMode::Auto, ProgressMode::from))
+}
+
+impl From<ProgressArg> for ProgressMode {
+    fn from(typed: ProgressArg) -> Self {
+        match typed {
+            ProgressArg::Auto => ProgressMode::Auto,
+            ProgressArg::Tty => ProgressMode::Tty,
+            ProgressArg::Plain => ProgressMode::Plain,
+            ProgressArg::Quiet => ProgressMode::Quiet,
+            ProgressArg::Rawjson => ProgressMode::RawJson,
+        }
+    }
 }
 
 #[cfg(test)]

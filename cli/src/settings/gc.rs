@@ -248,7 +248,7 @@ pub fn filters(typed: &[String]) -> Result<(Option<u64>, Vec<Filter>), UsageErro
 
 /// Numbers with units one after the other, such as `1h30m`, as Go writes durations; and days, which
 /// Go does not know.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {

@@ -19,7 +19,7 @@ pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
 pub use context::ContextSource;
 pub use environment::Environment;
 pub use error::UsageError;
-pub use gc::{automatic_gc, config_file, filters, prune_policy};
+pub use gc::{automatic_gc, config_file, duration, filters, prune_policy};
 pub use hosts::{ExtraHost, HostAddress};
 pub use output::{Algorithm, Compression, Destination, Output, OutputKind};
 pub use root::store_root;

@@ -5,9 +5,11 @@
 
 mod base;
 mod bench;
+mod browser;
 mod finished;
 mod listing;
 
+mod builds;
 mod cache;
 mod config;
 mod copy;
@@ -16,8 +18,10 @@ mod crash;
 mod disks;
 mod errors;
 mod fidelity;
+mod kills;
 mod machine;
 mod outputs;
+mod page;
 mod peers;
 mod prune;
 mod rootless;

@@ -9,7 +9,7 @@ use crate::bench::{Bench, text};
 use crate::{finished::Finished, machine};
 
 /// A build of a bit of everything that ends within a moment.
-const APP: &str = "FROM base AS one
+pub(crate) const APP: &str = "FROM base AS one
 ARG N
 COPY data /data
 RUN --mount=type=cache,target=/c echo $N >/n; cat /data >>/c/all; cat /data /n >/one
@@ -23,7 +23,7 @@ RUN cat /one /two >/sum
 ";
 
 #[track_caller]
-fn kiln(bench: &Bench, line: &str) -> String {
+pub(crate) fn kiln(bench: &Bench, line: &str) -> String {
     let finished = Finished::of(bench.kiln().args(line.split_whitespace()));
     let said = String::from_utf8(finished.stdout).expect("text");
     assert_eq!(finished.code, Some(0), "{line}\n{said}{}", finished.stderr);
@@ -138,6 +138,15 @@ pub(crate) fn assert_whole_and_empty(bench: &Bench) {
             .collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// Fails unless everything in the store is whole.
+#[track_caller]
+pub(crate) fn assert_whole(bench: &Bench, what: &str) {
+    wait_for_the_dead(bench);
+    let verify = Finished::of(bench.kiln().args(["store", "verify"]));
+    let said = String::from_utf8_lossy(&verify.stdout);
+    assert_eq!(verify.code, Some(0), "{what}\n{said}{}", verify.stderr);
 }
 
 /// The helpers of killed builds are gone a moment after them.

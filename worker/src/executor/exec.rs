@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_solver::op::{Exec, Network, Security};
+use kiln_solver::progress::Fact;
 use kiln_solver::{Exit, LogStream, Outcome, StepReporter};
 
 use super::Worker;
@@ -55,6 +56,11 @@ impl Worker {
             reporter.log(stream, bytes);
         };
         let outcome = self.sandbox.run(&spec, log, std::future::pending()).await?;
+        let processor_time = outcome.user_time + outcome.system_time;
+        reporter.learned(Fact::Used {
+            peak_memory: outcome.peak_memory,
+            processor_time: u64::try_from(processor_time.as_micros()).unwrap_or(u64::MAX),
+        });
         match outcome.exit {
             sandbox::Exit::Code(0) => {}
             sandbox::Exit::Code(code) => return Ok(Outcome::Exited(Exit::Code(code.into()))),
