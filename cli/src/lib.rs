@@ -2,6 +2,7 @@
 //!
 //! The only crate that reads the environment, prints or chooses exit codes.
 
+pub mod answer;
 pub mod args;
 pub mod build;
 pub mod commands;

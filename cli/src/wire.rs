@@ -71,17 +71,22 @@ fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
+/// Where images come from.
+pub fn images(store: &Store, environment: &Environment) -> Arc<Images> {
+    Arc::new(Images::new(store.clone(), registry_settings(environment)))
+}
+
 /// What a build works with.
 pub fn backends(
     store: Store,
     settings: &BuildSettings,
     environment: &Environment,
 ) -> Result<Backends> {
-    let images = Images::new(store.clone(), registry_settings(environment));
+    let images = images(&store, environment);
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
     Ok(Backends {
         store,
-        images: Arc::new(images),
+        images,
         is_machine_root: is_machine_root(),
         secrets: secrets(&settings.secrets, environment)?,
         agents: agents(&settings.agents)?,

@@ -28,6 +28,7 @@ mod signal;
 pub mod source;
 pub mod stage;
 pub mod syntax;
+pub mod targets;
 pub mod words;
 
 pub use diagnostic::{Diagnostic, Severity};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 /// What `kiln build` was asked for.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct BuildArgs {
     /// Directory whose files COPY and ADD may read
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
@@ -101,12 +101,30 @@ pub struct BuildArgs {
     )]
     pub ssh: Vec<String>,
 
+    /// Ask something about the Dockerfile instead of building it
+    ///
+    /// METHOD is check (what BuildKit's rules find), outline (what the target takes from outside),
+    /// targets, or build. Of checks, the exit code is 1 if anything is found; ignorestatus makes it 0.
+    #[arg(long, value_name = "METHOD[,format=json]", help_heading = "Questions")]
+    pub call: Option<String>,
+    /// Short for --call=check
+    #[arg(long, help_heading = "Questions")]
+    pub check: bool,
+
     /// How to show what happens [default: auto]
     #[arg(long, value_name = "STYLE", help_heading = "Progress")]
     pub progress: Option<ProgressArg>,
     /// Show nothing and print the image's ID at the end
     #[arg(short, long, help_heading = "Progress")]
     pub quiet: bool,
+}
+
+impl BuildArgs {
+    /// Whether nothing is to be built.
+    pub fn only_asks(&self) -> bool {
+        let call = self.call.as_deref().unwrap_or("build");
+        self.check || call.split(',').all(|field| field != "build")
+    }
 }
 
 /// The values of `--network`.

@@ -5,6 +5,7 @@
 
 mod build;
 mod builds;
+mod check;
 mod fmt;
 mod manual;
 mod store;
@@ -20,6 +21,7 @@ pub use builds::{
     BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
     BuildsShowArgs, BuildsWriteArgs,
 };
+pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use fmt::FmtArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{
@@ -82,6 +84,8 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Find what is wrong or unwise in a Dockerfile, without building it
+    Check(Box<CheckArgs>),
     /// List past builds and show what happened in them
     Builds(BuildsArgs),
     /// Format Dockerfiles without changing what they mean

@@ -4,6 +4,7 @@
 //! images, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
 //! what was asked for.
 
+mod check;
 mod dockerfile;
 mod finish;
 mod images;
@@ -28,6 +29,7 @@ use kiln_worker::store::Store;
 use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
 use images::ImageBook;
 
+pub use check::{Checked, Question, UnknownImage, outline, targets};
 pub use outputs::{Built, Digests};
 
 /// The name of the context that PATH names.

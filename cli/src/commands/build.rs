@@ -16,11 +16,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::prune;
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::build::{self, Backends, BuildError, Built};
+use crate::commands::check;
 use crate::exit::Exit;
 use crate::progress;
 use crate::record::{End, Head, Limits, Outcome, Recorder, Shelf};
 use crate::report::Report;
-use crate::settings::{BuildSettings, Environment, ProgressMode};
+use crate::settings::{BuildSettings, Environment, Method, ProgressMode};
 use crate::wire;
 
 /// How long threads that still work on disks may delay the end of an interrupted build.
@@ -33,6 +34,9 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         Ok(settings) => settings,
         Err(error) => return usage_error(&error, environment),
     };
+    if settings.call.method != Method::Build {
+        return check::answer(&settings, global, environment, &mut io::stdout());
+    }
     let policies = wire::automatic_gc(global, environment)?;
     let store = wire::store(global, environment)?;
     let backends = wire::backends(store, &settings, environment)?;
@@ -74,7 +78,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
     };
     if mode != ProgressMode::Quiet {
         for (source, found) in &warnings {
-            report.diagnostics(source, found)?;
+            report.warnings(source, found)?;
         }
     }
     let is_interrupted = outcome.is_none();

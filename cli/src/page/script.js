@@ -233,7 +233,9 @@
     const power = 10 ** Math.floor(Math.log10(wanted));
     const every = [1, 2, 5, 10].map((factor) => factor * power).find((every) => every >= wanted);
     const marks = [];
-    for (let index = Math.ceil(view.from / every); index * every < view.to && marks.length < 50; index += 1) {
+    // A mark needs room for its words.
+    const last = view.to - (span * 48) / wide;
+    for (let index = Math.ceil(view.from / every); index * every < last && marks.length < 50; index += 1) {
       const mark = element("span", null, duration(index * every));
       mark.style.left = `${(100 * (index * every - view.from)) / span}%`;
       marks.push(mark);

@@ -52,6 +52,11 @@ fn is_color_refused(environment: &Environment) -> bool {
     refused.is_some_and(|value| !value.is_empty())
 }
 
+/// Whether standard output takes colours.
+pub fn stdout_colors(environment: &Environment) -> bool {
+    Term::stdout().is_term() && !is_color_refused(environment) && !is_dumb(environment)
+}
+
 fn settle_on(mode: ProgressMode, is_terminal: bool, environment: &Environment) -> ProgressMode {
     match mode {
         ProgressMode::Auto | ProgressMode::Tty if is_terminal && !is_dumb(environment) => {

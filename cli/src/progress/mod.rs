@@ -18,7 +18,7 @@ mod tty;
 #[cfg(test)]
 mod script;
 
-pub use choose::{colors, on_stdout, settle, start};
+pub use choose::{colors, on_stdout, settle, start, stdout_colors};
 pub use display::{Display, Renderer};
 pub(crate) use lines::LineBuffer;
 pub use plain::Plain;

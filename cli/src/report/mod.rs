@@ -69,6 +69,20 @@ impl Report<'_> {
             .write_all(dockerfile::render(source, found, self.colors).as_bytes())
     }
 
+    /// The warnings at the end of a build, under a line that counts them.
+    pub fn warnings(&mut self, source: &Source, found: &[Diagnostic]) -> io::Result<()> {
+        let count = dockerfile::counted(found.len(), "warning");
+        writeln!(self.out, "\n{count} found (kiln check tells more):\n")?;
+        self.diagnostics(source, found)
+    }
+
+    /// All findings of a check, with what the rules are about, and how many there are.
+    pub fn findings(&mut self, source: &Source, found: &[Diagnostic]) -> io::Result<()> {
+        let text = dockerfile::render_explained(source, found, self.colors);
+        self.out.write_all(text.as_bytes())?;
+        writeln!(self.out, "{}", dockerfile::tally(source, found))
+    }
+
     /// A value that makes no sense, in the form that clap has for those.
     pub fn usage(&mut self, error: &UsageError) -> io::Result<()> {
         let (error_word, tip) = (self.red("error:"), &error.hint);

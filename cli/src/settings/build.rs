@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kiln_solver::Platform;
 use kiln_worker::image::Reference;
 
+use super::call::{self, Call};
 use super::output::{self, Output};
 use super::{
     AgentSetting, ContextSource, Environment, ExtraHost, SecretSetting, UsageError, context, hosts,
@@ -52,6 +53,8 @@ pub struct BuildSettings {
     pub agents: Vec<AgentSetting>,
     /// How to show what happens.
     pub progress: ProgressMode,
+    /// What is asked instead of building.
+    pub call: Call,
 }
 
 /// Where a Dockerfile comes from.
@@ -138,6 +141,7 @@ impl BuildSettings {
                 .collect::<Result<_, _>>()?,
             agents: ssh::parse(&args.ssh, environment)?,
             progress: progress(args.progress, args.quiet, environment)?,
+            call: call::parse(args.call.as_deref(), args.check)?,
         })
     }
 }

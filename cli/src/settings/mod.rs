@@ -3,6 +3,7 @@
 //! Nothing here touches the disk. The environment comes in as a value.
 
 mod build;
+mod call;
 mod context;
 mod csv;
 mod environment;
@@ -16,6 +17,7 @@ mod secret;
 mod ssh;
 
 pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
+pub use call::{AnswerFormat, Call, Method};
 pub use context::ContextSource;
 pub use environment::Environment;
 pub use error::UsageError;

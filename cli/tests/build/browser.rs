@@ -13,6 +13,8 @@ pub(crate) struct Browser {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     calls: u64,
+    /// How many pages were loaded.
+    loads: u64,
     session: Option<String>,
     /// What the page said on its console, what it threw, and what the browser said about it.
     pub(crate) complaints: Vec<Value>,
@@ -45,6 +47,7 @@ impl Browser {
             output: BufReader::new(child.stdout.take().expect("it is a pipe")),
             child,
             calls: 0,
+            loads: 0,
             session: None,
             complaints: Vec::new(),
             requests: Vec::new(),
@@ -64,11 +67,10 @@ impl Browser {
     /// Opens a file and waits until it is loaded.
     pub(crate) fn open(&mut self, path: &Path, fragment: &str) {
         let url = format!("file://{}{fragment}", path.display());
+        let loads = self.loads;
         self.call("Page.navigate", &json!({ "url": url }));
-        loop {
-            if self.receive()["method"] == "Page.loadEventFired" {
-                return;
-            }
+        while self.loads == loads {
+            self.receive();
         }
     }
 
@@ -173,6 +175,7 @@ impl Browser {
         }
         let message: Value = serde_json::from_slice(&bytes).expect("it speaks JSON");
         match message["method"].as_str() {
+            Some("Page.loadEventFired") => self.loads += 1,
             Some("Runtime.consoleAPICalled" | "Runtime.exceptionThrown" | "Log.entryAdded") => {
                 self.complaints.push(message["params"].clone());
             }

@@ -10,6 +10,7 @@ mod display;
 mod environment;
 mod epoch;
 mod mounts;
+mod outline;
 mod plan;
 mod root;
 mod run;
@@ -17,6 +18,7 @@ mod stage;
 mod survey;
 mod transfer;
 
+pub use outline::{Outline, OutlineArgument, OutlineMount, outline};
 pub use survey::{Extent, Survey, survey};
 
 use std::collections::BTreeMap;

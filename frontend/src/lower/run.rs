@@ -36,6 +36,9 @@ impl Builder<'_> {
         let specs = self.mount_specs(state, run)?;
         let mut inputs: Vec<_> = state.root.into_iter().collect();
         let mut mounts = self.mounts(state, step, run, &specs, &mut inputs)?;
+        let namespace = self.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS");
+        let namespace = namespace.map_or("", String::as_str);
+        self.note(|uses| uses.mounts(&mounts, namespace, span));
         mounts.extend(invocation.script);
         let message = history_message(state, &invocation.args);
         let text = self.shown_text(state, &invocation.text, &specs);
