@@ -183,6 +183,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
             layer_source: Arc::clone(&layer_source),
             secrets: Default::default(),
             agents: Default::default(),
+            limits: Default::default(),
             sandbox: Sandbox::default(),
         }),
         cache: Arc::new(StoreCache::new(store.clone(), layer_source)),
@@ -219,6 +220,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
         layers: layers.iter().map(built).collect(),
         platform: Platform::host(),
         annotations: Default::default(),
+        descriptor_annotations: Default::default(),
     };
     to_store(&store, &image, &["app:1".parse()?])?;
     Ok(snapshot.content())

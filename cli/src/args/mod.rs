@@ -3,10 +3,12 @@
 //! Nothing is interpreted here beyond what clap checks; [`crate::settings`] makes sense of it. The
 //! completions and the manual come out of the same definitions.
 
+mod attestation;
 mod build;
 mod builds;
 mod check;
 mod fmt;
+mod limits;
 mod manual;
 mod store;
 
@@ -16,6 +18,7 @@ use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
 
+pub use attestation::AttestationArgs;
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
 pub use builds::{
     BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
@@ -23,6 +26,7 @@ pub use builds::{
 };
 pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use fmt::FmtArgs;
+pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{
     DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs, StoreArgs, StoreCommand,

@@ -37,6 +37,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
     if settings.call.method != Method::Build {
         return check::answer(&settings, global, environment, &mut io::stdout());
     }
+    build::check_destinations(&settings)?;
     let policies = wire::automatic_gc(global, environment)?;
     let store = wire::store(global, environment)?;
     let backends = wire::backends(store, &settings, environment)?;
@@ -77,6 +78,9 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         colors: progress::colors(environment),
     };
     if mode != ProgressMode::Quiet {
+        for shortfall in &backends.shortfalls {
+            writeln!(report.out, "WARNING: {shortfall}")?;
+        }
         for (source, found) in &warnings {
             report.warnings(source, found)?;
         }
