@@ -164,11 +164,11 @@ fn a_second_build_fetches_only_what_is_new() {
     );
     assert!(fetches(server.asked()) > 0);
     // Its objects were there: the mirror knows both commits and no file twice.
-    let mirrors = fs::read_dir(bench.store().join("sources/git")).expect("mirrors");
+    let mirrors = fs::read_dir(bench.store().join("git")).expect("mirrors");
     assert_eq!(mirrors.count(), 1);
     let mut kiln = bench.kiln();
     output(kiln.args(["prune", "--all", "--force"]));
-    let mirrors = fs::read_dir(bench.store().join("sources/git")).expect("a directory");
+    let mirrors = fs::read_dir(bench.store().join("git")).expect("a directory");
     assert_eq!(mirrors.count(), 0);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::pack::{PackEntry, PackError, pack};
-use crate::io_error::{AtPath, IoError};
+use crate::io_error::IoError;
 use crate::snapshot::SnapshotLayer;
 use crate::store::{BlobError, LayerError, Store};
 use crate::tree::Timestamp;
@@ -31,8 +31,7 @@ pub fn commit_layer(
     store: &Store,
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
 ) -> Result<SnapshotLayer, CommitError> {
-    let path = store.scratch().new_path();
-    let mut file = std::fs::File::create_new(&path).at("create", &path)?;
+    let (path, mut file) = store.scratch().new_file()?;
     let packed = pack(entries, &mut file).inspect_err(|_| {
         // The packing error is the one to report.
         let _ = std::fs::remove_file(&path);

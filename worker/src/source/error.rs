@@ -4,7 +4,6 @@ use std::io;
 
 use kiln_solver::{RelPath, Sha256Digest};
 
-use crate::executor::ExecutorError;
 use crate::http::HttpError;
 use crate::io_error::{IoError, what_to_do};
 use crate::layer::CommitError;
@@ -148,15 +147,6 @@ pub enum SourceError {
     /// The layer could not be read.
     #[error(transparent)]
     Layer(#[from] LayerError),
-    /// The layers could not be looked for.
-    #[error("{0}")]
-    Layers(#[source] Box<ExecutorError>),
-}
-
-impl SourceError {
-    pub(super) fn layers(error: ExecutorError) -> Self {
-        Self::Layers(Box::new(error))
-    }
 }
 
 fn hint_for(status: u16) -> &'static str {

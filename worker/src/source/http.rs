@@ -26,7 +26,7 @@ use crate::layer::{Contents, FileBytes, PackEntry, Whiteouts, decompress, parse_
 use crate::meter::Meter;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
-use crate::store::{Store, write_new};
+use crate::store::Store;
 use crate::tree::{Entry, EntryKind, Timestamp, Xattrs};
 
 /// The mode of a file that comes from an address.
@@ -369,7 +369,7 @@ impl Sources {
     }
 
     fn validators_path(&self, url: &str) -> Result<PathBuf, SourceError> {
-        Ok(self.directory("http")?.join(address_name(url)))
+        Ok(self.store.directory("addresses")?.join(address_name(url)))
     }
 
     /// What an earlier build noted; what cannot be read is not known.
@@ -404,7 +404,8 @@ impl Sources {
             modified: *modified,
         };
         let json = serde_json::to_vec(&validators).map_err(SourceError::Note)?;
-        Ok(write_new(&self.validators_path(url)?, &json)?)
+        let path = self.validators_path(url)?;
+        Ok(self.store.scratch().put_bytes(&json, &path)?)
     }
 }
 
@@ -476,7 +477,7 @@ struct Written {
 /// Writes all that a reader has to an unnamed file of the store.
 fn write_down(store: &Store, mut reader: impl Read, url: &str) -> Result<Written, SourceError> {
     let write = |source| SourceError::Write { source };
-    let mut file = store.scratch().unnamed_file()?;
+    let mut file = store.scratch().new_unnamed_file()?;
     let mut hasher = Sha256::new();
     let mut size = 0;
     let mut buffer = vec![0; 256 * 1024];
@@ -495,6 +496,7 @@ fn write_down(store: &Store, mut reader: impl Read, url: &str) -> Result<Written
         size += length as u64;
         file.write_all(&buffer[..length]).map_err(write)?;
     }
+    let mut file = file.into_file();
     file.rewind().map_err(write)?;
     let digest = Sha256Digest::new(hasher.finalize().into());
     Ok(Written { file, size, digest })

@@ -4,9 +4,9 @@
 //! was learned is kept in the store, so that the next build asks only what has changed:
 //!
 //! ```text
-//! sources/http/HEX      what a server said of a file, and the file's digest
-//! sources/git/HEX/      a mirror of a repository (see [`git`])
-//! sources/known_hosts   the keys that ssh servers showed when they were first asked
+//! ROOT/addresses/HEX    what a server said of a file, and the file's digest
+//! ROOT/git/HEX/         a mirror of a repository (see [`git`])
+//! ROOT/known_hosts      the keys that ssh servers showed when they were first asked
 //! ```
 //!
 //! HEX is the BLAKE3 of the address, 32 digits of it.
@@ -22,9 +22,7 @@ use kiln_solver::{Op, Sha256Digest, StepKeys, StepReporter, op};
 
 pub use error::SourceError;
 
-use crate::executor::missing_layers;
 use crate::http::Http;
-use crate::io_error::IoError;
 use crate::layer::{PackEntry, commit_layer};
 use crate::registry::RegistrySettings;
 use crate::secret::Secrets;
@@ -95,10 +93,6 @@ impl Sources {
             Err(_) => Err(SourceError::Canceled),
         }
     }
-
-    fn directory(&self, kind: &str) -> Result<PathBuf, IoError> {
-        self.store.directory(&format!("sources/{kind}"))
-    }
 }
 
 /// The name under which the store keeps what it knows of an address.
@@ -115,8 +109,10 @@ fn recorded(store: &Store, op: &Op) -> Result<Option<Snapshot>, SourceError> {
     let Ok(snapshot) = Snapshot::decode(&bytes) else {
         return Ok(None);
     };
-    let missing = missing_layers(store, &snapshot.diff_ids()).map_err(SourceError::layers)?;
-    Ok(missing.is_empty().then_some(snapshot))
+    let layers = store.layers();
+    let is_whole = |diff_id| layers.contains(&diff_id);
+    let is_there = snapshot.diff_ids().into_iter().all(is_whole);
+    Ok(is_there.then_some(snapshot))
 }
 
 /// Makes a layer of a source and notes it where the solver looks for it.

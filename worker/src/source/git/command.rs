@@ -329,7 +329,7 @@ fn credentials(remote: &str) -> Option<&str> {
 }
 
 /// An address to show: without user and password where they may be secret.
-pub(super) fn shown(remote: &str) -> String {
+pub(crate) fn shown(remote: &str) -> String {
     match (http_host(remote), credentials(remote)) {
         (Some(_), Some(credentials)) => remote.replacen(&format!("{credentials}@"), "", 1),
         _ => remote.to_owned(),

@@ -1,9 +1,9 @@
 //! What was fetched of a repository, kept so that later only what is new must come.
 //!
 //! ```text
-//! sources/git/HEX/lock         held by whoever works with the mirror, and by git itself
-//! sources/git/HEX/remote       the address; its presence says that the repository is whole
-//! sources/git/HEX/repository   a bare repository; refs/kiln/OBJECT says that OBJECT is there whole
+//! git/HEX/lock         held by whoever works with the mirror, and by git itself
+//! git/HEX/remote       the address; its presence says that the repository is whole
+//! git/HEX/repository   a bare repository; refs/kiln/OBJECT says that OBJECT is there whole
 //! ```
 //!
 //! Objects without such a reference may have lost what they need, as when a fetch was killed.
@@ -17,7 +17,6 @@ use rustix::fs::FlockOperation;
 use super::super::{SourceError, Sources, address_name};
 use super::command::{Git, How};
 use crate::io_error::AtPath;
-use crate::store::write_new;
 
 /// A mirror that nobody else works with.
 pub(super) struct Mirror<'g> {
@@ -40,7 +39,7 @@ impl<'g> Mirror<'g> {
             true => address_name(&format!("sha256 {remote}")),
             false => address_name(remote),
         };
-        let home = sources.directory("git")?.join(name);
+        let home = sources.store.lease("git", &name)?;
         let lock = sources
             .blocking({
                 let home = home.clone();
@@ -59,7 +58,8 @@ impl<'g> Mirror<'g> {
         }
         remove_stale_locks(&mirror.repository)?;
         // Every use shows in the directory's times, which prune goes by.
-        write_new(&note, remote.as_bytes())?;
+        let scratch = sources.store.scratch();
+        scratch.put_bytes(remote.as_bytes(), &note)?;
         Ok(mirror)
     }
 

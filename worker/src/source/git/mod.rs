@@ -18,6 +18,7 @@ use kiln_solver::{ObjectId, Op, StepReporter};
 use super::{SourceError, Sources, record};
 use crate::snapshot::Snapshot;
 use command::Git;
+pub(crate) use command::shown;
 use mirror::Mirror;
 use references::Reference;
 

@@ -21,7 +21,7 @@ pub(super) struct Ssh {
 impl Ssh {
     /// Writes ssh's configuration to a directory and has the agent answer there.
     pub(super) fn prepare(sources: &Sources, directory: &Path) -> Result<Self, SourceError> {
-        let remembered = sources.store.directory("sources")?.join("known_hosts");
+        let remembered = sources.store.root().join("known_hosts");
         let mut known: Vec<PathBuf> = vec![remembered];
         known.extend(sources.settings.known_hosts.clone());
         let known: Vec<String> = known.iter().map(|path| quoted(path)).collect();
