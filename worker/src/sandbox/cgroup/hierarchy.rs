@@ -127,7 +127,7 @@ impl Hierarchy {
 fn step_aside(group: &Path) -> io::Result<()> {
     let child = group.join("kiln-main");
     match fs::create_dir(&child) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => write(&child.join("cgroup.procs"), "0"),
     }
 }
