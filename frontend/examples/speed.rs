@@ -15,7 +15,7 @@ use kiln_frontend::{
 use kiln_solver::{RelPath, Sha256Digest};
 
 /// How often each case is measured; the best time counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 
 fn main() {
     println!(
@@ -138,7 +138,12 @@ fn stages(size: usize) -> String {
         });
         text.push_str("ARG VERSION=1.2.3\nENV NAME=value OTHER=\"${VERSION} two\"\n");
         text.push_str("WORKDIR /src/app\nRUN apt-get update && \\\n    apt-get install -y gcc\n");
-        text.push_str(&format!("COPY --from=s{before} /out/a /out/b /in/\n"));
+        let from = if i == 0 {
+            "debian"
+        } else {
+            &format!("s{before}")
+        };
+        text.push_str(&format!("COPY --from={from} /out/a /out/b /in/\n"));
         text.push_str(
             "COPY --chown=1:1 . .\nRUN --mount=type=cache,target=/root/.cache make $VERSION\n",
         );

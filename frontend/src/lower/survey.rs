@@ -86,6 +86,7 @@ pub(super) fn survey_tree(
     survey
         .diagnostics
         .extend(findings.finish(directive.map(|directive| directive.span)));
+    sort(&mut survey.diagnostics);
     survey
 }
 
