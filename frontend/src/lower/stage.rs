@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use kiln_solver::graph::{Description, SourceSpan};
 use kiln_solver::{Graph, Platform, VertexId};
@@ -114,7 +115,7 @@ pub(super) struct Builder<'a> {
     pub(super) externals: BTreeMap<usize, Option<VertexId>>,
     findings: Findings,
     /// The instruction that is being lowered.
-    current: RefCell<Option<Rc<Instruction>>>,
+    current: RefCell<Option<Arc<Instruction>>>,
     /// Whether it uses what an unknown base image may define.
     is_uncertain: Cell<bool>,
     errors: Vec<Diagnostic>,
@@ -260,7 +261,7 @@ impl<'a> Builder<'a> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
         match expander.word(text) {
             Ok(expansion) => {
-                self.charge(expansion.text.len() + expansion.steps, span)?;
+                self.charge(expansion.text.len() + STEP_COST * expansion.steps, span)?;
                 self.undefined(state, &expansion.unmatched, span);
                 Ok(expansion.text)
             }
@@ -294,8 +295,8 @@ impl<'a> Builder<'a> {
         check::undefined_variables(&self.findings, instruction, names, &scope, &place);
     }
 
-    fn ask_rules(&self, state: &mut State, instruction: &Rc<Instruction>) {
-        *self.current.borrow_mut() = Some(Rc::clone(instruction));
+    fn ask_rules(&self, state: &mut State, instruction: &Arc<Instruction>) {
+        *self.current.borrow_mut() = Some(Arc::clone(instruction));
         let facts = StepFacts {
             escape: self.dockerfile.directives.escape_char(),
             variables: &state.environment,
@@ -344,7 +345,7 @@ impl<'a> Builder<'a> {
     /// An instruction as people see it: expanded, unless that fails.
     pub(super) fn shown(&self, expander: Expander<'_>, text: &str, span: Span) -> Checked<String> {
         let (shown, cost) = match expander.word(text) {
-            Ok(expansion) => (expansion.text, expansion.steps),
+            Ok(expansion) => (expansion.text, STEP_COST * expansion.steps),
             Err(ExpandError::TooLong) => (text.to_owned(), limits::EXPANSION_GROWTH),
             Err(_) => (text.to_owned(), 0),
         };
@@ -397,6 +398,9 @@ fn place_of(source: &Source, word: Span, name: &str) -> Span {
     });
     places.into_iter().next().unwrap_or(word)
 }
+
+/// What one step of matching a pattern takes from the budget, in bytes.
+const STEP_COST: usize = 4;
 
 /// The code of the error that leaves nothing to go on with.
 const TOO_LARGE: &str = "too-large";
