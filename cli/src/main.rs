@@ -41,9 +41,15 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
     let (out, now) = (&mut io::stdout(), Timestamp::now());
     match &cli.command {
         Command::Build(args) => {
-            wire::become_root()?;
+            if !args.only_asks() {
+                wire::become_root()?;
+            }
             return commands::build::run((**args).clone(), &cli.global, environment);
         }
+        Command::Check(args) => {
+            return commands::check::run(args, &cli.global, environment, out);
+        }
+        Command::Builds(args) => commands::builds::run(args, &store()?, environment, now, out)?,
         Command::Fmt(args) => {
             let mut report = Report {
                 out: &mut io::stderr(),

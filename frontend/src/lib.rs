@@ -5,6 +5,7 @@
 //! graph and the image's config; [`check`] holds the rules that all of them ask. There is no I/O, clock, environment or randomness here: images come
 //! in through [`lower::Images`], everything else through [`lower::Options`].
 
+pub mod byte_size;
 pub mod check;
 pub mod diagnostic;
 pub mod directive;
@@ -28,6 +29,7 @@ mod signal;
 pub mod source;
 pub mod stage;
 pub mod syntax;
+pub mod targets;
 pub mod words;
 
 pub use diagnostic::{Diagnostic, Severity};

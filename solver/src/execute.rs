@@ -36,7 +36,8 @@ pub enum Outcome<O> {
 }
 
 /// How a command ended that did not succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// With a code other than 0.
     Code(i32),

@@ -1,6 +1,8 @@
 //! One file for each command.
 
 pub mod build;
+pub mod builds;
+pub mod check;
 pub mod completions;
 pub mod du;
 pub mod fmt;

@@ -10,6 +10,7 @@ use kiln_solver::{Graph, Platform, VertexId};
 
 use super::display::{self, Numbering};
 use super::environment::Environment;
+use super::outline::Uses;
 use super::plan::{Origin, Plan, Step};
 use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage, epoch};
 use crate::check::{self, Findings, StepFacts, VariableScope};
@@ -119,6 +120,9 @@ pub(super) struct Builder<'a> {
     /// Whether it uses what an unknown base image may define.
     is_uncertain: Cell<bool>,
     errors: Vec<Diagnostic>,
+    /// What each stage takes from outside, if somebody wants to know.
+    uses: Option<RefCell<BTreeMap<usize, Uses>>>,
+    current_stage: usize,
     /// How many more bytes expansions and environments may take.
     budget: Cell<usize>,
 }
@@ -147,6 +151,8 @@ impl<'a> Builder<'a> {
             current: RefCell::new(None),
             is_uncertain: Cell::new(false),
             errors: Vec::new(),
+            uses: None,
+            current_stage: 0,
             budget: Cell::new(limits::VARIABLES),
         }
     }
@@ -189,9 +195,26 @@ impl<'a> Builder<'a> {
         (self.findings, self.errors)
     }
 
+    /// What the needed stages take from outside, and all errors.
+    pub(super) fn uses(mut self) -> (BTreeMap<usize, Uses>, Vec<Diagnostic>) {
+        self.uses = Some(RefCell::default());
+        self.stages();
+        let uses = self.uses.map(RefCell::into_inner).unwrap_or_default();
+        (uses, self.errors)
+    }
+
+    /// Notes what the current stage takes from outside.
+    pub(super) fn note(&self, note: impl FnOnce(&mut Uses)) {
+        if let Some(uses) = &self.uses {
+            note(uses.borrow_mut().entry(self.current_stage).or_default());
+        }
+    }
+
     fn stages(&mut self) {
         let plan = self.plan;
         for index in plan.needed.iter().copied() {
+            self.current_stage = index;
+            self.note(|_| {});
             let planned = &plan.planned[index];
             let mut state = match self.begin(index, planned) {
                 Ok(state) => state,
@@ -293,6 +316,11 @@ impl<'a> Builder<'a> {
         };
         let place = |name: &str| place_of(&self.dockerfile.source, span, name);
         check::undefined_variables(&self.findings, instruction, names, &scope, &place);
+    }
+
+    /// The instruction that is being lowered.
+    pub(super) fn instruction(&self) -> Option<Arc<Instruction>> {
+        self.current.borrow().clone()
     }
 
     fn ask_rules(&self, state: &mut State, instruction: &Arc<Instruction>) {

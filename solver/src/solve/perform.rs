@@ -191,9 +191,11 @@ async fn step_keys<E: Executor, C: Cache<E::Output>>(
         .enumerate()
         .map(|(index, output)| content_part(solver, task.id, &task.op, index, output));
     let parts = try_join_all(parts).await?;
+    let content = content_key(&task.op, &parts);
+    task.reporter.learned(Fact::Content(content));
     Ok(StepKeys {
         definition,
-        content: content_key(&task.op, &parts),
+        content,
         operation: operation_key(&task.op),
         inputs: inputs_key(&parts),
         explanation: explain(&task.op, &parts),
