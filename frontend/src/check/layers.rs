@@ -197,11 +197,11 @@ impl Known {
                 ),
                 false => destination.clone(),
             };
-            self.add(added, instruction.span);
+            self.add(&added, instruction.span);
         }
     }
 
-    fn add(&mut self, path: String, span: Span) {
+    fn add(&mut self, path: &str, span: Span) {
         let path = path.trim_end_matches('/');
         if path.starts_with('/') && path.len() > 1 && !path.contains(['*', '$']) {
             self.added.entry(path.to_owned()).or_insert(span);
@@ -216,11 +216,11 @@ impl Known {
             let program = words.first().map_or("", String::as_str);
             if WRITERS.contains(&program) {
                 for word in &words[1..] {
-                    self.add(word.clone(), instruction.span);
+                    self.add(word, instruction.span);
                 }
             }
             for manager in MANAGERS.iter().filter(|manager| manager.fills(words)) {
-                self.add(manager.caches[0].to_owned(), instruction.span);
+                self.add(manager.caches[0], instruction.span);
             }
         }
     }
