@@ -206,6 +206,7 @@ fn platform_flag(
         text,
         matched,
         unmatched,
+        steps: _,
     } = expansion;
     let is_target = unmatched.is_empty()
         && matched.len() == 1
