@@ -37,7 +37,7 @@ impl Builder<'_> {
         let span = step.instruction.span;
         let template = self.template(state, transfer, is_add)?;
         let sources = self.sources(state, transfer, is_add)?;
-        let text = self.expanded_name(state, step);
+        let text = self.expanded_name(state, step)?;
         let message = self.message(state, transfer, is_add)?;
         // Onto another base, a linked copy is the same layer; a change of modes needs the base.
         let linked = transfer.link && template.mode.is_none();
