@@ -68,6 +68,9 @@ pub struct BuildArgs {
     /// Run every step again
     #[arg(long, help_heading = "Cache")]
     pub no_cache: bool,
+    /// Say in each step's log why it runs
+    #[arg(long, help_heading = "Cache")]
+    pub explain: bool,
     /// Ask the registry for newer base images
     #[arg(long, help_heading = "Cache")]
     pub pull: bool,

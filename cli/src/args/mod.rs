@@ -6,6 +6,7 @@
 mod build;
 mod builds;
 mod check;
+mod explain;
 mod fmt;
 mod manual;
 mod store;
@@ -22,6 +23,7 @@ pub use builds::{
     BuildsShowArgs, BuildsWriteArgs,
 };
 pub use check::{CheckArgs, CheckFormat, FailOn};
+pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs};
@@ -72,6 +74,8 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// List past builds and show what happened in them
     Builds(BuildsArgs),
+    /// Say why the steps of a build ran
+    Explain(ExplainArgs),
     /// Format Dockerfiles without changing what they mean
     Fmt(FmtArgs),
     /// List the images in the store

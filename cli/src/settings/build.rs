@@ -41,6 +41,8 @@ pub struct BuildSettings {
     pub metadata_file: Option<PathBuf>,
     /// Whether every step runs again.
     pub no_cache: bool,
+    /// Whether each step says why it runs.
+    pub explain: bool,
     /// Whether newer base images are looked for.
     pub pull: bool,
     /// The network of RUN steps.
@@ -127,6 +129,7 @@ impl BuildSettings {
             iidfile: args.iidfile,
             metadata_file: args.metadata_file,
             no_cache: args.no_cache,
+            explain: args.explain,
             pull: args.pull,
             network: network(args.network),
             extra_hosts: args

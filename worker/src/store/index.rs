@@ -26,12 +26,12 @@ CREATE TABLE record (
 ) WITHOUT ROWID;
 CREATE TABLE step (
     content     BLOB PRIMARY KEY,
-    operation   BLOB NOT NULL,
+    outline     BLOB NOT NULL,
     inputs      BLOB NOT NULL,
     explanation BLOB NOT NULL,
     created     INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX step_operation ON step (operation, created);
+CREATE INDEX step_outline ON step (outline, created);
 CREATE INDEX step_inputs ON step (inputs, created);
 CREATE TABLE selection (
     key     BLOB PRIMARY KEY,

@@ -36,7 +36,7 @@ impl Index {
                 .prepare_cached("INSERT OR REPLACE INTO step VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![
                     &keys.content.as_bytes()[..],
-                    &keys.operation.as_bytes()[..],
+                    &keys.outline.as_bytes()[..],
                     &keys.inputs.as_bytes()[..],
                     explanation,
                     nanoseconds
@@ -61,14 +61,14 @@ impl Index {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT content, explanation, created FROM (
-                     SELECT * FROM step WHERE operation = ?1 ORDER BY created DESC LIMIT ?3)
+                     SELECT * FROM step WHERE outline = ?1 ORDER BY created DESC LIMIT ?3)
                  UNION
                  SELECT content, explanation, created FROM (
                      SELECT * FROM step WHERE inputs = ?2 ORDER BY created DESC LIMIT ?3)
                  ORDER BY created DESC",
             )?;
-            let (operation, inputs) = (keys.operation.as_bytes(), keys.inputs.as_bytes());
-            let rows = statement.query_map(params![operation, inputs, SIMILAR], step_record)?;
+            let (outline, inputs) = (keys.outline.as_bytes(), keys.inputs.as_bytes());
+            let rows = statement.query_map(params![outline, inputs, SIMILAR], step_record)?;
             rows.collect()
         })
     }
