@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use kiln_worker::executor::StepLimits;
+use kiln_worker::gc::Policy;
 use kiln_worker::image::Images;
 use kiln_worker::registry::RegistrySettings;
-use kiln_worker::sandbox::{Identity, enter_user_namespace_if_needed};
+use kiln_worker::sandbox::{Groups, Identity, enter_user_namespace_if_needed};
 use kiln_worker::secret::{LARGEST_SECRET, Secret, Secrets};
 use kiln_worker::ssh::{Agent, Agents};
 use kiln_worker::store::Store;
@@ -16,7 +18,8 @@ use kiln_worker::store::Store;
 use crate::args::GlobalArgs;
 use crate::build::Backends;
 use crate::settings::{
-    AgentSetting, BuildSettings, Environment, SecretSetting, SecretSource, UsageError, store_root,
+    self, AgentSetting, BuildSettings, Environment, SecretSetting, SecretSource, UsageError,
+    config_file, store_root,
 };
 
 /// The least number of steps that may run at once: most of them wait for something.
@@ -47,6 +50,28 @@ pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
     })
 }
 
+/// What goes from the store after a build; `None` if nothing does.
+pub fn automatic_gc(global: &GlobalArgs, environment: &Environment) -> Result<Option<Vec<Policy>>> {
+    let file = config_file(global, environment, is_machine_root());
+    let text = match &file {
+        None => String::new(),
+        Some((path, must_exist)) => match std::fs::read_to_string(path) {
+            Err(error) if !must_exist && is_absent(&error) => String::new(),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        },
+    };
+    let policies = settings::automatic_gc(&text);
+    policies.with_context(|| {
+        let path = file.map(|(path, _)| path).unwrap_or_default();
+        format!("cannot use the settings in {}", path.display())
+    })
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
+}
+
 /// Where images come from.
 pub fn images(store: &Store, environment: &Environment) -> Arc<Images> {
     Arc::new(Images::new(store.clone(), registry_settings(environment)))
@@ -60,7 +85,15 @@ pub fn backends(
 ) -> Result<Backends> {
     let images = images(&store, environment);
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
+    let limits = &settings.limits;
+    let (groups, shortfalls) = Groups::plan(&limits.resources, limits.cgroup_parent.as_deref());
     Ok(Backends {
+        limits: StepLimits {
+            shm_size: limits.shm_size,
+            ulimits: limits.ulimits.clone(),
+            groups,
+        },
+        shortfalls,
         store,
         images,
         is_machine_root: is_machine_root(),

@@ -5,6 +5,7 @@
 //! graph and the image's config; [`check`] holds the rules that all of them ask. There is no I/O, clock, environment or randomness here: images come
 //! in through [`lower::Images`], everything else through [`lower::Options`].
 
+pub mod byte_size;
 pub mod check;
 pub mod diagnostic;
 pub mod directive;

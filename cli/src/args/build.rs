@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::{AttestationArgs, LimitArgs};
+
 /// What `kiln build` was asked for.
 #[derive(Debug, Clone, Default, Args)]
 pub struct BuildArgs {
@@ -55,9 +57,23 @@ pub struct BuildArgs {
     /// type=image keeps it in the store; type=oci,dest=FILE writes an OCI archive (dest=- is
     /// standard output, tar=false writes a directory); type=tar,dest=FILE writes the files alone,
     /// type=local,dest=DIR puts them into a directory, for which DIR by itself is short. Also:
-    /// name=NAME, compression=gzip|zstd|uncompressed, compression-level=N.
+    /// name=NAME, compression=gzip|zstd|uncompressed, compression-level=N, annotation[-LEVEL].NAME=VALUE;
+    /// rewrite-timestamp=true makes no file of the new layers younger than SOURCE_DATE_EPOCH.
     #[arg(short, long = "output", value_name = "DEST", help_heading = "Result")]
     pub outputs: Vec<String>,
+    /// Annotation of the image
+    ///
+    /// LEVEL is manifest (the default) or manifest-descriptor, with a platform in brackets behind it if
+    /// need be; index and index-descriptor are for images of several platforms.
+    #[arg(
+        long = "annotation",
+        value_name = "[LEVEL:]NAME=VALUE",
+        help_heading = "Result"
+    )]
+    pub annotations: Vec<String>,
+    /// Statements about the build.
+    #[command(flatten)]
+    pub attestations: AttestationArgs,
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub iidfile: Option<PathBuf>,
@@ -71,6 +87,10 @@ pub struct BuildArgs {
     /// Say in each step's log why it runs
     #[arg(long, help_heading = "Cache")]
     pub explain: bool,
+    /// Run the steps of these stages again
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    #[arg(help_heading = "Cache", conflicts_with = "no_cache")]
+    pub no_cache_filter: Vec<String>,
     /// Ask the registry for newer base images
     #[arg(long, help_heading = "Cache")]
     pub pull: bool,
@@ -82,6 +102,14 @@ pub struct BuildArgs {
     #[arg(long = "add-host", value_name = "NAME:IP", help_heading = "Steps")]
     pub add_hosts: Vec<String>,
 
+    /// Something that the Dockerfile's steps may only do if you agree
+    ///
+    /// network.host lets RUN --network=host use the host's network (--network=host allows it, too).
+    /// security.insecure lets RUN --security=insecure have all privileges of this process: as root, those
+    /// of the machine's root, with devices and a writable /proc and /sys, and nothing between the step
+    /// and the machine; for others, those of root in their own user namespace.
+    #[arg(long = "allow", value_name = "ENTITLEMENT", help_heading = "Steps")]
+    pub allow: Vec<String>,
     /// Secret that RUN --mount=type=secret may show to a step
     ///
     /// src=FILE takes it from a file, env=NAME from a variable; without either, it is the variable or
@@ -103,6 +131,10 @@ pub struct BuildArgs {
         help_heading = "Steps"
     )]
     pub ssh: Vec<String>,
+
+    /// What the steps' processes may use.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 
     /// Ask something about the Dockerfile instead of building it
     ///

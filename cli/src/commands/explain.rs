@@ -70,8 +70,18 @@ pub fn run(args: &ExplainArgs, store: &Store, now: Timestamp, out: &mut dyn Writ
 
 /// The step of another build that does the same.
 fn twin<'b>(build: &'b Build, step: &Step) -> Option<&'b Step> {
-    let mut steps = build.steps.values().filter(|other| other.is_cacheable());
-    steps.find(|other| other.name == step.name)
+    let steps = || build.steps.values().filter(|other| other.is_cacheable());
+    let place = place(&step.name);
+    steps()
+        .find(|other| other.name == step.name)
+        .or_else(|| steps().find(|other| place.is_some() && place == self::place(&other.name)))
+}
+
+/// Where an instruction stands and which one it is: `[build 2/5] RUN` of `[build 2/5] RUN make`.
+fn place(name: &str) -> Option<&str> {
+    let (_, instruction) = name.split_once("] ")?;
+    let keyword = instruction.split(' ').next()?;
+    name.get(..name.len() - instruction.len() + keyword.len())
 }
 
 /// A step and why it ran.
@@ -99,7 +109,7 @@ struct Explained {
 impl Explained {
     /// Explains by what was in the cache, or with `other` by another build's step, if it has one.
     fn of(store: &Store, step: &Step, other: Option<Option<&Step>>) -> Result<Self> {
-        let content = step.content;
+        let content = content_key(store, step)?;
         let key = parts(store, content)?;
         let mut explained = Self {
             number: step.number,
@@ -142,7 +152,7 @@ impl Explained {
             self.causes = vec!["the other build has no such step".to_owned()];
             return Ok(());
         };
-        let earlier = other.content;
+        let earlier = content_key(store, other)?;
         let same_definition = step.definition.is_some() && step.definition == other.definition;
         if same_definition || (earlier.is_some() && earlier == self.content_key) {
             self.causes = vec!["it is the same in both builds".to_owned()];
@@ -206,6 +216,15 @@ impl Explained {
             }
         }
         Ok(())
+    }
+}
+
+/// A step that was found by its definition never asked for its content.
+fn content_key(store: &Store, step: &Step) -> Result<Option<Key>> {
+    match (step.content, step.definition) {
+        (Some(content), _) => Ok(Some(content)),
+        (None, Some(definition)) => Ok(store.index().content_key(&definition)?),
+        (None, None) => Ok(None),
     }
 }
 

@@ -12,3 +12,4 @@ pub mod images;
 pub mod inspect;
 pub mod man;
 pub mod prune;
+pub mod store;

@@ -234,6 +234,20 @@ fn a_hard_link_reads_the_file_that_it_names() {
     assert_eq!(bench.text("b", "--build-arg V=2"), "2\n");
 }
 
+#[test]
+fn stages_may_be_left_out_of_the_cache() {
+    let bench = Bench::with(
+        "FROM base AS one\nRUN echo 1 >/x\nFROM base AS Two\nRUN echo 2 >/y\nFROM base\nCOPY --from=one /x /x\nCOPY --from=two /y /y\nRUN echo 3\n",
+    );
+    bench.build("");
+    assert_eq!(
+        bench.build("--no-cache-filter TWO").ran(),
+        ["RUN echo 2 >/y"]
+    );
+    assert_eq!(bench.build("--no-cache-filter one,two").ran().len(), 2);
+    assert_eq!(bench.build("--no-cache-filter other").ran(), [""; 0]);
+}
+
 /// A copy that runs again takes what did not change from the layer that it made before.
 #[test]
 fn a_layer_of_old_and_new_bytes_is_the_layer_of_a_first_build() {

@@ -20,13 +20,21 @@ impl Index {
             (RecordKind::Definition, &keys.definition),
             (RecordKind::Content, &keys.content),
         ];
-        self.with(|connection| {
+        self.change(|connection| {
             let transaction = connection.transaction()?;
             for (kind, key) in records {
-                let mut statement = transaction
-                    .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?4)")?;
+                let mut statement = transaction.prepare_cached(
+                    "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+                )?;
                 let kind = kind as i64;
-                statement.execute(params![&key.as_bytes()[..], kind, result, now.seconds])?;
+                let content = &keys.content.as_bytes()[..];
+                statement.execute(params![
+                    &key.as_bytes()[..],
+                    kind,
+                    result,
+                    content,
+                    now.seconds
+                ])?;
             }
             let nanoseconds = now
                 .seconds
@@ -42,6 +50,18 @@ impl Index {
                     nanoseconds
                 ])?;
             transaction.commit()
+        })
+    }
+
+    /// The content key of the step whose result stands under a definition key.
+    pub fn content_key(&self, definition: &Key) -> Result<Option<Key>, IndexError> {
+        self.with(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT content FROM record WHERE key = ?1")?;
+            let content = |row: &Row<'_>| Ok(Key::new(digest_bytes(row, 0)?));
+            statement
+                .query_row([&definition.as_bytes()[..]], content)
+                .optional()
         })
     }
 
