@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 use kiln_cli::args::ProgressArg;
 use kiln_cli::progress;
-use kiln_cli::settings::{Environment, ProgressMode};
+use kiln_cli::settings::Environment;
 
 #[path = "../src/progress/script.rs"]
 mod script;
@@ -17,15 +17,9 @@ mod script;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let file = args.next().ok_or("usage: replay FILE [STYLE]")?;
-    let mode = match ProgressArg::from_str(&args.next().unwrap_or("auto".to_owned()), false)? {
-        ProgressArg::Auto => ProgressMode::Auto,
-        ProgressArg::Tty => ProgressMode::Tty,
-        ProgressArg::Plain => ProgressMode::Plain,
-        ProgressArg::Quiet => ProgressMode::Quiet,
-        ProgressArg::Rawjson => ProgressMode::RawJson,
-    };
+    let mode = ProgressArg::from_str(&args.next().unwrap_or("auto".to_owned()), false)?;
     let environment = Environment::of_this_process();
-    let display = progress::start(progress::settle(mode, &environment), &environment);
+    let display = progress::start(progress::settle(mode.into(), &environment), &environment);
     let started = Instant::now();
     for line in script::read(&std::fs::read_to_string(file)?) {
         sleep(line.at.saturating_sub(started.elapsed()));

@@ -11,6 +11,10 @@ pub enum Exit {
     Failed,
     /// What was typed makes no sense.
     Usage,
+    /// A file is not formatted as it should be.
+    Unformatted,
+    /// A file could not be read or written, or has errors.
+    Unreadable,
     /// Ctrl-C ended it.
     Interrupted,
 }
@@ -19,8 +23,8 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {
             Exit::Done => ExitCode::SUCCESS,
-            Exit::Failed => ExitCode::from(1),
-            Exit::Usage => ExitCode::from(2),
+            Exit::Failed | Exit::Unformatted => ExitCode::from(1),
+            Exit::Usage | Exit::Unreadable => ExitCode::from(2),
             // 128 and the number of SIGINT, as a shell reports it.
             Exit::Interrupted => ExitCode::from(130),
         }

@@ -41,8 +41,22 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
     let (out, now) = (&mut io::stdout(), Timestamp::now());
     match &cli.command {
         Command::Build(args) => {
-            wire::become_root()?;
+            if !args.only_asks() {
+                wire::become_root()?;
+            }
             return commands::build::run((**args).clone(), &cli.global, environment);
+        }
+        Command::Check(args) => {
+            return commands::check::run(args, &cli.global, environment, out);
+        }
+        Command::Builds(args) => commands::builds::run(args, &store()?, environment, now, out)?,
+        Command::Fmt(args) => {
+            let mut report = Report {
+                out: &mut io::stderr(),
+                colors: progress::colors(environment),
+            };
+            let input = &mut io::stdin().lock();
+            return Ok(commands::fmt::run(args, input, out, &mut report)?);
         }
         Command::Images(args) => commands::images::run(args, &store()?, now, out)?,
         Command::Inspect(args) => commands::inspect::run(args, &store()?, out)?,

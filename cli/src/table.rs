@@ -35,7 +35,7 @@ pub fn print<L: Listed>(out: &mut dyn Write, rows: &[L], format: Format) -> io::
 
 /// Every column is at least 10 wide and ends with three spaces, as Go's `tabwriter` does it for
 /// Docker.
-fn columns(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+pub fn columns(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use kiln_worker::executor::StepLimits;
 use kiln_worker::image::Images;
 use kiln_worker::registry::RegistrySettings;
-use kiln_worker::sandbox::{Identity, enter_user_namespace_if_needed};
+use kiln_worker::sandbox::{Groups, Identity, enter_user_namespace_if_needed};
 use kiln_worker::secret::{LARGEST_SECRET, Secret, Secrets};
 use kiln_worker::ssh::{Agent, Agents};
 use kiln_worker::store::Store;
@@ -47,17 +48,30 @@ pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
     })
 }
 
+/// Where images come from.
+pub fn images(store: &Store, environment: &Environment) -> Arc<Images> {
+    Arc::new(Images::new(store.clone(), registry_settings(environment)))
+}
+
 /// What a build works with.
 pub fn backends(
     store: Store,
     settings: &BuildSettings,
     environment: &Environment,
 ) -> Result<Backends> {
-    let images = Images::new(store.clone(), registry_settings(environment));
+    let images = images(&store, environment);
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
+    let limits = &settings.limits;
+    let (groups, shortfalls) = Groups::plan(&limits.resources, limits.cgroup_parent.as_deref());
     Ok(Backends {
+        limits: StepLimits {
+            shm_size: limits.shm_size,
+            ulimits: limits.ulimits.clone(),
+            groups,
+        },
+        shortfalls,
         store,
-        images: Arc::new(images),
+        images,
         is_machine_root: is_machine_root(),
         secrets: secrets(&settings.secrets, environment)?,
         agents: agents(&settings.agents)?,

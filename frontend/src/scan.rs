@@ -9,10 +9,9 @@ use crate::check::names;
 use crate::diagnostic::Diagnostic;
 use crate::directive::{DirectiveReader, Directives};
 use crate::heredoc::{self, Heredoc};
+use crate::layout::{Layout, PieceKind};
+use crate::limits;
 use crate::source::{Source, Span, Spanned};
-
-/// The longest physical line in bytes, its end not counted.
-pub const MAX_LINE: usize = 65_535;
 
 /// A file cut into logical lines.
 #[derive(Debug)]
@@ -21,6 +20,8 @@ pub struct Scanned {
     pub directives: Directives,
     /// The logical lines that hold an instruction.
     pub lines: Vec<LogicalLine>,
+    /// Every byte of the file.
+    pub layout: Layout,
     /// What is wrong on this level.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -36,6 +37,8 @@ pub struct LogicalLine {
     pub comments: Vec<Spanned<String>>,
     /// The heredocs that the line announces, in order.
     pub heredocs: Vec<Heredoc>,
+    /// The pieces of the layout that it consists of.
+    pub pieces: Range<usize>,
     segments: Vec<Segment>,
 }
 
@@ -55,6 +58,7 @@ impl LogicalLine {
             span,
             comments: Vec::new(),
             heredocs,
+            pieces: 0..0,
             segments: Vec::new(),
         }
     }
@@ -98,9 +102,12 @@ pub fn scan(source: &Source) -> Scanned {
         directives: DirectiveReader::default(),
         comments: Vec::new(),
         lines: Vec::new(),
+        layout: Layout::default(),
         diagnostics: Vec::new(),
+        unread: Span::default(),
     };
     scanner.run();
+    scanner.layout.push(PieceKind::Unread, scanner.unread);
     if let Some(at) = source.text().find('\0') {
         // No argument, variable or path can hold one.
         let span = Span::new(at, at + 1);
@@ -110,6 +117,7 @@ pub fn scan(source: &Source) -> Scanned {
     Scanned {
         directives: scanner.directives.into_directives(),
         lines: scanner.lines,
+        layout: scanner.layout,
         diagnostics: scanner.diagnostics,
     }
 }
@@ -130,6 +138,10 @@ impl<'a> PhysicalLine<'a> {
 
     fn span(self) -> Span {
         Span::new(self.start, self.start + self.content().len())
+    }
+
+    fn end(self) -> usize {
+        self.start + self.raw.len()
     }
 }
 
@@ -161,27 +173,54 @@ struct Scanner<'a> {
     directives: DirectiveReader,
     comments: Vec<Spanned<String>>,
     lines: Vec<LogicalLine>,
+    layout: Layout,
     diagnostics: Vec<Diagnostic>,
+    /// What stands behind a limit.
+    unread: Span,
 }
 
 impl<'a> Scanner<'a> {
     fn run(&mut self) {
         if self.physical.text.starts_with('\u{feff}') {
-            self.physical.position = '\u{feff}'.len_utf8();
+            let mark = Span::new(0, '\u{feff}'.len_utf8());
+            self.physical.position = mark.end;
+            self.layout.push(PieceKind::ByteOrderMark, mark);
+        }
+        if self.physical.text.len() > limits::FILE_SIZE {
+            let message = format!("the file is longer than {} bytes", limits::FILE_SIZE);
+            self.stop("file-too-long", 0, message);
         }
         while let Some(first) = self.next_physical() {
-            if !self.comment_or_directive(first) {
-                self.logical_line(first);
+            if self.comment_or_directive(first) {
+                continue;
             }
+            if self.lines.len() == limits::INSTRUCTIONS {
+                let message = format!("there are more than {} instructions", limits::INSTRUCTIONS);
+                self.stop("too-many-instructions", first.start, message);
+                return;
+            }
+            self.logical_line(first);
         }
+    }
+
+    /// Leaves what stands behind a place unread.
+    fn stop(&mut self, code: &'static str, at: usize, message: String) {
+        let text = self.physical.text;
+        self.unread = Span::new(at, text.len());
+        self.physical.position = text.len();
+        let line = text[at..].find('\n').map_or(text.len(), |end| at + end);
+        let span = Span::new(at, line);
+        let finding = Diagnostic::error(code, span, message);
+        self.diagnostics
+            .push(finding.label("not read from here on"));
     }
 
     fn next_physical(&mut self) -> Option<PhysicalLine<'a>> {
         let line = self.physical.next()?;
-        if line.raw.trim_end_matches('\n').len() > MAX_LINE {
-            let message = format!("the line is longer than {MAX_LINE} bytes");
-            self.diagnostics
-                .push(Diagnostic::error("line-too-long", line.span(), message));
+        if line.raw.trim_end_matches('\n').len() > limits::LINE {
+            let message = format!("the line is longer than {} bytes", limits::LINE);
+            self.stop("line-too-long", line.start, message);
+            return None;
         }
         Some(line)
     }
@@ -201,12 +240,41 @@ impl<'a> Scanner<'a> {
             }
         };
         if let Some(comment) = trimmed.strip_prefix('#') {
-            if !is_directive {
+            if is_directive {
+                self.without_code(line, PieceKind::Directive);
+            } else {
+                self.without_code(line, PieceKind::Comment);
                 self.comment(comment.trim(), line.span());
             }
             return true;
         }
+        if trimmed.is_empty() {
+            self.without_code(line, PieceKind::Blanks);
+        }
         trimmed.is_empty()
+    }
+
+    /// Takes a line that adds nothing to an instruction into the layout.
+    fn without_code(&mut self, line: PhysicalLine<'_>, kind: PieceKind) {
+        let text = line.start + line.content().len() - line.content().trim_start().len();
+        self.layout
+            .push(PieceKind::Blanks, Span::new(line.start, text));
+        self.layout.push(kind, Span::new(text, line.span().end));
+        self.line_end(line);
+    }
+
+    /// Takes a line's part of an instruction, the continuation character behind it, and its end.
+    fn code(&mut self, line: PhysicalLine<'_>, start: usize, text: &str) {
+        let end = start + text.len();
+        self.layout.push(PieceKind::Code, Span::new(start, end));
+        let continuation = Span::new(end, line.span().end);
+        self.layout.push(PieceKind::Continuation, continuation);
+        self.line_end(line);
+    }
+
+    fn line_end(&mut self, line: PhysicalLine<'_>) {
+        let span = Span::new(line.span().end, line.end());
+        self.layout.push(PieceKind::LineEnd, span);
     }
 
     /// An empty comment separates those above it from the instruction.
@@ -226,6 +294,12 @@ impl<'a> Scanner<'a> {
         let (text, mut continues) = split_continuation(head, self.escape());
         line.push(text, first.start + indent);
         line.span.start += indent;
+        self.layout.push(
+            PieceKind::Blanks,
+            Span::new(first.start, first.start + indent),
+        );
+        line.pieces.start = self.layout.pieces.len();
+        self.code(first, first.start + indent, text);
         let mut empty = None;
         while continues {
             let Some(next) = self.next_physical() else {
@@ -233,21 +307,25 @@ impl<'a> Scanner<'a> {
             };
             let content = next.content();
             if content.trim_start().starts_with('#') {
+                self.without_code(next, PieceKind::Comment);
                 continue;
             }
             if content.trim_start().is_empty() {
+                self.without_code(next, PieceKind::Blanks);
                 empty = Some(next.span());
                 continue;
             }
             let text;
             (text, continues) = split_continuation(content, self.escape());
             line.push(text, next.start);
+            self.code(next, next.start, text);
             line.span.end = next.span().end;
         }
         if let Some(span) = empty {
             self.empty_continuation(span);
         }
         self.heredocs(&mut line);
+        line.pieces.end = self.layout.pieces.len();
         self.lines.push(line);
     }
 
@@ -268,9 +346,18 @@ impl<'a> Scanner<'a> {
                 return;
             }
         };
+        if openings.len() > limits::HEREDOCS {
+            let message = format!(
+                "the instruction has more than {} heredocs",
+                limits::HEREDOCS
+            );
+            let finding = Diagnostic::error("too-many-heredocs", line.span, message);
+            self.diagnostics.push(finding);
+            return;
+        }
         for opening in openings {
             let (content, terminated) = self.heredoc_body(&opening, line);
-            if !terminated {
+            if !terminated && self.unread == Span::default() {
                 let message = format!("the heredoc {:?} does not end", opening.name);
                 let missing = Diagnostic::error("unterminated-heredoc", line.span, message).hint(
                     format!("end it with a line that holds only {}", opening.name),
@@ -287,20 +374,27 @@ impl<'a> Scanner<'a> {
         line: &mut LogicalLine,
     ) -> (String, bool) {
         let mut content = String::new();
+        let start = self.physical.position;
         while let Some(next) = self.next_physical() {
             line.span.end = next.span().end.max(line.span.end);
             if opening.is_ended_by(next.content()) {
+                let body = Span::new(start, next.start);
+                self.layout.push(PieceKind::HeredocBody, body);
+                self.layout.push(PieceKind::HeredocEnd, next.span());
+                self.line_end(next);
                 return (content, true);
             }
             content.push_str(next.raw);
         }
+        let body = Span::new(start, start + content.len());
+        self.layout.push(PieceKind::HeredocBody, body);
         (content, false)
     }
 }
 
 /// The line without a continuation character at its end, and whether there was one. A continuation
 /// character is the escape character, perhaps followed by blanks, unless another one precedes it.
-fn split_continuation(line: &str, escape: char) -> (&str, bool) {
+pub(crate) fn split_continuation(line: &str, escape: char) -> (&str, bool) {
     match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
         Some(before) if !before.ends_with(escape) => (before, true),
         _ => (line, false),
@@ -340,7 +434,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_a_line_is_exact() {
-        for (length, errors) in [(MAX_LINE, 0), (MAX_LINE + 1, 1)] {
+        for (length, errors) in [(limits::LINE, 0), (limits::LINE + 1, 1)] {
             let text = format!("{}\n", "#".repeat(length));
             assert_eq!(
                 scan(&Source::new("Dockerfile", &text)).diagnostics.len(),

@@ -1,8 +1,11 @@
 //! The tree of a Dockerfile: every instruction with the places of its parts, nothing expanded yet.
 
+use std::ops::Range;
+
 use crate::diagnostic::Diagnostic;
 use crate::directive::Directives;
 use crate::heredoc;
+use crate::layout::Layout;
 use crate::source::{Source, Span, Spanned};
 
 /// A text as written, and where. Joined lines are already joined, everything else is untouched.
@@ -17,9 +20,18 @@ pub struct Dockerfile {
     pub directives: Directives,
     /// The instructions in order; what could not be read is [`Command::Invalid`].
     pub instructions: Vec<Instruction>,
+    /// Every byte of the file, comments and blanks included.
+    pub layout: Layout,
     /// What rules found that only see it while lines and flags are read. Whether they count is
     /// decided by [`crate::check`].
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Dockerfile {
+    /// The file as it was read, byte for byte.
+    pub fn print(&self) -> String {
+        self.layout.print(&self.source)
+    }
 }
 
 /// One instruction.
@@ -29,6 +41,8 @@ pub struct Instruction {
     pub keyword: Word,
     /// All its lines, heredoc bodies included.
     pub span: Span,
+    /// The pieces of the file's layout that it consists of; none for a trigger.
+    pub pieces: Range<usize>,
     /// Its text on one line, without heredoc bodies.
     pub text: String,
     /// The comments right above.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kiln_frontend::expand::{ExpandError, Expander, MAX_DEPTH, MAX_GROWTH};
+use kiln_frontend::expand::{ExpandError, Expander};
+use kiln_frontend::limits::{EXPANSION_DEPTH, EXPANSION_GROWTH};
 
 fn variables() -> BTreeMap<String, String> {
     let pairs = [
@@ -81,13 +82,13 @@ fn variables_are_told_apart_by_whether_they_are_set() {
 
 #[test]
 fn bombs_are_refused() {
-    let deep = "${A:-".repeat(MAX_DEPTH + 1);
+    let deep = "${A:-".repeat(EXPANSION_DEPTH + 1);
     assert_eq!(
         Expander::new('\\', &variables()).word(&deep),
         Err(ExpandError::TooDeep)
     );
     let mut variables = variables();
-    variables.insert("BIG".to_owned(), "x".repeat(MAX_GROWTH / 2));
+    variables.insert("BIG".to_owned(), "x".repeat(EXPANSION_GROWTH / 2));
     let expander = Expander::new('\\', &variables);
     for word in ["$BIG$BIG$BIG", "\"$BIG$BIG$BIG\""] {
         assert!(expander.word(word) == Err(ExpandError::TooLong), "{word}");

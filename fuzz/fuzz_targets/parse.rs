@@ -1,4 +1,4 @@
-//! Any text parses, every place lies in the text, and what parses without errors lowers or says why
+//! Any text parses and is printed back, every place lies in the text, and what parses without errors lowers or says why
 //! not.
 
 #![no_main]
@@ -13,6 +13,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let source = Source::new("Dockerfile", text);
     let parsed = parse(&source);
+    assert_eq!(parsed.dockerfile.print(), text);
     for span in parsed
         .diagnostics
         .iter()

@@ -36,7 +36,8 @@ pub enum Outcome<O> {
 }
 
 /// How a command ended that did not succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// With a code other than 0.
     Code(i32),
@@ -90,6 +91,14 @@ pub struct StepKeys {
     pub explanation: Vec<KeyPart>,
 }
 
+/// The right to run a step that others may want at the same time. Dropping it gives it up.
+pub struct Claim {
+    /// Where the step is reported; those who wait for it see its log.
+    pub reporter: StepReporter,
+    /// Gives the claim up when dropped.
+    pub guard: Box<dyn std::any::Any + Send>,
+}
+
 /// A step that was recorded before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earlier {
@@ -107,6 +116,10 @@ pub trait Cache<O>: Send + Sync + 'static {
 
     /// Records what a step yielded; of several records under one key the last one counts.
     async fn record(&self, keys: &StepKeys, output: &O) -> Result<(), StepError>;
+
+    /// Claims the step of a content key, once nobody else runs it. What it writes elsewhere is
+    /// reported to `reporter` meanwhile.
+    async fn claim(&self, content: Key, reporter: &StepReporter) -> Result<Claim, StepError>;
 
     /// Steps that were recorded earlier with the same operation or the same inputs, the latest
     /// first, and not more than a few.

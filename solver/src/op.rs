@@ -338,7 +338,10 @@ impl Exec {
     fn reads(&self, index: InputIndex) -> Vec<Reads> {
         let root = (self.root == Some(index)).then_some(Reads::Everything);
         let mounts = self.mounts.iter().filter_map(|mount| match &mount.kind {
-            MountKind::Bind { from, source } if *from == Some(index) => {
+            MountKind::Bind { from, source }
+            | MountKind::Cache(CacheMount { from, source, .. })
+                if *from == Some(index) =>
+            {
                 Some(Reads::Subtree(source.clone()))
             }
             _ => None,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::digest::Key;
+use crate::execute::Exit;
 use crate::graph::SourceSpan;
 use crate::miss::Miss;
 
@@ -29,7 +31,11 @@ pub enum EventKind {
         name: String,
         /// Where its instruction stands.
         span: Option<SourceSpan>,
+        /// The steps whose results it needs, all announced before.
+        inputs: Vec<StepId>,
     },
+    /// Something became known that pictures do not show and records keep.
+    Learned(Fact),
     /// Work on it began.
     Started,
     /// It wrote something.
@@ -48,8 +54,6 @@ pub enum EventKind {
         /// How many in all, if known.
         total: Option<u64>,
     },
-    /// Something became known that pictures do not show and records keep.
-    Learned(Fact),
     /// Its result was in the cache.
     Cached,
     /// It was done.
@@ -66,8 +70,35 @@ pub enum EventKind {
 /// What can become known of a step beside its course.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
+    /// Its definition key.
+    Definition(Key),
+    /// Its content key.
+    Content(Key),
+    /// It was in the cache.
+    Hit(Hit),
     /// It was not in the cache and will run.
     Missed(Arc<Miss>),
+    /// How its command failed.
+    Exited(Exit),
+    /// What its command used.
+    Used {
+        /// Bytes that its largest process held at most.
+        peak_memory: u64,
+        /// Microseconds on processors, of all its processes together.
+        processor_time: u64,
+    },
+}
+
+/// Why a step did not have to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hit {
+    /// The same operation on the same inputs was recorded.
+    SameDefinition,
+    /// Its inputs came about in another way, but what it reads of them is what it was.
+    SameContent,
+    /// Whatever needs it was recorded.
+    NotNeeded,
 }
 
 /// The stream that a line came from.
@@ -103,6 +134,16 @@ impl Reporter {
 
     /// Announces a step without starting it.
     pub fn announce(&self, name: impl Into<String>, span: Option<SourceSpan>) -> StepReporter {
+        self.announce_on(name, span, Vec::new())
+    }
+
+    /// Announces a step that needs the results of others.
+    pub fn announce_on(
+        &self,
+        name: impl Into<String>,
+        span: Option<SourceSpan>,
+        inputs: Vec<StepId>,
+    ) -> StepReporter {
         let step = StepId(self.next.fetch_add(1, Ordering::Relaxed));
         let reporter = StepReporter {
             progress: Arc::clone(&self.progress),
@@ -111,6 +152,7 @@ impl Reporter {
         reporter.report(EventKind::Announced {
             name: name.into(),
             span,
+            inputs,
         });
         reporter
     }
@@ -149,6 +191,14 @@ impl StepReporter {
     /// The step's name among all.
     pub fn id(&self) -> StepId {
         self.step
+    }
+
+    /// Reports to another watcher, made of this one's.
+    pub fn watched_by(&self, watcher: impl FnOnce(Arc<dyn Progress>) -> Arc<dyn Progress>) -> Self {
+        Self {
+            progress: watcher(Arc::clone(&self.progress)),
+            step: self.step,
+        }
     }
 
     /// Work began.

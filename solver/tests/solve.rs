@@ -1,7 +1,7 @@
 //! Whole solves with an executor and a cache in memory: what runs, what hits, and that neither the
 //! cache nor the number of places changes the result.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -12,8 +12,9 @@ use kiln_solver::op::{
     CopySource, FileAction, FileOp, InputIndex, LocalSource, Reads, Source, Unpack,
 };
 use kiln_solver::{
-    Cache, ContentDigest, Earlier, Event, EventKind, Executor, Exit, Fact, Graph, Key, Op, Outcome,
-    Progress, RelPath, Reporter, SolveError, Solver, Step, StepError, StepId, StepKeys, VertexId,
+    Cache, Claim, ContentDigest, Earlier, Event, EventKind, Executor, Exit, Fact, Graph, Key, Op,
+    Outcome, Progress, RelPath, Reporter, SolveError, Solver, Step, StepError, StepId, StepKeys,
+    StepReporter, VertexId,
 };
 use proptest::prelude::*;
 
@@ -69,7 +70,19 @@ impl Executor for Texts {
 }
 
 #[derive(Default)]
-struct Memory(Mutex<HashMap<Key, Arc<str>>>, Mutex<Vec<StepKeys>>);
+struct Memory(
+    Mutex<HashMap<Key, Arc<str>>>,
+    Mutex<Vec<StepKeys>>,
+    Arc<Mutex<HashSet<Key>>>,
+);
+
+struct Claimed(Key, Arc<Mutex<HashSet<Key>>>);
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.1.lock().expect("unpoisoned").remove(&self.0);
+    }
+}
 
 #[async_trait]
 impl Cache<Arc<str>> for Memory {
@@ -83,6 +96,16 @@ impl Cache<Arc<str>> for Memory {
         records.insert(keys.content, Arc::clone(output));
         self.1.lock().expect("unpoisoned").push(keys.clone());
         Ok(())
+    }
+
+    async fn claim(&self, key: Key, reporter: &StepReporter) -> Result<Claim, StepError> {
+        while !self.2.lock().expect("unpoisoned").insert(key) {
+            tokio::task::yield_now().await;
+        }
+        Ok(Claim {
+            reporter: reporter.clone(),
+            guard: Box::new(Claimed(key, Arc::clone(&self.2))),
+        })
     }
 
     async fn similar(&self, keys: &StepKeys) -> Result<Vec<Earlier>, StepError> {
@@ -208,6 +231,35 @@ fn a_step_that_yields_the_same_again_lets_what_follows_hit() {
     assert_eq!(solve(&graph, target, "2", &cache, 4).steps, ["same"]);
     // And the next time nothing has to be asked but the target.
     assert_eq!(solve(&graph, target, "2", &cache, 4).steps, [""; 0]);
+}
+
+/// Both miss before either has run.
+#[test]
+fn two_solves_at_once_run_each_step_once() {
+    let mut graph = Graph::new();
+    let context = source(&mut graph);
+    let first = step(&mut graph, "first", vec![context]);
+    let target = step(&mut graph, "target", vec![first]);
+    let executor = Arc::new(Texts::default());
+    let cache = Arc::new(Memory::default());
+    let solver = || Solver {
+        executor: Arc::clone(&executor),
+        cache: Arc::clone(&cache),
+        reporter: Reporter::new(Arc::new(Events::default())),
+        parallel_steps: 1,
+    };
+    let (one, other) = (solver(), solver());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let both = async { tokio::join!(one.solve(&graph, target), other.solve(&graph, target)) };
+    let (a, b) = runtime.block_on(both);
+    assert_eq!(
+        a.expect("it succeeds").output,
+        b.expect("it succeeds").output
+    );
+    let ran = executor.ran.lock().expect("unpoisoned").clone();
+    assert_eq!(ran, ["first", "target"]);
 }
 
 #[test]

@@ -1,13 +1,20 @@
 //! The solver's cache, on the store's index.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use kiln_solver::{Cache, Earlier, Key, StepError, StepKeys};
+use kiln_solver::{
+    Cache, Claim, Earlier, Event, EventKind, Key, LogStream, Progress, StepError, StepKeys,
+    StepReporter,
+};
 
 use crate::executor::{LayerSource, Output, is_within_reach};
 use crate::snapshot::Snapshot;
-use crate::store::{IndexError, Store};
+use crate::store::{Attempt, ForeignStep, IndexError, StepClaim, Store};
+
+/// How often a step that another build runs is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Remembers snapshots under keys.
 pub struct StoreCache {
@@ -57,6 +64,24 @@ impl StoreCache {
     }
 }
 
+/// Shows a step's log to other builds that wait for it, too.
+struct Published {
+    inner: Arc<dyn Progress>,
+    /// Whoever still reports when the step is done must not keep the claim.
+    to: Weak<StepClaim>,
+}
+
+impl Progress for Published {
+    fn report(&self, event: Event) {
+        if let EventKind::Log { bytes, .. } = &event.kind
+            && let Some(claim) = self.to.upgrade()
+        {
+            claim.publish(bytes);
+        }
+        self.inner.report(event);
+    }
+}
+
 #[async_trait]
 impl Cache<Output> for StoreCache {
     async fn look_up(&self, key: Key) -> Result<Option<Output>, StepError> {
@@ -70,6 +95,39 @@ impl Cache<Output> for StoreCache {
             return Ok(());
         };
         Ok(self.store.index().put_step(keys, &snapshot.encode())?)
+    }
+
+    async fn claim(&self, content: Key, reporter: &StepReporter) -> Result<Claim, StepError> {
+        let mut foreign: Option<ForeignStep> = None;
+        loop {
+            if let Some(step) = &mut foreign {
+                let runs = step.is_running();
+                let log = step.read_log()?;
+                if !log.is_empty() {
+                    reporter.log(LogStream::Stdout, &log);
+                }
+                if runs {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    continue;
+                }
+            }
+            match self.store.claim_step(&content)? {
+                Attempt::Taken(step) => foreign = Some(step),
+                Attempt::Claimed(claim) => {
+                    let claim = Arc::new(claim);
+                    let published = Arc::downgrade(&claim);
+                    return Ok(Claim {
+                        reporter: reporter.watched_by(|inner| {
+                            Arc::new(Published {
+                                inner,
+                                to: published,
+                            })
+                        }),
+                        guard: Box::new(claim),
+                    });
+                }
+            }
+        }
     }
 
     async fn similar(&self, keys: &StepKeys) -> Result<Vec<Earlier>, StepError> {

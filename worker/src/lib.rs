@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod context;
 pub mod executor;
+pub mod explain;
 pub mod export;
 pub mod gc;
 pub mod image;

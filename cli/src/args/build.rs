@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::{AttestationArgs, LimitArgs};
+
 /// What `kiln build` was asked for.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct BuildArgs {
     /// Directory whose files COPY and ADD may read
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
@@ -55,9 +57,23 @@ pub struct BuildArgs {
     /// type=image keeps it in the store; type=oci,dest=FILE writes an OCI archive (dest=- is
     /// standard output, tar=false writes a directory); type=tar,dest=FILE writes the files alone,
     /// type=local,dest=DIR puts them into a directory, for which DIR by itself is short. Also:
-    /// name=NAME, compression=gzip|zstd|uncompressed, compression-level=N.
+    /// name=NAME, compression=gzip|zstd|uncompressed, compression-level=N, annotation[-LEVEL].NAME=VALUE;
+    /// rewrite-timestamp=true makes no file of the new layers younger than SOURCE_DATE_EPOCH.
     #[arg(short, long = "output", value_name = "DEST", help_heading = "Result")]
     pub outputs: Vec<String>,
+    /// Annotation of the image
+    ///
+    /// LEVEL is manifest (the default) or manifest-descriptor, with a platform in brackets behind it if
+    /// need be; index and index-descriptor are for images of several platforms.
+    #[arg(
+        long = "annotation",
+        value_name = "[LEVEL:]NAME=VALUE",
+        help_heading = "Result"
+    )]
+    pub annotations: Vec<String>,
+    /// Statements about the build.
+    #[command(flatten)]
+    pub attestations: AttestationArgs,
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub iidfile: Option<PathBuf>,
@@ -68,6 +84,10 @@ pub struct BuildArgs {
     /// Run every step again
     #[arg(long, help_heading = "Cache")]
     pub no_cache: bool,
+    /// Run the steps of these stages again
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    #[arg(help_heading = "Cache", conflicts_with = "no_cache")]
+    pub no_cache_filter: Vec<String>,
     /// Ask the registry for newer base images
     #[arg(long, help_heading = "Cache")]
     pub pull: bool,
@@ -79,6 +99,14 @@ pub struct BuildArgs {
     #[arg(long = "add-host", value_name = "NAME:IP", help_heading = "Steps")]
     pub add_hosts: Vec<String>,
 
+    /// Something that the Dockerfile's steps may only do if you agree
+    ///
+    /// network.host lets RUN --network=host use the host's network (--network=host allows it, too).
+    /// security.insecure lets RUN --security=insecure have all privileges of this process: as root, those
+    /// of the machine's root, with devices and a writable /proc and /sys, and nothing between the step
+    /// and the machine; for others, those of root in their own user namespace.
+    #[arg(long = "allow", value_name = "ENTITLEMENT", help_heading = "Steps")]
+    pub allow: Vec<String>,
     /// Secret that RUN --mount=type=secret may show to a step
     ///
     /// src=FILE takes it from a file, env=NAME from a variable; without either, it is the variable or
@@ -101,12 +129,34 @@ pub struct BuildArgs {
     )]
     pub ssh: Vec<String>,
 
+    /// What the steps' processes may use.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+
+    /// Ask something about the Dockerfile instead of building it
+    ///
+    /// METHOD is check (what BuildKit's rules find), outline (what the target takes from outside),
+    /// targets, or build. Of checks, the exit code is 1 if anything is found; ignorestatus makes it 0.
+    #[arg(long, value_name = "METHOD[,format=json]", help_heading = "Questions")]
+    pub call: Option<String>,
+    /// Short for --call=check
+    #[arg(long, help_heading = "Questions")]
+    pub check: bool,
+
     /// How to show what happens [default: auto]
     #[arg(long, value_name = "STYLE", help_heading = "Progress")]
     pub progress: Option<ProgressArg>,
     /// Show nothing and print the image's ID at the end
     #[arg(short, long, help_heading = "Progress")]
     pub quiet: bool,
+}
+
+impl BuildArgs {
+    /// Whether nothing is to be built.
+    pub fn only_asks(&self) -> bool {
+        let call = self.call.as_deref().unwrap_or("build");
+        self.check || call.split(',').all(|field| field != "build")
+    }
 }
 
 /// The values of `--network`.

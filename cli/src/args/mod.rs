@@ -3,7 +3,12 @@
 //! Nothing is interpreted here beyond what clap checks; [`crate::settings`] makes sense of it. The
 //! completions and the manual come out of the same definitions.
 
+mod attestation;
 mod build;
+mod builds;
+mod check;
+mod fmt;
+mod limits;
 mod manual;
 mod store;
 
@@ -13,7 +18,15 @@ use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
 
+pub use attestation::AttestationArgs;
 pub use build::{BuildArgs, NetworkArg, ProgressArg};
+pub use builds::{
+    BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
+    BuildsShowArgs, BuildsWriteArgs,
+};
+pub use check::{CheckArgs, CheckFormat, FailOn};
+pub use fmt::FmtArgs;
+pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
 pub use store::{DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs};
 
@@ -59,6 +72,12 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<BuildArgs>),
+    /// Find what is wrong or unwise in a Dockerfile, without building it
+    Check(Box<CheckArgs>),
+    /// List past builds and show what happened in them
+    Builds(BuildsArgs),
+    /// Format Dockerfiles without changing what they mean
+    Fmt(FmtArgs),
     /// List the images in the store
     Images(ImagesArgs),
     /// Show all that is known about images, as JSON

@@ -5,13 +5,10 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kiln_frontend::Source;
+use kiln_frontend::{Source, limits};
 use kiln_solver::pattern::Patterns;
 
 use crate::settings::{BuildSettings, ContextSource, DockerfileSource};
-
-/// The longest Dockerfile that is read, in bytes.
-const MAXIMUM_SIZE: u64 = 32 * 1024 * 1024;
 
 /// A Dockerfile and what is left out of its context.
 pub(super) struct Loaded {
@@ -80,9 +77,11 @@ fn read(path: &Path) -> Result<String> {
 
 fn read_limited(reader: impl Read) -> Result<String> {
     let mut bytes = Vec::new();
-    reader.take(MAXIMUM_SIZE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAXIMUM_SIZE {
-        bail!("longer than {MAXIMUM_SIZE} bytes");
+    reader
+        .take(limits::FILE_SIZE as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() > limits::FILE_SIZE {
+        bail!("longer than {} bytes", limits::FILE_SIZE);
     }
     text(bytes)
 }

@@ -1,10 +1,16 @@
 //! Completes an image's config once its layers are known.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kiln_frontend::image_config::{History, ImageConfig};
 use kiln_solver::Platform;
+use kiln_worker::executor::no_younger_than;
 use kiln_worker::snapshot::Snapshot;
+use kiln_worker::store::Store;
+
+use crate::settings::{BuildSettings, Output};
 
 /// An image whose config is final.
 pub(super) struct FinishedImage {
@@ -14,10 +20,59 @@ pub(super) struct FinishedImage {
     pub(super) platform: Platform,
 }
 
+/// What a build came to, before it is written anywhere.
+pub(super) struct Product {
+    pub(super) image: FinishedImage,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+/// The result as it was built, and as outputs want it that rewrite times.
+pub(super) struct Products {
+    plain: Product,
+    rewritten: Option<Product>,
+}
+
+impl Products {
+    /// Finishes what the settings' outputs want.
+    pub(super) fn finish(
+        settings: &BuildSettings,
+        store: &Store,
+        config: ImageConfig,
+        snapshot: Arc<Snapshot>,
+        epoch: Option<i64>,
+    ) -> Result<Self> {
+        let are_wanted = settings
+            .outputs
+            .iter()
+            .any(|output| output.rewrite_timestamps);
+        let rewritten = match epoch.filter(|_| are_wanted) {
+            None => None,
+            Some(seconds) => {
+                let snapshot = Arc::new(no_younger_than(store, &snapshot, seconds)?);
+                let image = finish(config.clone(), &snapshot, epoch)?;
+                Some(Product { image, snapshot })
+            }
+        };
+        let image = finish(config, &snapshot, epoch)?;
+        Ok(Self {
+            plain: Product { image, snapshot },
+            rewritten,
+        })
+    }
+
+    /// What goes to an output.
+    pub(super) fn for_output(&self, output: &Output) -> &Product {
+        match &self.rewritten {
+            Some(rewritten) if output.rewrite_timestamps => rewritten,
+            _ => &self.plain,
+        }
+    }
+}
+
 /// Fills in the layers and the times. Every layer's entry of the history gets the time at which the
 /// layer was made, so that a build from the cache yields the same image again. `epoch` replaces later
 /// times.
-pub(super) fn finish(
+fn finish(
     mut config: ImageConfig,
     snapshot: &Snapshot,
     epoch: Option<i64>,

@@ -48,25 +48,12 @@ impl ImageBook {
         names: &[&str],
         reporter: &Reporter,
     ) -> Result<(), BuildError> {
-        let lookups = requests
-            .iter()
-            .map(|request| self.look_up(request, reporter));
-        let answers = futures_util::future::join_all(lookups).await;
-        let mut diagnostics = Vec::new();
-        for (request, answer) in requests.iter().zip(answers) {
-            match answer {
-                Ok((known, resolved)) => {
-                    self.known.insert(request.value.clone(), known);
-                    self.resolved.push(resolved);
-                }
-                Err(message) => {
-                    let written = short_name(&request.value);
-                    let diagnostic = Diagnostic::error("image", request.span, message)
-                        .did_you_mean(written, names.iter().copied());
-                    diagnostics.push(diagnostic);
-                }
-            }
-        }
+        let failed = self.resolve_some(requests, reporter).await;
+        let error = |(request, message): (Spanned<ImageRequest>, String)| {
+            Diagnostic::error("image", request.span, message)
+                .did_you_mean(short_name(&request.value), names.iter().copied())
+        };
+        let diagnostics: Vec<Diagnostic> = failed.into_iter().map(error).collect();
         if diagnostics.is_empty() {
             Ok(())
         } else {
@@ -75,6 +62,29 @@ impl ImageBook {
                 diagnostics,
             })
         }
+    }
+
+    /// Resolves what can be, all at once; returns the others, each with the reason.
+    pub(super) async fn resolve_some(
+        &mut self,
+        requests: &[Spanned<ImageRequest>],
+        reporter: &Reporter,
+    ) -> Vec<(Spanned<ImageRequest>, String)> {
+        let lookups = requests
+            .iter()
+            .map(|request| self.look_up(request, reporter));
+        let answers = futures_util::future::join_all(lookups).await;
+        let mut failed = Vec::new();
+        for (request, answer) in requests.iter().zip(answers) {
+            match answer {
+                Ok((known, resolved)) => {
+                    self.known.insert(request.value.clone(), known);
+                    self.resolved.push(resolved);
+                }
+                Err(message) => failed.push((request.clone(), message)),
+            }
+        }
+        failed
     }
 
     async fn look_up(

@@ -4,6 +4,8 @@
 //! images, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
 //! what was asked for.
 
+mod check;
+mod destination;
 mod dockerfile;
 mod finish;
 mod images;
@@ -12,22 +14,25 @@ mod outputs;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kiln_frontend::lower::{self, Extent, NamedContext, NoCache};
+use kiln_frontend::lower::{self, Allowed, Extent, NamedContext, NoCache};
 use kiln_frontend::stage::Stages;
 use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
 use kiln_solver::op::Network as StepNetwork;
 use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
-use kiln_worker::executor::{LocalDirectory, Output, Worker};
-use kiln_worker::sandbox::Sandbox;
+use kiln_worker::executor::{LocalDirectory, Output, StepLimits, Worker};
+use kiln_worker::sandbox::{Sandbox, Shortfall};
 use kiln_worker::secret::Secrets;
 use kiln_worker::snapshot::Snapshot;
 use kiln_worker::ssh::Agents;
 use kiln_worker::store::Store;
 
 use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
+use finish::Products;
 use images::ImageBook;
 
+pub use check::{Checked, Question, UnknownImage, outline, targets};
+pub use destination::check_destinations;
 pub use outputs::{Built, Digests};
 
 /// The name of the context that PATH names.
@@ -67,6 +72,10 @@ pub struct Backends {
     pub store: Store,
     /// Where images come from.
     pub images: Arc<kiln_worker::image::Images>,
+    /// What steps may use.
+    pub limits: StepLimits,
+    /// What was asked for and has no effect on this machine, one sentence each.
+    pub shortfalls: Vec<Shortfall>,
     /// Secrets that steps may ask for.
     pub secrets: Secrets,
     /// Agents that steps may ask for.
@@ -127,6 +136,7 @@ pub async fn build(
         store: backends.store.clone(),
         directories: directories(settings, loaded.excludes)?,
         layer_source: Arc::clone(&layer_source) as _,
+        limits: backends.limits.clone(),
         secrets: backends.secrets.clone(),
         agents: backends.agents.clone(),
         sandbox: Sandbox::default(),
@@ -160,16 +170,10 @@ pub async fn build(
     // The next build is slower without, but this one is done.
     let _ = cache.save_uses();
     let Lowered { config, epoch, .. } = lowered;
-    let image = finish::finish(config, &snapshot, epoch)?;
-    Ok(outputs::write(
-        settings,
-        backends,
-        &layer_source,
-        &image,
-        &snapshot,
-        reporter,
-    )
-    .await?)
+    let products = tokio::task::block_in_place(|| {
+        Products::finish(settings, &backends.store, config, snapshot, epoch)
+    })?;
+    Ok(outputs::write(settings, backends, &layer_source, &products, reporter).await?)
 }
 
 /// Keeps what was learned of the contexts' files for the next build.
@@ -215,12 +219,20 @@ fn options(settings: &BuildSettings) -> Options {
             .iter()
             .map(|host| (host.name.clone(), address(&host.address)))
             .collect(),
-        no_cache: if settings.no_cache {
-            NoCache::All
-        } else {
-            NoCache::Never
+        no_cache: no_cache(settings),
+        allowed: Allowed {
+            host_network: settings.allowed.host_network,
+            insecure: settings.allowed.insecure,
         },
         ..Options::new(Platform::host())
+    }
+}
+
+fn no_cache(settings: &BuildSettings) -> NoCache {
+    match (settings.no_cache, settings.no_cache_stages.as_slice()) {
+        (true, _) => NoCache::All,
+        (false, []) => NoCache::Never,
+        (false, stages) => NoCache::Stages(stages.to_vec()),
     }
 }
 

@@ -12,15 +12,17 @@ use kiln_worker::layer::Compression;
 use kiln_worker::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
-use super::finish::FinishedImage;
+use super::finish::{Product, Products};
 use super::images::BaseLayers;
 use super::{Backends, BuildSettings};
-use crate::settings::{self, Algorithm, Destination, Output, OutputKind};
+use crate::settings::{self, Algorithm, Destination, Level, Output, OutputKind};
 
 /// What a build came to.
 pub struct Built {
     /// The image's names, unless only files were asked for.
     pub digests: Option<Digests>,
+    /// How many bytes the image has, unless only files were asked for.
+    pub size: Option<u64>,
     /// What `--metadata-file` says, by BuildKit's keys.
     pub metadata: Map<String, Value>,
 }
@@ -39,31 +41,18 @@ pub(super) async fn write(
     settings: &BuildSettings,
     backends: &Backends,
     base: &BaseLayers,
-    image: &FinishedImage,
-    snapshot: &Snapshot,
+    products: &Products,
     reporter: &Reporter,
 ) -> Result<Built> {
-    let built = BuiltImage {
-        config: image.config.clone(),
-        layers: snapshot
-            .diff_ids()
-            .into_iter()
-            .map(|diff_id| BuiltLayer {
-                diff_id,
-                original: base.original(&diff_id),
-            })
-            .collect(),
-        platform: image.platform.clone(),
-        annotations: Default::default(),
-    };
     let names = references(&settings.tags)?;
     let mut exported = None;
     for output in &settings.outputs {
+        let product = products.for_output(output);
         let writing = Writing {
             backends,
             base,
-            image: &built,
-            snapshot,
+            image: &built_image(settings, output, base, product),
+            snapshot: &product.snapshot,
             names: &names,
             is_root: backends.is_machine_root,
         };
@@ -85,8 +74,31 @@ pub(super) async fn write(
     });
     Ok(Built {
         digests,
+        size: exported.as_ref().map(|exported| exported.size),
         metadata: metadata(exported.as_ref(), &names),
     })
+}
+
+fn built_image(
+    settings: &BuildSettings,
+    output: &Output,
+    base: &BaseLayers,
+    product: &Product,
+) -> BuiltImage {
+    let Product { image, snapshot } = product;
+    let all = [&settings.annotations[..], &output.annotations].concat();
+    let annotations = |level| settings::annotations_of(&all, level, &image.platform);
+    let layer = |diff_id| BuiltLayer {
+        diff_id,
+        original: base.original(&diff_id),
+    };
+    BuiltImage {
+        config: image.config.clone(),
+        layers: snapshot.diff_ids().into_iter().map(layer).collect(),
+        platform: image.platform.clone(),
+        annotations: annotations(Level::Manifest),
+        descriptor_annotations: annotations(Level::ManifestDescriptor),
+    }
 }
 
 fn title(output: &Output) -> &'static str {

@@ -1,7 +1,7 @@
 //! `kiln build`: shows a build while it runs, and says what came of it.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +9,16 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kiln_frontend::{Diagnostic, Source};
 use kiln_solver::{Progress, Reporter};
-use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::build::{self, Backends, BuildError, Built};
+use crate::commands::check;
 use crate::exit::Exit;
-use crate::progress::{self, Recorder};
+use crate::progress;
+use crate::record::{End, Head, Limits, Outcome, Recorder, Shelf};
 use crate::report::Report;
-use crate::settings::{BuildSettings, Environment, ProgressMode};
+use crate::settings::{BuildSettings, Environment, Method, ProgressMode};
 use crate::wire;
 
 /// How long threads that still work on disks may delay the end of an interrupted build.
@@ -25,48 +26,55 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Builds what was asked for.
 pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> Result<Exit> {
+    let typed = (args.context.clone(), args.file.clone());
     let settings = match BuildSettings::resolve(args, environment) {
         Ok(settings) => settings,
         Err(error) => return usage_error(&error, environment),
     };
+    if settings.call.method != Method::Build {
+        return check::answer(&settings, global, environment, &mut io::stdout());
+    }
+    build::check_destinations(&settings)?;
     let store = wire::store(global, environment)?;
     let backends = wire::backends(store, &settings, environment)?;
     let mode = progress::settle(settings.progress, environment);
     let display = progress::start(mode, environment);
-    let record = BuildRecord::begin(&settings);
-    let directory = backends.store.directory("builds")?.join(&record.id);
-    let recorder = Recorder::new(display.progress(), directory.join("logs"))
-        .with_context(|| format!("cannot keep logs in {}", directory.display()))?;
+    let shelf = Shelf::new(backends.store.directory("builds")?);
+    let recorder = begin_record(&shelf, display.progress(), typed, &settings)
+        .with_context(|| format!("cannot write into {}", shelf.directory().display()))?;
     let recorder = Arc::new(recorder);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let mut warnings = Vec::new();
-    let reporter = Reporter::new(Arc::clone(&recorder) as Arc<dyn Progress>);
     let outcome = runtime.block_on(interruptible(
         &settings,
         &backends,
-        &reporter,
+        &recorder,
         &mut warnings,
     ));
     runtime.shutdown_timeout(PATIENCE);
     backends.store.scratch().discard();
-    drop(reporter);
     display.finish();
-
-    record.end(&directory, &outcome);
+    if let Some(Err(BuildError::Dockerfile { dockerfile, .. })) = &outcome {
+        recorder.dockerfile(dockerfile);
+    }
+    recorder.end(end(&outcome));
     let stderr = &mut io::stderr();
     let mut report = Report {
         out: stderr,
         colors: progress::colors(environment),
     };
     if mode != ProgressMode::Quiet {
+        for shortfall in &backends.shortfalls {
+            writeln!(report.out, "WARNING: {shortfall}")?;
+        }
         for (source, found) in &warnings {
-            report.diagnostics(source, found)?;
+            report.warnings(source, found)?;
         }
     }
-    match outcome {
+    let exit = match outcome {
         None => {
             writeln!(io::stderr(), "ERROR: canceled")?;
             Ok(Exit::Interrupted)
@@ -79,7 +87,10 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
             write_results(&settings, &built)?;
             Ok(Exit::Done)
         }
-    }
+    };
+    // The build is not worse for it if old records stay.
+    let _ = shelf.settle(&recorder.record(), Limits::default(), Timestamp::now());
+    exit
 }
 
 /// What the frontend found in a Dockerfile.
@@ -89,15 +100,18 @@ type Warnings = Vec<(Source, Vec<Diagnostic>)>;
 async fn interruptible(
     settings: &BuildSettings,
     backends: &Backends,
-    reporter: &Reporter,
+    recorder: &Arc<Recorder>,
     warnings: &mut Warnings,
 ) -> Option<Result<Built, BuildError>> {
+    let reporter = Reporter::new(Arc::clone(recorder) as Arc<dyn Progress>);
+    tokio::spawn(Arc::clone(recorder).keep_up());
     let mut warn = |source: &Source, found: &[Diagnostic]| {
+        recorder.dockerfile(source);
         if !found.is_empty() {
             warnings.push((source.clone(), found.to_vec()));
         }
     };
-    let build = build::build(settings, backends, reporter, &mut warn);
+    let build = build::build(settings, backends, &reporter, &mut warn);
     let interrupted = async {
         let (Ok(mut terminate), Ok(mut interrupt)) = (
             signal(SignalKind::terminate()),
@@ -152,57 +166,50 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What is kept of a build beside its logs.
-#[derive(Serialize)]
-struct BuildRecord {
-    id: String,
-    context: String,
-    target: Option<String>,
-    tags: Vec<String>,
-    started: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<String>,
+/// Begins the record of a build whose context and Dockerfile were typed so.
+fn begin_record(
+    shelf: &Shelf,
+    progress: Arc<dyn Progress>,
+    (context, dockerfile): (String, Option<PathBuf>),
+    settings: &BuildSettings,
+) -> io::Result<Recorder> {
+    let started = Timestamp::now();
+    let (id, directory) = shelf.place(started)?;
+    let arguments = std::env::args_os().skip(1);
+    let head = Head {
+        arguments: arguments
+            .map(|word| word.to_string_lossy().into())
+            .collect(),
+        directory: std::env::current_dir()
+            .map_or_else(|_| String::new(), |path| path.display().to_string()),
+        context,
+        dockerfile: dockerfile.map(|path| path.display().to_string()),
+        target: settings.target.clone(),
+        tags: settings.tags.clone(),
+        ..Head::new(id, started)
+    };
+    Recorder::begin(progress, directory, &head.without_passwords())
 }
 
-impl BuildRecord {
-    fn begin(settings: &BuildSettings) -> Self {
-        let started = Timestamp::now();
-        let id = format!(
-            "{}-{}",
-            started.strftime("%Y%m%dT%H%M%S.%6f"),
-            std::process::id()
-        );
-        Self {
-            id,
-            context: format!("{:?}", settings.context),
-            target: settings.target.clone(),
-            tags: settings.tags.clone(),
-            started,
-            ended: None,
-            error: None,
-            image: None,
-        }
-    }
-
-    fn end(mut self, directory: &Path, outcome: &Option<Result<Built, BuildError>>) {
-        self.ended = Some(Timestamp::now());
-        match outcome {
-            None => self.error = Some("canceled".to_owned()),
-            Some(Err(error)) => self.error = Some(error.to_string()),
-            Some(Ok(built)) => {
-                self.image = built
-                    .digests
-                    .as_ref()
-                    .map(|digests| digests.manifest.to_string());
-            }
-        }
-        // A build is not worse for want of a record of it.
-        if let Ok(json) = serde_json::to_vec_pretty(&self) {
-            let _ = std::fs::write(directory.join("build.json"), json);
-        }
+fn end(outcome: &Option<Result<Built, BuildError>>) -> End {
+    let none = End {
+        outcome: Outcome::Canceled,
+        error: None,
+        image: None,
+        size: None,
+    };
+    match outcome {
+        None => none,
+        Some(Err(error)) => End {
+            outcome: Outcome::Failed,
+            error: Some(error.to_string()),
+            ..none
+        },
+        Some(Ok(built)) => End {
+            outcome: Outcome::Succeeded,
+            image: built.digests.map(|digests| digests.manifest.to_string()),
+            size: built.size,
+            ..none
+        },
     }
 }

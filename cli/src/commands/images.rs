@@ -121,7 +121,7 @@ fn matches(pattern: &str, image: &StoredImage) -> bool {
 }
 
 /// `*` is any text without a slash, `?` any character but a slash.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     // Where to go on if the last * should have taken one character more.
     let mut retry = None;
     let (mut p, mut t) = (0, 0);

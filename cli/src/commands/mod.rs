@@ -1,8 +1,11 @@
 //! One file for each command.
 
 pub mod build;
+pub mod builds;
+pub mod check;
 pub mod completions;
 pub mod du;
+pub mod fmt;
 pub mod history;
 pub mod images;
 pub mod inspect;

@@ -71,7 +71,7 @@ fn policy(args: &PruneArgs, now: Timestamp) -> Result<PrunePolicy, UsageError> {
 
 /// Numbers with units one after the other, such as `1h30m`, as Go writes durations; and days, which
 /// Go does not know.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {

@@ -5,7 +5,7 @@ use std::io;
 use console::Term;
 use jiff::Timestamp;
 
-use super::{Display, Plain, Quiet, RawJson, Tty};
+use super::{Display, Plain, Quiet, RawJson, Renderer, Tty};
 use crate::settings::{Environment, ProgressMode};
 
 /// The mode that `mode` means here: a picture needs a terminal that can move its cursor.
@@ -23,12 +23,38 @@ pub fn start(mode: ProgressMode, environment: &Environment) -> Display {
     }
 }
 
+/// What shows, on standard output, a build that began at a time of the past. Lines are the default.
+pub fn on_stdout(
+    mode: ProgressMode,
+    started: Timestamp,
+    environment: &Environment,
+) -> Box<dyn Renderer> {
+    let term = Term::buffered_stdout();
+    match mode {
+        ProgressMode::Tty if term.is_term() && !is_dumb(environment) => {
+            Box::new(Tty::new(term, !is_color_refused(environment)))
+        }
+        ProgressMode::Auto | ProgressMode::Plain | ProgressMode::Tty => {
+            Box::new(Plain::new(io::stdout()))
+        }
+        ProgressMode::Quiet => Box::new(Quiet),
+        ProgressMode::RawJson => Box::new(RawJson::new(io::stdout(), started)),
+    }
+}
+
 /// Whether standard error takes colours (<https://no-color.org>).
 pub fn colors(environment: &Environment) -> bool {
-    let refused = environment
-        .get("NO_COLOR")
-        .is_some_and(|value| !value.is_empty());
-    Term::stderr().is_term() && !refused && !is_dumb(environment)
+    Term::stderr().is_term() && !is_color_refused(environment) && !is_dumb(environment)
+}
+
+fn is_color_refused(environment: &Environment) -> bool {
+    let refused = environment.get("NO_COLOR");
+    refused.is_some_and(|value| !value.is_empty())
+}
+
+/// Whether standard output takes colours.
+pub fn stdout_colors(environment: &Environment) -> bool {
+    Term::stdout().is_term() && !is_color_refused(environment) && !is_dumb(environment)
 }
 
 fn settle_on(mode: ProgressMode, is_terminal: bool, environment: &Environment) -> ProgressMode {

@@ -133,6 +133,8 @@ impl Progress for Channel {
     fn report(&self, event: Event) {
         match event.kind {
             EventKind::Log { stream, bytes } => self.send_log(event.step, stream, bytes),
+            // Nobody draws it.
+            EventKind::Learned(_) => {}
             _ => self.send(Message::Event(event)),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Display`] takes the solver's events from any thread, adds the time, and hands them over to one
 //! thread that owns the [`Renderer`]: lines, a live picture, JSON, or nothing. Everything goes to
-//! standard error. [`Recorder`] stands in between and keeps every step's log in a file.
+//! standard error. [`crate::record::Recorder`] stands in between and writes all down.
 
 mod choose;
 mod display;
@@ -11,7 +11,6 @@ mod lines;
 mod plain;
 mod quiet;
 mod rawjson;
-mod record;
 mod sanitize;
 mod transfers;
 mod tty;
@@ -19,12 +18,11 @@ mod tty;
 #[cfg(test)]
 mod script;
 
-pub use choose::{colors, settle, start};
+pub use choose::{colors, on_stdout, settle, start, stdout_colors};
 pub use display::{Display, Renderer};
 pub(crate) use lines::LineBuffer;
 pub use plain::Plain;
 pub use quiet::Quiet;
 pub use rawjson::RawJson;
-pub use record::{FailedStep, Recorder};
 pub(crate) use sanitize::{Colors, sanitize};
 pub use tty::Tty;

@@ -72,6 +72,9 @@ impl<W: Write> Plain<W> {
             step.name = sanitize(name.as_bytes(), Colors::Strip);
             return;
         }
+        if let EventKind::Learned(_) = event.kind {
+            return;
+        }
         step.number.get_or_insert_with(|| {
             self.numbers += 1;
             self.numbers

@@ -110,6 +110,7 @@ impl<W: Write + Send> Renderer for RawJson<W> {
                 step.name.clone_from(name);
                 step.vertex(None, false, "").into()
             }
+            EventKind::Learned(_) => return Ok(()),
             EventKind::Started => {
                 step.started = Some(time);
                 step.vertex(None, false, "").into()
@@ -129,7 +130,6 @@ impl<W: Write + Send> Renderer for RawJson<W> {
                 }
             }
             // BuildKit's messages have no place for it.
-            EventKind::Learned(_) => return Ok(()),
             EventKind::Cached => {
                 step.started.get_or_insert(time);
                 step.vertex(Some(time), true, "").into()

@@ -41,6 +41,7 @@ fn read_line(line: &str) -> Option<Line> {
         "announce" => EventKind::Announced {
             name: rest.to_owned(),
             span: None,
+            inputs: Vec::new(),
         },
         "start" => EventKind::Started,
         "log" => {

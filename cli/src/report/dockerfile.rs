@@ -1,31 +1,69 @@
 //! Findings beside the Dockerfile's lines, as rustc shows them.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use kiln_frontend::check::{self, Rule};
 use kiln_frontend::{Diagnostic, Severity, Source, Span};
 
 /// How many findings are shown; one slip can cause hundreds.
 const SHOWN: usize = 20;
 
+/// How many characters a line of an explanation has.
+const WIDTH: usize = 80;
+
 /// The findings in the order of their places, each with an empty line behind it.
 pub(super) fn render(source: &Source, found: &[Diagnostic], colors: bool) -> String {
-    let renderer = if colors {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
-    let mut sorted: Vec<&Diagnostic> = found.iter().collect();
-    sorted.sort_by_key(|diagnostic| diagnostic.span.map_or(0, |span| span.start));
+    let renderer = renderer(colors);
+    let sorted = in_order(found);
     let mut text = String::new();
     for diagnostic in sorted.iter().take(SHOWN) {
-        text.push_str(&render_one(source, diagnostic, &renderer));
+        text.push_str(&render_one(source, diagnostic, None, &renderer));
         text.push_str("\n\n");
     }
     if sorted.len() > SHOWN {
         text.push_str(&format!("and {} more\n\n", sorted.len() - SHOWN));
     }
     text
+}
+
+/// All findings. The first one of each rule says what the rule is about.
+pub(super) fn render_explained(source: &Source, found: &[Diagnostic], colors: bool) -> String {
+    let renderer = renderer(colors);
+    let mut explained = BTreeSet::new();
+    let mut text = String::new();
+    for diagnostic in in_order(found) {
+        let rule = check::find(diagnostic.code).filter(|rule| explained.insert(rule.name));
+        text.push_str(&render_one(source, diagnostic, rule, &renderer));
+        text.push_str("\n\n");
+    }
+    text
+}
+
+/// How much was found, in one line.
+pub(super) fn tally(source: &Source, found: &[Diagnostic]) -> String {
+    let name = source.name();
+    let errors = found.iter().filter(|found| found.is_error()).count();
+    let warnings = found.len() - errors;
+    match (errors, warnings) {
+        (0, 0) => format!("{name}: nothing found"),
+        (0, _) => format!("{name}: {}", counted(warnings, "warning")),
+        (_, 0) => format!("{name}: {}", counted(errors, "error")),
+        _ => format!(
+            "{name}: {}, {}",
+            counted(errors, "error"),
+            counted(warnings, "warning")
+        ),
+    }
+}
+
+/// `1 warning`, `2 warnings`
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
 }
 
 /// How many errors there are, in one line.
@@ -48,7 +86,26 @@ pub(super) fn summary(source: &Source, found: &[Diagnostic]) -> String {
     }
 }
 
-fn render_one(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> String {
+fn renderer(colors: bool) -> Renderer {
+    match colors {
+        true => Renderer::styled(),
+        false => Renderer::plain(),
+    }
+}
+
+fn in_order(found: &[Diagnostic]) -> Vec<&Diagnostic> {
+    let mut sorted: Vec<&Diagnostic> = found.iter().collect();
+    sorted.sort_by_key(|diagnostic| diagnostic.span.map_or(0, |span| span.start));
+    sorted
+}
+
+/// One finding; what its rule is about is told if `rule` is given.
+fn render_one(
+    source: &Source,
+    diagnostic: &Diagnostic,
+    rule: Option<&Rule>,
+    renderer: &Renderer,
+) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -64,7 +121,28 @@ fn render_one(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> 
     for hint in &diagnostic.hints {
         group = group.element(Level::HELP.message(hint.as_str()));
     }
+    if let Some(rule) = rule {
+        group = group.element(Level::NOTE.message(wrapped(rule.reason)));
+    }
     renderer.render(&[group])
+}
+
+/// Broken into lines of a width that people like to read.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > WIDTH {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
 }
 
 fn snippet<'s>(
@@ -73,12 +151,24 @@ fn snippet<'s>(
     diagnostic: &'s Diagnostic,
 ) -> Snippet<'s, annotate_snippets::Annotation<'s>> {
     let range = inside(source.text(), span.range());
+    let (first_line, lines) = lines_around(source.text(), &range);
     let annotation = AnnotationKind::Primary
-        .span(range)
+        .span(range.start - lines.start..range.end - lines.start)
         .label(diagnostic.label.as_deref());
-    Snippet::source(source.text())
+    Snippet::source(&source.text()[lines])
         .path(source.name())
+        .line_start(source.lines(Span::new(first_line, first_line)).0)
         .annotation(annotation)
+}
+
+/// The lines that a range touches: where the first one begins, and all of them. More would only be
+/// read for every finding again.
+fn lines_around(text: &str, range: &Range<usize>) -> (usize, Range<usize>) {
+    let start = text[..range.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[range.end..]
+        .find('\n')
+        .map_or(text.len(), |at| range.end + at + 1);
+    (start, start..end)
 }
 
 /// The nearest range that lies in the text and splits no character.

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use kiln_frontend::{Diagnostic, Source};
 
 use crate::build::BuildError;
-use crate::progress::FailedStep;
+use crate::record::FailedStep;
 use crate::settings::{ProgressMode, UsageError};
 
 pub use chain::chain;
@@ -49,7 +49,7 @@ impl Report<'_> {
                 span,
             } => {
                 let log = failed_steps.iter().rev().find(|step| step.name == *name);
-                let log = log.and_then(|step| step.log.as_deref());
+                let log = log.and_then(|step| step.log.as_ref());
                 step::write_log(self.out, name, log, LogExtent::after(mode))?;
                 if let Some(span) = span {
                     step::write_lines(self.out, source, span)?;
@@ -67,6 +67,20 @@ impl Report<'_> {
     pub fn diagnostics(&mut self, source: &Source, found: &[Diagnostic]) -> io::Result<()> {
         self.out
             .write_all(dockerfile::render(source, found, self.colors).as_bytes())
+    }
+
+    /// The warnings at the end of a build, under a line that counts them.
+    pub fn warnings(&mut self, source: &Source, found: &[Diagnostic]) -> io::Result<()> {
+        let count = dockerfile::counted(found.len(), "warning");
+        writeln!(self.out, "\n{count} found (kiln check tells more):\n")?;
+        self.diagnostics(source, found)
+    }
+
+    /// All findings of a check, with what the rules are about, and how many there are.
+    pub fn findings(&mut self, source: &Source, found: &[Diagnostic]) -> io::Result<()> {
+        let text = dockerfile::render_explained(source, found, self.colors);
+        self.out.write_all(text.as_bytes())?;
+        writeln!(self.out, "{}", dockerfile::tally(source, found))
     }
 
     /// A value that makes no sense, in the form that clap has for those.

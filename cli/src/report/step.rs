@@ -1,9 +1,7 @@
 //! A step that failed: its log and the Dockerfile's lines around it, as BuildKit prints them.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
 use kiln_frontend::{Source, Span};
 use kiln_solver::SolveError;
@@ -11,6 +9,7 @@ use kiln_solver::graph::SourceSpan;
 
 use super::chain;
 use crate::progress::{Colors, LineBuffer, sanitize};
+use crate::record::{RecordError, StepLog};
 use crate::settings::ProgressMode;
 
 /// How many lines around the failing instruction are shown.
@@ -43,18 +42,22 @@ impl LogExtent {
 pub(super) fn write_log(
     out: &mut dyn Write,
     name: &str,
-    log: Option<&Path>,
+    log: Option<&StepLog>,
     extent: LogExtent,
 ) -> io::Result<()> {
     let Some(log) = log else { return Ok(()) };
     writeln!(out, "------\n > {}:", printable(name))?;
-    if let Err(error) = copy_log(out, log, extent) {
-        writeln!(out, "[its log {} cannot be read: {error}]", log.display())?;
+    if let Err(error) = copy_log(out, log, extent)? {
+        writeln!(out, "[its log cannot be read: {}]", chain(&error))?;
     }
     writeln!(out, "------")
 }
 
-fn copy_log(out: &mut dyn Write, path: &Path, extent: LogExtent) -> io::Result<()> {
+fn copy_log(
+    out: &mut dyn Write,
+    log: &StepLog,
+    extent: LogExtent,
+) -> io::Result<Result<(), RecordError>> {
     let kept = match extent {
         LogExtent::Whole => 0,
         LogExtent::Tail(lines) => lines,
@@ -62,8 +65,6 @@ fn copy_log(out: &mut dyn Write, path: &Path, extent: LogExtent) -> io::Result<(
     let mut waiting: VecDeque<String> = VecDeque::with_capacity(kept + 1);
     let mut left_out = 0_u64;
     let mut lines = LineBuffer::default();
-    let mut file = File::open(path)?;
-    let mut chunk = vec![0; 64 * 1024];
     let mut failed = Ok(());
     let mut take = |line: &[u8]| {
         let line = sanitize(line, Colors::Keep);
@@ -77,23 +78,16 @@ fn copy_log(out: &mut dyn Write, path: &Path, extent: LogExtent) -> io::Result<(
             left_out += 1;
         }
     };
-    loop {
-        let count = file.read(&mut chunk)?;
-        if count == 0 {
-            break;
-        }
-        lines.push(&chunk[..count], &mut take);
-    }
+    let read = log.read(|piece| lines.push(piece, &mut take));
     lines.flush(&mut take);
     failed?;
     if left_out > 0 {
-        writeln!(
-            out,
-            "[{left_out} lines before these; all are in {}]",
-            path.display()
-        )?;
+        writeln!(out, "[{left_out} lines before these; all of them: {log}]")?;
     }
-    waiting.iter().try_for_each(|line| writeln!(out, "{line}"))
+    waiting
+        .iter()
+        .try_for_each(|line| writeln!(out, "{line}"))?;
+    Ok(read)
 }
 
 /// Prints the lines of an instruction, marked, and those around it.
@@ -152,7 +146,14 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use kiln_solver::{LogStream, Reporter};
+
     use super::*;
+    use crate::progress::{Display, Quiet};
+    use crate::record::{Head, Recorder};
 
     fn lines(text: &str, marked: &str) -> String {
         let start = text.find(marked).expect("the text has it");
@@ -166,12 +167,19 @@ mod tests {
     }
 
     fn log(text: &str, extent: LogExtent) -> String {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(file.path(), text).expect("writable");
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let (id, directory) = ("id".to_owned(), parent.path().join("record"));
+        let head = Head::new(id, Timestamp::UNIX_EPOCH);
+        let display = Display::start(Quiet);
+        let recorder = Recorder::begin(display.progress(), directory, &head).expect("writable");
+        let recorder = Arc::new(recorder);
+        let step = Reporter::new(Arc::clone(&recorder) as _).start("[2/3] RUN make");
+        step.log(LogStream::Stdout, text.as_bytes());
+        step.failed("exit code: 2");
+        let [failed] = recorder.failed_steps().try_into().expect("one failed");
         let mut out = Vec::new();
-        write_log(&mut out, "[2/3] RUN make", Some(file.path()), extent).expect("a Vec");
-        let text = String::from_utf8(out).expect("what is printed is text");
-        text.replace(&file.path().display().to_string(), "FILE")
+        write_log(&mut out, &failed.name, failed.log.as_ref(), extent).expect("a Vec");
+        String::from_utf8(out).expect("what is printed is text")
     }
 
     #[test]
@@ -196,7 +204,7 @@ mod tests {
         let text = "one\ntwo\x1b[2J\nthree\nfour";
         let whole = "------\n > [2/3] RUN make:\none\ntwo\nthree\nfour\n------\n";
         assert_eq!(log(text, LogExtent::Whole), whole);
-        let tail = "------\n > [2/3] RUN make:\n[2 lines before these; all are in FILE]\nthree\nfour\n------\n";
+        let tail = "------\n > [2/3] RUN make:\n[2 lines before these; all of them: kiln builds logs id --step 1]\nthree\nfour\n------\n";
         assert_eq!(log(text, LogExtent::Tail(2)), tail);
         assert_eq!(log(text, LogExtent::Tail(9)), whole);
     }

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use kiln_solver::Platform;
 use kiln_worker::image::Reference;
 
+use super::call::{self, Call};
 use super::output::{self, Output};
 use super::{
-    AgentSetting, ContextSource, Environment, ExtraHost, SecretSetting, UsageError, context, hosts,
-    pairs, secret, ssh,
+    AgentSetting, Allowed, Annotation, ContextSource, Environment, ExtraHost, Limits,
+    SecretSetting, UsageError, annotation, attestation, context, entitlement, hosts, limits, pairs,
+    secret, ssh,
 };
 use crate::args::{BuildArgs, NetworkArg, ProgressArg};
 
@@ -38,20 +40,30 @@ pub struct BuildSettings {
     pub iidfile: Option<PathBuf>,
     /// The file that a description of the result is written to.
     pub metadata_file: Option<PathBuf>,
+    /// Annotations of the image in all outputs.
+    pub annotations: Vec<Annotation>,
     /// Whether every step runs again.
     pub no_cache: bool,
+    /// The stages whose steps run again.
+    pub no_cache_stages: Vec<String>,
     /// Whether newer base images are looked for.
     pub pull: bool,
     /// The network of RUN steps.
     pub network: Network,
     /// Names for /etc/hosts of RUN steps.
     pub extra_hosts: Vec<ExtraHost>,
+    /// What steps may ask for.
+    pub allowed: Allowed,
+    /// What steps may use.
+    pub limits: Limits,
     /// What steps may be shown; of two with one name the last one counts.
     pub secrets: Vec<SecretSetting>,
     /// The agents that steps may use.
     pub agents: Vec<AgentSetting>,
     /// How to show what happens.
     pub progress: ProgressMode,
+    /// What is asked instead of building.
+    pub call: Call,
 }
 
 /// Where a Dockerfile comes from.
@@ -103,6 +115,15 @@ impl BuildSettings {
         let mut tags = args.tags;
         tags.extend(from_outputs);
         tags.iter().try_for_each(|tag| check_tag(tag))?;
+        attestation::refuse(&args.attestations)?;
+        let annotations = args.annotations.iter().map(|a| annotation::parse(a));
+        let annotations: Vec<Vec<Annotation>> = annotations.collect::<Result<_, _>>()?;
+        let annotations: Vec<Annotation> = annotations.into_iter().flatten().collect();
+        let of_outputs = outputs.iter().flat_map(|output| &output.annotations);
+        annotation::check_levels(annotations.iter().chain(of_outputs))?;
+        let network = network(args.network);
+        let mut allowed = entitlement::parse(&args.allow)?;
+        allowed.host_network |= network == Network::Host;
         Ok(Self {
             dockerfile: dockerfile(args.file, &args.context)?,
             context: main_context(args.context)?,
@@ -123,9 +144,13 @@ impl BuildSettings {
             outputs,
             iidfile: args.iidfile,
             metadata_file: args.metadata_file,
+            annotations,
             no_cache: args.no_cache,
+            no_cache_stages: args.no_cache_filter,
             pull: args.pull,
-            network: network(args.network),
+            network,
+            allowed,
+            limits: limits::parse(&args.limits)?,
             extra_hosts: args
                 .add_hosts
                 .iter()
@@ -138,6 +163,7 @@ impl BuildSettings {
                 .collect::<Result<_, _>>()?,
             agents: ssh::parse(&args.ssh, environment)?,
             progress: progress(args.progress, args.quiet, environment)?,
+            call: call::parse(args.call.as_deref(), args.check)?,
         })
     }
 }
@@ -259,13 +285,19 @@ fn progress(
         None | Some(ProgressArg::Auto) => from_environment().transpose()?,
         typed => typed,
     };
-    Ok(match chosen {
-        None | Some(ProgressArg::Auto) => ProgressMode::Auto,
-        Some(ProgressArg::Tty) => ProgressMode::Tty,
-        Some(ProgressArg::Plain) => ProgressMode::Plain,
-        Some(ProgressArg::Quiet) => ProgressMode::Quiet,
-        Some(ProgressArg::Rawjson) => ProgressMode::RawJson,
-    })
+    Ok(chosen.map_or(ProgressMode::Auto, ProgressMode::from))
+}
+
+impl From<ProgressArg> for ProgressMode {
+    fn from(typed: ProgressArg) -> Self {
+        match typed {
+            ProgressArg::Auto => ProgressMode::Auto,
+            ProgressArg::Tty => ProgressMode::Tty,
+            ProgressArg::Plain => ProgressMode::Plain,
+            ProgressArg::Quiet => ProgressMode::Quiet,
+            ProgressArg::Rawjson => ProgressMode::RawJson,
+        }
+    }
 }
 
 #[cfg(test)]

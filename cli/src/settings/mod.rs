@@ -2,23 +2,32 @@
 //!
 //! Nothing here touches the disk. The environment comes in as a value.
 
+mod annotation;
+mod attestation;
 mod build;
+mod call;
 mod context;
 mod csv;
+mod entitlement;
 mod environment;
 mod error;
 mod hosts;
+mod limits;
 mod output;
 mod pairs;
 mod root;
 mod secret;
 mod ssh;
 
+pub use annotation::{Annotation, Level, annotations_of};
 pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
+pub use call::{AnswerFormat, Call, Method};
 pub use context::ContextSource;
+pub use entitlement::Allowed;
 pub use environment::Environment;
 pub use error::UsageError;
 pub use hosts::{ExtraHost, HostAddress};
+pub use limits::Limits;
 pub use output::{Algorithm, Compression, Destination, Output, OutputKind};
 pub use root::store_root;
 pub use secret::{SecretSetting, SecretSource};

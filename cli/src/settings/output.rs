@@ -3,17 +3,20 @@
 use std::path::PathBuf;
 
 use super::UsageError;
+use super::annotation::{self, Annotation};
 use super::csv::fields;
 
 const OPTION: &str = "--output";
 const TYPES: [&str; 4] = ["image", "oci", "tar", "local"];
-const ATTRIBUTES: [&str; 6] = [
+const ATTRIBUTES: [&str; 8] = [
     "type",
     "dest",
     "tar",
     "name",
     "compression",
     "compression-level",
+    "rewrite-timestamp",
+    "annotation.NAME",
 ];
 
 /// One result to write.
@@ -25,6 +28,10 @@ pub struct Output {
     pub names: Vec<String>,
     /// How its layers are compressed.
     pub compression: Compression,
+    /// Whether files of the new layers may be no younger than `SOURCE_DATE_EPOCH`.
+    pub rewrite_timestamps: bool,
+    /// Annotations beside those of `--annotation`.
+    pub annotations: Vec<Annotation>,
 }
 
 /// What to write, and where.
@@ -79,6 +86,8 @@ impl Output {
             kind: OutputKind::Image,
             names,
             compression,
+            rewrite_timestamps: false,
+            annotations: Vec::new(),
         }
     }
 
@@ -100,6 +109,8 @@ struct Attributes {
     as_directory: bool,
     names: Vec<String>,
     compression: Compression,
+    rewrite_timestamps: bool,
+    annotations: Vec<Annotation>,
 }
 
 /// Reads `type=…,dest=…`, a bare directory, or `-` for a tar on standard output.
@@ -126,7 +137,11 @@ pub(super) fn parse(typed: &str) -> Result<Output, UsageError> {
     for field in &fields {
         let pair = field.split_once('=');
         let (name, value) = pair.ok_or_else(|| wrong(format!("{field:?} has no =")))?;
-        attributes.set(&name.trim().to_lowercase(), value, typed)?;
+        let name = name.trim();
+        match annotation::of_output(name, value, typed)? {
+            Some(annotation) => attributes.annotations.push(annotation),
+            None => attributes.set(&name.to_lowercase(), value, typed)?,
+        }
     }
     attributes.output(typed)
 }
@@ -137,10 +152,13 @@ impl Attributes {
         match name {
             "type" => self.kind = Some(value.to_owned()),
             "dest" => self.dest = Some(value.to_owned()),
-            "tar" => {
-                let tar = boolean(value);
-                self.as_directory =
-                    !tar.ok_or_else(|| wrong(format!("tar={value} is neither true nor false")))?;
+            "tar" | "rewrite-timestamp" => {
+                let is_true = boolean(value)
+                    .ok_or_else(|| wrong(format!("{name}={value} is neither true nor false")))?;
+                match name {
+                    "tar" => self.as_directory = !is_true,
+                    _ => self.rewrite_timestamps = is_true,
+                }
             }
             "name" => self
                 .names
@@ -197,6 +215,8 @@ impl Attributes {
             kind,
             names: self.names,
             compression: self.compression,
+            rewrite_timestamps: self.rewrite_timestamps,
+            annotations: self.annotations,
         })
     }
 }

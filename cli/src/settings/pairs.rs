@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 
 use super::{Environment, UsageError};
 
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// Build arguments; a name alone takes its value from the environment, or is left out.
 pub(super) fn build_args(
     typed: &[String],
     environment: &Environment,
 ) -> Result<BTreeMap<String, String>, UsageError> {
     let mut values = BTreeMap::new();
+    // buildx passes this one on by itself.
+    if let Some(epoch) = environment.get(EPOCH).filter(|epoch| !epoch.is_empty()) {
+        values.insert(EPOCH.to_owned(), epoch.to_owned());
+    }
     for argument in typed {
         let (name, value) = split("--build-arg", argument)?;
         let value = value.or_else(|| environment.get(name));
@@ -70,6 +76,18 @@ mod tests {
         ];
         let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(values, expected.into());
+    }
+
+    #[test]
+    fn the_environment_fixes_the_time_unless_it_is_typed() {
+        let environment = Environment::from([("SOURCE_DATE_EPOCH", "1")]);
+        let epoch = |typed: &[&str]| {
+            build_args(&strings(typed), &environment).map(|all| all[EPOCH].clone())
+        };
+        assert_eq!(epoch(&[]), Ok("1".to_owned()));
+        assert_eq!(epoch(&["SOURCE_DATE_EPOCH=2"]), Ok("2".to_owned()));
+        let unset = Environment::from([("SOURCE_DATE_EPOCH", "")]);
+        assert_eq!(build_args(&[], &unset), Ok(BTreeMap::new()));
     }
 
     #[test]

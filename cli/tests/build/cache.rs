@@ -200,6 +200,30 @@ fn several_builds_at_once_on_one_store_are_right() {
     assert_eq!(bench.build("--build-arg N=1").ran(), [""; 0]);
 }
 
+#[test]
+fn a_step_that_two_builds_want_at_once_runs_once_and_both_see_its_log() {
+    let bench = Bench::with(
+        "FROM base\nRUN --mount=type=cache,target=/c echo ran >>/c/count; echo heard-by-all; sleep 2; cat /c/count >/count\n",
+    );
+    let builds = (0..3).map(|number| {
+        let out = bench.path(&format!("out{number}"));
+        let mut command = bench.command(&format!("-o {}", out.display()));
+        std::thread::spawn(move || (Finished::of(&mut command), out))
+    });
+    let builds: Vec<_> = builds.collect();
+    for build in builds {
+        let (finished, out) = build.join().expect("it ran");
+        finished.assert_well();
+        let heard = finished.everything();
+        assert!(heard.contains("heard-by-all"), "{heard}");
+        assert_eq!(
+            fs::read_to_string(out.join("count")).expect("it is there"),
+            "ran\n"
+        );
+    }
+    crate::machine::assert_clean(&bench.store());
+}
+
 /// The link is all that is copied; what it names is elsewhere.
 #[test]
 fn a_hard_link_reads_the_file_that_it_names() {
@@ -208,4 +232,45 @@ fn a_hard_link_reads_the_file_that_it_names() {
     );
     assert_eq!(bench.text("b", "--build-arg V=1"), "1\n");
     assert_eq!(bench.text("b", "--build-arg V=2"), "2\n");
+}
+
+#[test]
+fn stages_may_be_left_out_of_the_cache() {
+    let bench = Bench::with(
+        "FROM base AS one\nRUN echo 1 >/x\nFROM base AS Two\nRUN echo 2 >/y\nFROM base\nCOPY --from=one /x /x\nCOPY --from=two /y /y\nRUN echo 3\n",
+    );
+    bench.build("");
+    assert_eq!(
+        bench.build("--no-cache-filter TWO").ran(),
+        ["RUN echo 2 >/y"]
+    );
+    assert_eq!(bench.build("--no-cache-filter one,two").ran().len(), 2);
+    assert_eq!(bench.build("--no-cache-filter other").ran(), [""; 0]);
+}
+
+/// A copy that runs again takes what did not change from the layer that it made before.
+#[test]
+fn a_layer_of_old_and_new_bytes_is_the_layer_of_a_first_build() {
+    let bench = Bench::with("FROM scratch\nCOPY . /\n");
+    bench.shell(
+        "mkdir d e; for n in $(seq 300); do seq $n 400 >d/f$n; done; : >empty; ln d/f7 e/link",
+    );
+    bench.build("");
+    // Something in each place of the order, a file that only moved, and one whose length stays.
+    bench.shell(
+        "echo x >d/f150; rm d/f151; mv d/f152 e/f152; seq 9 >a; seq 9 >z; chmod 700 d/f1; tr 1 2 <d/f299 >t; cat t >d/f299; rm t",
+    );
+    let layers = |store: &str| {
+        let mut command = bench.command("-t layers:1");
+        command.env("KILN_ROOT", bench.path(store));
+        Finished::of(&mut command).assert_well();
+        let mut inspect = bench.kiln();
+        inspect.env("KILN_ROOT", bench.path(store));
+        let json = crate::bench::output(inspect.args(["inspect", "layers:1"]));
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let layers = json[0]["RootFS"]["Layers"].clone();
+        assert_eq!(layers.as_array().map(Vec::len), Some(1), "{json}");
+        layers
+    };
+    assert_eq!(layers("store"), layers("another"));
 }

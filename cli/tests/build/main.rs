@@ -3,22 +3,30 @@
 //! To be run as root, on a machine that `.ci/setup` has prepared. Every test has a store of its own;
 //! the base images are made once, by Kiln itself.
 
+mod annotations;
 mod base;
 mod bench;
+mod browser;
 mod finished;
 mod listing;
 
+mod builds;
 mod cache;
+mod cache_mounts;
 mod config;
 mod copy;
 mod copy_cases;
 mod crash;
 mod disks;
+mod entitlements;
 mod errors;
 mod fidelity;
+mod limits;
 mod machine;
 mod outputs;
+mod page;
 mod peers;
 mod rootless;
 mod secrets;
 mod ssh;
+mod timestamps;

@@ -56,6 +56,27 @@ impl Rule {
         }
     }
 
+    /// Its documentation, in Markdown.
+    pub fn page(&self) -> String {
+        let Self {
+            name,
+            summary,
+            reason,
+            ..
+        } = self;
+        let standing = match self.standing {
+            Standing::Always => "",
+            Standing::Checks => "In checks only. ",
+            Standing::Experimental => "Off by default; `# check=experimental=` names it. ",
+            Standing::OnRequest => "In checks only, and off by default; `--enable` names it. ",
+        };
+        let (bad, good) = (self.bad.trim_end(), self.good.trim_end());
+        format!(
+            "### {name}\n\n{summary}. {standing}{reason}\n\n\
+             ```dockerfile\n{bad}\n```\n\nBetter:\n\n```dockerfile\n{good}\n```\n"
+        )
+    }
+
     /// Whether it is asked, perhaps only in checks, unless somebody says otherwise.
     pub fn is_on_by_default(&self) -> bool {
         matches!(self.standing, Standing::Always | Standing::Checks)

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{ExpandError, MAX_GROWTH};
+use super::ExpandError;
+use crate::limits::{EXPANSION_GROWTH, PATTERN_STEPS};
 
 /// A compiled pattern.
 pub(super) struct Glob {
@@ -15,9 +16,6 @@ enum Token {
     Any,
     Literal(char),
 }
-
-/// How many steps one match may take; only absurd patterns on absurd values take more.
-const MAX_STEPS: usize = 1 << 26;
 
 impl Glob {
     /// Reads a pattern. A backslash escapes `*`, `?`, itself, and `}` and `/`, which would end it.
@@ -88,7 +86,7 @@ impl Glob {
             if found.end > copied || found.start == 0 {
                 push_template(&mut result, new, &value[found.clone()]);
             }
-            if result.len() > value.len() + MAX_GROWTH {
+            if result.len() > value.len() + EXPANSION_GROWTH {
                 return Err(ExpandError::TooLong);
             }
             copied = found.end;
@@ -117,7 +115,7 @@ impl Glob {
             .chain(ends);
         for start in starts {
             *steps += self.first_step_cost(&value[start..]);
-            if *steps > MAX_STEPS {
+            if *steps > PATTERN_STEPS {
                 return Err(ExpandError::TooLong);
             }
             let rest = &value[start..];
@@ -139,7 +137,7 @@ impl Glob {
 
     fn check_size(&self, value: &str) -> Result<(), ExpandError> {
         let steps = self.tokens.len().saturating_mul(value.len());
-        if steps > MAX_STEPS {
+        if steps > PATTERN_STEPS {
             Err(ExpandError::TooLong)
         } else {
             Ok(())

@@ -1,6 +1,7 @@
 //! The cursor that walks over one text and expands it.
 
-use super::{ExpandError, Expander, Expansion, MAX_DEPTH, MAX_GROWTH, glob};
+use super::{ExpandError, Expander, Expansion, glob};
+use crate::limits::{EXPANSION_DEPTH, EXPANSION_GROWTH};
 
 pub(super) struct Lexer<'a> {
     expander: &'a Expander<'a>,
@@ -13,7 +14,7 @@ pub(super) struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(expander: &'a Expander<'a>, text: &'a str) -> Self {
-        let (raw_escapes, limit) = (expander.raw_escapes, text.len() + MAX_GROWTH);
+        let (raw_escapes, limit) = (expander.raw_escapes, text.len() + EXPANSION_GROWTH);
         let found = Expansion::default();
         Self {
             expander,
@@ -197,7 +198,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn dollar(&mut self) -> Result<String, ExpandError> {
-        if self.depth == MAX_DEPTH {
+        if self.depth == EXPANSION_DEPTH {
             return Err(ExpandError::TooDeep);
         }
         self.depth += 1;

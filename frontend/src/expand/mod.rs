@@ -9,6 +9,8 @@ mod lexer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::limits::{EXPANSION_DEPTH, EXPANSION_GROWTH};
+
 /// The values that words can refer to.
 pub trait Variables {
     /// The value of a variable, if it is set.
@@ -58,19 +60,12 @@ pub enum ExpandError {
     #[error("the pattern {0:?} has an invalid escape")]
     InvalidPattern(String),
     /// Substitutions inside substitutions, beyond what anybody writes.
-    #[error("substitutions are nested more than {MAX_DEPTH} deep")]
+    #[error("substitutions are nested more than {EXPANSION_DEPTH} deep")]
     TooDeep,
     /// The result is larger than anything useful.
-    #[error("the word grows by more than {MAX_GROWTH} bytes")]
+    #[error("the word grows by more than {EXPANSION_GROWTH} bytes")]
     TooLong,
 }
-
-/// How deep substitutions may be nested.
-pub const MAX_DEPTH: usize = 128;
-
-/// How many bytes longer than its text a word may become; Linux takes no variable of more than
-/// 128 KiB.
-pub const MAX_GROWTH: usize = 1 << 20;
 
 /// What a word expands to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

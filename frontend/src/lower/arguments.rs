@@ -70,14 +70,7 @@ fn with_values(
     target: usize,
     build_args: &BTreeMap<String, String>,
 ) -> (Environment, Vec<Diagnostic>) {
-    let stage = options
-        .target
-        .as_deref()
-        .filter(|target| !target.is_empty());
-    let stage = stage
-        .or(stages.all[target].name.as_deref())
-        .unwrap_or("default");
-    let mut global = predefined(options, stage);
+    let mut global = without_file(options, stages, target);
     let mut errors = Vec::new();
     for instruction in &stages.global {
         let Command::Arg(arguments) = &instruction.command else {
@@ -90,6 +83,18 @@ fn with_values(
         }
     }
     (global, errors)
+}
+
+/// What every build has, before any ARG of the file.
+pub(super) fn without_file(options: &Options, stages: &Stages<'_>, target: usize) -> Environment {
+    let stage = options
+        .target
+        .as_deref()
+        .filter(|target| !target.is_empty());
+    let stage = stage
+        .or(stages.all[target].name.as_deref())
+        .unwrap_or("default");
+    predefined(options, stage)
 }
 
 fn predefined(options: &Options, stage: &str) -> Environment {

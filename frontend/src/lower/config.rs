@@ -195,6 +195,7 @@ impl Builder<'_> {
         for argument in declared {
             let name = &argument.name.value;
             let value = self.argument_value(state, argument)?;
+            self.note_argument(argument, value.as_deref());
             if let Some(value) = value
                 .as_ref()
                 .filter(|_| !NO_VARIABLES.contains(&name.as_str()))
@@ -211,6 +212,16 @@ impl Builder<'_> {
                 .push((name.clone(), value.unwrap_or_default()));
         }
         self.record(state, format!("ARG {}", parts.join(" ")))
+    }
+
+    fn note_argument(&self, argument: &Argument, value: Option<&str>) {
+        let name = &argument.name.value;
+        let is_of_file = argument.default.is_none()
+            && !self.options.build_args.contains_key(name)
+            && self.global.value(name).is_some();
+        if let Some(instruction) = self.instruction() {
+            self.note(|uses| uses.argument(&instruction, argument, value, is_of_file));
+        }
     }
 
     /// `--build-arg`, or else the default, or else the value of the whole file.

@@ -10,6 +10,7 @@ mod display;
 mod environment;
 mod epoch;
 mod mounts;
+mod outline;
 mod plan;
 mod root;
 mod run;
@@ -17,6 +18,7 @@ mod stage;
 mod survey;
 mod transfer;
 
+pub use outline::{Outline, OutlineArgument, OutlineMount, outline};
 pub use survey::{Extent, Survey, survey};
 
 use std::collections::BTreeMap;
@@ -58,8 +60,8 @@ pub struct Options {
     pub hostname: Option<String>,
     /// `--no-cache` and `--no-cache-filter`
     pub no_cache: NoCache,
-    /// `--shm-size` in bytes; 0 is the default.
-    pub shm_size: u64,
+    /// `--allow`
+    pub allowed: Allowed,
     /// What the build context leaves out; only a rule asks.
     pub ignored: Patterns,
     /// Which rules are asked beside those that the Dockerfile chooses.
@@ -92,7 +94,7 @@ impl Options {
             extra_hosts: Vec::new(),
             hostname: None,
             no_cache: NoCache::default(),
-            shm_size: 0,
+            allowed: Allowed::default(),
             ignored: Patterns::default(),
             check: CheckOptions::default(),
         }
@@ -119,6 +121,23 @@ pub enum NamedContext {
     Git(String),
     /// A file behind an address.
     Http(String),
+}
+
+/// What steps may only ask for if whoever builds agrees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// `RUN --network=host`
+    pub host_network: bool,
+    /// `RUN --security=insecure`
+    pub insecure: bool,
+}
+
+impl Allowed {
+    /// All that there is.
+    pub const EVERYTHING: Self = Self {
+        host_network: true,
+        insecure: true,
+    };
 }
 
 /// Which steps may not come from the cache.

@@ -41,7 +41,7 @@ impl Builder<'_> {
         specs: &[MountSpec],
         inputs: &mut Vec<VertexId>,
     ) -> Checked<Vec<Mount>> {
-        let (mut directories, mut others) = (self.shared_memory(), Vec::new());
+        let (mut directories, mut others) = (Vec::new(), Vec::new());
         let mut agents = 0;
         for ((spec, word), origin) in specs.iter().zip(&run.mounts).zip(&step.origins) {
             match spec.kind {
@@ -56,20 +56,6 @@ impl Builder<'_> {
         directories.sort_by_cached_key(|mount| RelPath::resolve(&RelPath::root(), &mount.target));
         directories.extend(others);
         Ok(directories)
-    }
-
-    fn shared_memory(&self) -> Vec<Mount> {
-        if self.options.shm_size == 0 {
-            return Vec::new();
-        }
-        let kind = MountKind::Tmpfs {
-            size: self.options.shm_size,
-        };
-        vec![Mount {
-            target: "/dev/shm".to_owned(),
-            kind,
-            read_only: false,
-        }]
     }
 
     fn directory(
@@ -121,6 +107,10 @@ impl Builder<'_> {
 
     fn cache(&self, spec: &MountSpec, from: Option<InputIndex>, source: RelPath) -> MountKind {
         let namespace = self.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS");
+        // As BuildKit has it: where a cache is asked to have an owner or mode, it begins empty; where it
+        // begins with a directory, it has that directory's.
+        let is_given = (spec.mode, spec.uid, spec.gid) != (None, None, None);
+        let begins_empty = source.is_root() && (is_given || from.is_none());
         let id = if spec.id.is_empty() {
             clean(&spec.target)
         } else {
@@ -133,11 +123,11 @@ impl Builder<'_> {
                 Some(mount::Sharing::Private) => Sharing::Private,
                 Some(mount::Sharing::Locked) => Sharing::Locked,
             },
-            from,
+            from: from.filter(|_| !begins_empty),
+            mode: spec.mode.filter(|_| begins_empty).unwrap_or(0o755),
+            uid: spec.uid.filter(|_| begins_empty).unwrap_or(0),
+            gid: spec.gid.filter(|_| begins_empty).unwrap_or(0),
             source,
-            mode: spec.mode.unwrap_or(0o755),
-            uid: spec.uid.unwrap_or(0),
-            gid: spec.gid.unwrap_or(0),
         })
     }
 }

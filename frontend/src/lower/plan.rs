@@ -501,7 +501,7 @@ impl PlannedStage {
     }
 
     /// The stages that its steps take files from.
-    fn taken_stages(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn taken_stages(&self) -> impl Iterator<Item = usize> {
         let origins = self.origins().filter(|_| !self.replaced);
         origins.filter_map(|origin| match origin {
             Origin::Stage(stage) => Some(stage),

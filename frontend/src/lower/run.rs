@@ -12,6 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, Variables};
 use crate::heredoc;
 use crate::mount::MountSpec;
+use crate::source::Span;
 use crate::syntax::{self, CommandLine, Run};
 
 /// What a RUN executes, and how it is shown.
@@ -36,6 +37,9 @@ impl Builder<'_> {
         let specs = self.mount_specs(state, run)?;
         let mut inputs: Vec<_> = state.root.into_iter().collect();
         let mut mounts = self.mounts(state, step, run, &specs, &mut inputs)?;
+        let namespace = self.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS");
+        let namespace = namespace.map_or("", String::as_str);
+        self.note(|uses| uses.mounts(&mounts, namespace, span));
         mounts.extend(invocation.script);
         let message = history_message(state, &invocation.args);
         let text = self.shown_text(state, &invocation.text, &specs);
@@ -50,8 +54,8 @@ impl Builder<'_> {
             cwd: working_directory(state),
             user: state.config.config.user.clone(),
             mounts,
-            network: self.network(run),
-            security: security(run),
+            network: self.network(run)?,
+            security: self.security(run)?,
             hostname: self.hostname(),
             extra_hosts: self.options.extra_hosts.clone(),
             platform: state.platform.clone(),
@@ -64,12 +68,30 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn network(&self, run: &Run) -> Network {
-        match run.network.as_ref().map(|network| network.value) {
-            None | Some(syntax::Network::Default) => self.options.network,
-            Some(syntax::Network::None) => Network::None,
-            Some(syntax::Network::Host) => Network::Host,
-        }
+    fn network(&self, run: &Run) -> Checked<Network> {
+        Ok(match &run.network {
+            Some(network) if network.value == syntax::Network::Host => {
+                let is_allowed = self.options.allowed.host_network;
+                entitled(is_allowed, "network.host", network.span)?;
+                Network::Host
+            }
+            Some(network) if network.value == syntax::Network::None => Network::None,
+            _ => self.options.network,
+        })
+    }
+
+    fn security(&self, run: &Run) -> Checked<Security> {
+        Ok(match &run.security {
+            Some(security) if security.value == syntax::Security::Insecure => {
+                entitled(
+                    self.options.allowed.insecure,
+                    "security.insecure",
+                    security.span,
+                )?;
+                Security::Insecure
+            }
+            _ => Security::Sandbox,
+        })
     }
 
     fn hostname(&self) -> Option<String> {
@@ -114,11 +136,14 @@ impl Variables for Masked<'_> {
     }
 }
 
-fn security(run: &Run) -> Security {
-    match run.security.as_ref().map(|security| security.value) {
-        Some(syntax::Security::Insecure) => Security::Insecure,
-        _ => Security::Sandbox,
+/// A Dockerfile may have come from anywhere, so whoever builds it must agree.
+fn entitled(is_allowed: bool, name: &str, span: Span) -> Checked<()> {
+    if is_allowed {
+        return Ok(());
     }
+    let message = format!("{name} is not allowed");
+    let finding = Diagnostic::error("not-allowed", span, message);
+    Err(Box::new(finding.hint(format!("build with --allow {name}"))))
 }
 
 fn working_directory(state: &State) -> String {

@@ -9,12 +9,14 @@ use kiln_solver::{Graph, Platform, VertexId};
 
 use super::display::{self, Numbering};
 use super::environment::Environment;
+use super::outline::Uses;
 use super::plan::{Origin, Plan, Step};
 use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage, epoch};
 use crate::check::{self, Findings, StepFacts, VariableScope};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{ExpandError, Expander};
 use crate::image_config::{History, ImageConfig};
+use crate::limits;
 use crate::source::{Source, Span};
 use crate::syntax::{Command, Dockerfile, Instruction};
 
@@ -62,13 +64,12 @@ pub(super) struct Builder<'a> {
     /// Whether it uses what an unknown base image may define.
     is_uncertain: Cell<bool>,
     errors: Vec<Diagnostic>,
+    /// What each stage takes from outside, if somebody wants to know.
+    uses: Option<RefCell<BTreeMap<usize, Uses>>>,
+    current_stage: usize,
     /// How many more bytes expansions and environments may take.
     budget: Cell<usize>,
 }
-
-/// What expansions and environments of one build may take together: a few lines suffice to ask for
-/// any amount.
-const BUDGET: usize = 256 << 20;
 
 impl<'a> Builder<'a> {
     pub(super) fn new(
@@ -94,7 +95,9 @@ impl<'a> Builder<'a> {
             current: RefCell::new(None),
             is_uncertain: Cell::new(false),
             errors: Vec::new(),
-            budget: Cell::new(BUDGET),
+            uses: None,
+            current_stage: 0,
+            budget: Cell::new(limits::VARIABLES),
         }
     }
 
@@ -136,9 +139,26 @@ impl<'a> Builder<'a> {
         (self.findings, self.errors)
     }
 
+    /// What the needed stages take from outside, and all errors.
+    pub(super) fn uses(mut self) -> (BTreeMap<usize, Uses>, Vec<Diagnostic>) {
+        self.uses = Some(RefCell::default());
+        self.stages();
+        let uses = self.uses.map(RefCell::into_inner).unwrap_or_default();
+        (uses, self.errors)
+    }
+
+    /// Notes what the current stage takes from outside.
+    pub(super) fn note(&self, note: impl FnOnce(&mut Uses)) {
+        if let Some(uses) = &self.uses {
+            note(uses.borrow_mut().entry(self.current_stage).or_default());
+        }
+    }
+
     fn stages(&mut self) {
         let plan = self.plan;
         for index in plan.needed.iter().copied() {
+            self.current_stage = index;
+            self.note(|_| {});
             let planned = &plan.planned[index];
             let mut state = match self.begin(index, planned) {
                 Ok(state) => state,
@@ -238,6 +258,11 @@ impl<'a> Builder<'a> {
         check::undefined_variables(&self.findings, instruction, names, &scope, &place);
     }
 
+    /// The instruction that is being lowered.
+    pub(super) fn instruction(&self) -> Option<Rc<Instruction>> {
+        self.current.borrow().clone()
+    }
+
     fn ask_rules(&self, state: &mut State, instruction: &Rc<Instruction>) {
         *self.current.borrow_mut() = Some(Rc::clone(instruction));
         let facts = StepFacts {
@@ -270,7 +295,10 @@ impl<'a> Builder<'a> {
                 Ok(())
             }
             None => {
-                let message = format!("variables take more than {} MiB in all", BUDGET >> 20);
+                let message = format!(
+                    "variables take more than {} MiB in all",
+                    limits::VARIABLES >> 20
+                );
                 Err(Box::new(Diagnostic::error(TOO_LARGE, span, message)))
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::plan::Plan;
 use super::stage::Builder;
-use super::{ImageRequest, Images, Options, arguments, check_syntax, epoch};
+use super::{Allowed, ImageRequest, Images, Options, arguments, check_syntax, epoch};
 use crate::check::{self, Findings, FromScope, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::parse::Parsed;
@@ -33,7 +33,12 @@ pub struct Survey {
 
 /// Reports all errors and what the rules find.
 pub fn survey(parsed: &Parsed, options: &Options, images: &dyn Images, extent: Extent) -> Survey {
-    let mut survey = survey_tree(&parsed.dockerfile, options, images, extent);
+    let mut options = options.clone();
+    if extent == Extent::All {
+        // Nothing is built, so nobody need agree to anything.
+        options.allowed = Allowed::EVERYTHING;
+    }
+    let mut survey = survey_tree(&parsed.dockerfile, &options, images, extent);
     let mut diagnostics = parsed.diagnostics.clone();
     diagnostics.append(&mut survey.diagnostics);
     survey.diagnostics = diagnostics;

@@ -28,6 +28,7 @@ pub(super) fn parse(
     Instruction {
         keyword: reader.keyword(),
         span: line.span,
+        pieces: line.pieces.clone(),
         text: line.text.trim().to_owned(),
         comments: line.comments.clone(),
         command,

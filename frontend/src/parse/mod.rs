@@ -52,6 +52,7 @@ pub fn parse(source: &Source) -> Parsed {
         source: source.clone(),
         directives,
         instructions,
+        layout: scanned.layout,
         warnings,
     };
     Parsed {

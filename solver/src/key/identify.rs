@@ -169,14 +169,13 @@ impl Identify for MountKind {
 }
 
 impl Identify for CacheMount {
-    /// What a cache holds is left out, and so is what it begins with: a step must do the same
-    /// whether its cache is warm or cold.
+    /// What a cache holds is left out: a step must do the same whether its cache is warm or cold.
     fn identify(&self, writer: &mut dyn KeyWriter) {
         let CacheMount {
             id,
             sharing,
-            from: _,
-            source: _,
+            from,
+            source,
             mode,
             uid,
             gid,
@@ -186,6 +185,10 @@ impl Identify for CacheMount {
             Sharing::Shared => {}
             Sharing::Private => writer.bytes("sharing", b"private"),
             Sharing::Locked => writer.bytes("sharing", b"locked"),
+        }
+        index(writer, "from", *from);
+        if !source.is_root() {
+            writer.bytes("source", source.as_bytes());
         }
         writer.number("mode", u64::from(*mode));
         writer.number("uid", u64::from(*uid));

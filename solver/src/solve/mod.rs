@@ -11,7 +11,7 @@ use crate::execute::{Cache, Executor, Exit, StepError};
 use crate::graph::{Graph, VertexId};
 use crate::key::{InputPart, definition_key};
 use crate::op::Op;
-use crate::progress::{Reporter, StepReporter};
+use crate::progress::{Fact, Hit, Reporter, StepReporter};
 use crate::schedule::{Action, Found, Schedule};
 use perform::{Completed, Task, content_part, perform, perform_source};
 
@@ -93,12 +93,19 @@ struct Run<'s, E: Executor, C: Cache<E::Output>> {
 
 impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
     fn new(solver: &'s Solver<E, C>, graph: &'s Graph, needed: &[VertexId]) -> Self {
-        let mut reporters = vec![None; graph.len()];
+        let mut reporters: Vec<Option<StepReporter>> = vec![None; graph.len()];
         for id in needed {
-            let description = &graph.vertex(*id).description;
+            let vertex = graph.vertex(*id);
+            let (name, span) = (&vertex.description.name, &vertex.description.span);
+            let inputs = vertex.inputs.iter();
+            let mut inputs: Vec<_> = inputs
+                .filter_map(|input| Some(reporters[input.index()].as_ref()?.id()))
+                .collect();
+            inputs.sort_unstable();
+            inputs.dedup();
             let reporter = solver
                 .reporter
-                .announce(description.name.clone(), description.span.clone());
+                .announce_on(name.clone(), span.clone(), inputs);
             reporters[id.index()] = Some(reporter);
         }
         Self {
@@ -217,7 +224,9 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
                     },
                 );
             }
-            self.definitions[id.index()] = Some(definition_key(&vertex.op, &parts));
+            let key = definition_key(&vertex.op, &parts);
+            self.reporter(id).learned(Fact::Definition(key));
+            self.definitions[id.index()] = Some(key);
         }
         Ok(())
     }
@@ -274,12 +283,16 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
                 self.reporter(id).finished();
                 self.outputs[id.index()] = Some(output);
             }
-            Action::LookUpDefinition(id) | Action::LookUpContent(id) => {
-                self.outputs[id.index()] = Some(output);
-                self.report_spared_before(id);
-                self.reporter(id).cached();
-            }
+            Action::LookUpDefinition(id) => self.hit(id, output, Hit::SameDefinition),
+            Action::LookUpContent(id) => self.hit(id, output, Hit::SameContent),
         }
+    }
+
+    fn hit(&mut self, id: VertexId, output: E::Output, why: Hit) {
+        self.outputs[id.index()] = Some(output);
+        self.report_spared_before(id);
+        self.reporter(id).learned(Fact::Hit(why));
+        self.reporter(id).cached();
     }
 
     /// Reports as cached what nobody will ask for any more, because all that needs it is known: it
@@ -299,6 +312,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             }
         }
         for id in newly_spared.into_iter().rev() {
+            self.reporter(id).learned(Fact::Hit(Hit::NotNeeded));
             self.reporter(id).cached();
         }
     }
@@ -308,6 +322,9 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
         // A step can fail before it runs, when its key is computed.
         if !std::mem::take(&mut self.unfinished[vertex.index()]) {
             self.reporter(*vertex).started();
+        }
+        if let SolveError::Exited { exit, .. } = error {
+            self.reporter(*vertex).learned(Fact::Exited(*exit));
         }
         self.reporter(*vertex).failed(error.to_string());
     }

@@ -34,12 +34,12 @@ pub(super) struct Task {
 }
 
 impl Task {
-    fn step<O>(&self, earlier: Option<O>) -> Step<O> {
+    fn step<O>(&self) -> Step<O> {
         Step {
             vertex: self.id,
             op: Arc::clone(&self.op),
             reporter: self.reporter.clone(),
-            earlier,
+            earlier: None,
         }
     }
 
@@ -67,7 +67,7 @@ pub(super) async fn perform_source<E: Executor, C: Cache<E::Output>>(
 ) -> Result<(VertexId, E::Output), SolveError> {
     let outcome = solver
         .executor
-        .run(task.step(None), Vec::new())
+        .run(task.step(), Vec::new())
         .await
         .map_err(task.fail())?;
     match outcome {
@@ -123,6 +123,7 @@ async fn look_up_content<E: Executor, C: Cache<E::Output>>(
     Ok(found)
 }
 
+/// Runs a step, unless another build runs it at the same time: then its result is taken.
 async fn run_and_record<E: Executor, C: Cache<E::Output>>(
     solver: &Solver<E, C>,
     task: &Task,
@@ -130,20 +131,28 @@ async fn run_and_record<E: Executor, C: Cache<E::Output>>(
     inputs: Vec<E::Output>,
 ) -> Result<E::Output, SolveError> {
     let keys = step_keys(solver, task, definition, &inputs).await?;
-    let earlier = explain_miss(solver, task, &keys).await?;
-    match solver
-        .executor
-        .run(task.step(earlier), inputs)
-        .await
-        .map_err(task.fail())?
-    {
+    let (executor, cache) = (&solver.executor, &solver.cache);
+    let mut step = task.step();
+    // What may not come from the cache must not come from another build either.
+    let _claim = if task.ignore_cache {
+        None
+    } else {
+        let claim = cache.claim(keys.content, &task.reporter).await;
+        let claim = claim.map_err(task.fail())?;
+        let found = cache.look_up(keys.content).await.map_err(task.fail())?;
+        if let Some(output) = found {
+            cache.record(&keys, &output).await.map_err(task.fail())?;
+            return Ok(output);
+        }
+        step.reporter = claim.reporter;
+        Some(claim.guard)
+    };
+    step.earlier = explain_miss(solver, task, &keys).await?;
+    let outcome = executor.run(step, inputs).await.map_err(task.fail())?;
+    match outcome {
         Outcome::Exited(exit) => Err(task.exited(exit)),
         Outcome::Done(output) => {
-            solver
-                .cache
-                .record(&keys, &output)
-                .await
-                .map_err(task.fail())?;
+            cache.record(&keys, &output).await.map_err(task.fail())?;
             Ok(output)
         }
     }
@@ -182,9 +191,11 @@ async fn step_keys<E: Executor, C: Cache<E::Output>>(
         .enumerate()
         .map(|(index, output)| content_part(solver, task.id, &task.op, index, output));
     let parts = try_join_all(parts).await?;
+    let content = content_key(&task.op, &parts);
+    task.reporter.learned(Fact::Content(content));
     Ok(StepKeys {
         definition,
-        content: content_key(&task.op, &parts),
+        content,
         operation: operation_key(&task.op),
         inputs: inputs_key(&parts),
         explanation: explain(&task.op, &parts),

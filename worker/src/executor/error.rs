@@ -42,6 +42,14 @@ pub enum ExecutorError {
     Address(String),
     #[error("{0} is not supported yet")]
     Unsupported(&'static str),
+    #[error(
+        "the image has no {0}: RUN [\"program\", \"argument\"] runs a program without a shell, and SHELL names another shell"
+    )]
+    NoShell(String),
+    #[error("the image has no {0}")]
+    NoProgram(String),
+    #[error("cannot run {0:?}: it is there, but the interpreter or loader that it needs is not")]
+    NoInterpreter(String),
     #[error("the build was ended")]
     Canceled,
     #[error(

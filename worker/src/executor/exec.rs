@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_solver::op::{Exec, Network, Security};
-use kiln_solver::{Exit, LogStream, Outcome, StepReporter};
+use kiln_solver::progress::Fact;
+use kiln_solver::{Exit, LogStream, Outcome, RelPath, StepReporter};
+use rustix::io::Errno;
 
-use super::Worker;
 use super::error::ExecutorError;
 use super::layers;
 use super::mounts::{Mounts, Trust};
 use super::output::Output;
+use super::{StepLimits, Worker};
 use crate::io_error::AtPath;
 use crate::layer::{diff, pack};
 use crate::sandbox;
@@ -26,9 +28,6 @@ impl Worker {
         inputs: &[Output],
         reporter: &StepReporter,
     ) -> Result<Outcome<Output>, ExecutorError> {
-        if exec.security == Security::Insecure {
-            return Err(ExecutorError::Unsupported("RUN --security=insecure"));
-        }
         self.fetch_inputs(inputs, reporter).await?;
         let root = match exec.root {
             Some(index) => Arc::clone(layers::snapshot(&inputs[index.0])?),
@@ -36,17 +35,18 @@ impl Worker {
         };
         let prepared = {
             let (root, exec, inputs) = (Arc::clone(&root), exec.clone(), inputs.to_vec());
+            let reporter = reporter.clone();
             let (secrets, agents) = (self.secrets.clone(), self.agents.clone());
             self.blocking(move |store| {
                 let trust = Trust {
                     secrets: &secrets,
                     agents: &agents,
                 };
-                Prepared::new(store, trust, &root, &exec, &inputs)
+                Prepared::new(store, trust, &root, &exec, &inputs, &reporter)
             })
             .await?
         };
-        let spec = prepared.spec(exec)?;
+        let spec = prepared.spec(exec, &self.limits)?;
         let log = |stream, bytes: &[u8]| {
             let stream = match stream {
                 sandbox::Stream::Stdout => LogStream::Stdout,
@@ -54,7 +54,13 @@ impl Worker {
             };
             reporter.log(stream, bytes);
         };
-        let outcome = self.sandbox.run(&spec, log, std::future::pending()).await?;
+        let outcome = self.sandbox.run(&spec, log, std::future::pending()).await;
+        let outcome = outcome.map_err(|error| prepared.explained(error))?;
+        let processor_time = outcome.user_time + outcome.system_time;
+        reporter.learned(Fact::Used {
+            peak_memory: outcome.peak_memory,
+            processor_time: u64::try_from(processor_time.as_micros()).unwrap_or(u64::MAX),
+        });
         match outcome.exit {
             sandbox::Exit::Code(0) => {}
             sandbox::Exit::Code(code) => return Ok(Outcome::Exited(Exit::Code(code.into()))),
@@ -64,6 +70,9 @@ impl Worker {
         Ok(Outcome::Done(Output::Snapshot(Arc::new(root.with(layer)))))
     }
 }
+
+/// What the shell form of RUN most often runs.
+const SHELLS: [&str; 4] = ["/bin/sh", "/bin/bash", "/bin/ash", "/usr/bin/bash"];
 
 /// What a command needs on disk; removed when dropped, unless it was committed.
 struct Prepared {
@@ -80,6 +89,7 @@ impl Prepared {
         root: &Snapshot,
         exec: &Exec,
         inputs: &[Output],
+        reporter: &StepReporter,
     ) -> Result<Self, ExecutorError> {
         let (directories, below) = layers::directories(store, root)?;
         let workspace = store.scratch().new_directory()?;
@@ -93,7 +103,8 @@ impl Prepared {
             let path = prepared.workspace.join(name);
             std::fs::create_dir(&path).at("create", &path)?;
         }
-        prepared.mounts = Mounts::prepare(store, trust, exec, inputs, &prepared.workspace)?;
+        prepared.mounts =
+            Mounts::prepare(store, trust, exec, inputs, &prepared.workspace, reporter)?;
         prepared.give_root_directory_its_metadata()?;
         Ok(prepared)
     }
@@ -116,7 +127,7 @@ impl Prepared {
         self.workspace.join("upper")
     }
 
-    fn spec(&self, exec: &Exec) -> Result<sandbox::Spec, ExecutorError> {
+    fn spec(&self, exec: &Exec, limits: &StepLimits) -> Result<sandbox::Spec, ExecutorError> {
         let root = sandbox::Overlay {
             layers: self.directories.clone(),
             writable: Some(sandbox::Writable {
@@ -135,6 +146,12 @@ impl Prepared {
             Network::Default | Network::Host => sandbox::Network::Host,
             Network::None => sandbox::Network::None,
         };
+        spec.privileged = exec.security == Security::Insecure;
+        spec.command.limits.clone_from(&limits.ulimits);
+        spec.groups = limits.groups.clone();
+        if let Some(size) = limits.shm_size {
+            spec.shm_size = size;
+        }
         if let Some(hostname) = &exec.hostname {
             spec.hostname = hostname.clone();
         }
@@ -148,6 +165,24 @@ impl Prepared {
             });
         }
         Ok(spec)
+    }
+
+    /// Says of a shell that could not be run whether the image has one.
+    fn explained(&self, error: sandbox::Error) -> ExecutorError {
+        let sandbox::Error::Step(sandbox::Failure::Exec { program, errno }) = &error else {
+            return error.into();
+        };
+        let is_missing = errno.0 == Errno::NOENT.raw_os_error() && program.starts_with('/');
+        let path = RelPath::resolve(&RelPath::root(), program);
+        let path = self.below.resolve(&path).unwrap_or(path);
+        match is_missing {
+            false => error.into(),
+            true if self.below.get(&path).is_some() => {
+                ExecutorError::NoInterpreter(program.clone())
+            }
+            true if SHELLS.contains(&&**program) => ExecutorError::NoShell(program.clone()),
+            true => ExecutorError::NoProgram(program.clone()),
+        }
     }
 
     /// Makes a layer of what the command changed.

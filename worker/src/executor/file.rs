@@ -1,9 +1,10 @@
 //! File operations: COPY, ADD and WORKDIR, from inputs to a packed layer.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use kiln_solver::Step;
-use kiln_solver::op::{Copy, FileAction, FileOp, InputIndex, Owner};
+use kiln_solver::op::{Copy, CopySource, FileAction, FileOp, InputIndex, Owner, Unpack};
+use kiln_solver::{RelPath, Step};
 
 use super::Worker;
 use super::builder::{LayerBuilder, NewDirectory};
@@ -18,7 +19,7 @@ use crate::io_error::AtPath;
 use crate::layer::{PackEntry, pack};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
-use crate::tree::{Timestamp, View};
+use crate::tree::{Entry, Timestamp, View};
 
 impl Worker {
     /// Performs a file operation and returns its base with the new layer.
@@ -161,6 +162,68 @@ pub(super) fn commit_packed(
         content,
         created: Some(Timestamp::now()),
     })
+}
+
+/// A directory of an input as the root of a layer of its own, and the directory's own entry.
+pub(super) fn copied_directory(
+    store: &Store,
+    inputs: &[Output],
+    from: InputIndex,
+    source: &RelPath,
+) -> Result<(SnapshotLayer, Entry), ExecutorError> {
+    let copy = Copy {
+        from: Some(from),
+        sources: vec![CopySource::Path(escaped(source))],
+        destination: RelPath::root(),
+        destination_is_directory: true,
+        owner: None,
+        mode: None,
+        unpack: Unpack::Never,
+        exclude: Vec::new(),
+        keep_parents: false,
+    };
+    let operation = FileOp {
+        base: None,
+        actions: vec![FileAction::Copy(copy.clone())],
+    };
+    let base = Snapshot::default();
+    let change = Change {
+        store,
+        operation: &operation,
+        inputs,
+        base: &base,
+    };
+    let files = change.files(from, &copy)?;
+    let not_found = || ExecutorError::NotFound(source.clone());
+    let resolved = files.view.resolve(source).ok_or_else(not_found)?;
+    let entry = match files.view.get(&resolved) {
+        Some(found) if found.entry.is_directory() => found.entry.clone(),
+        Some(_) => return Err(ExecutorError::NotADirectory(source.clone())),
+        // Nobody said what the root is like.
+        None if resolved.is_root() => Entry::directory(resolved, 0o755, Timestamp::now()),
+        None => return Err(not_found()),
+    };
+    Ok((commit_packed(store, change.entries()?)?, entry))
+}
+
+/// A pattern that matches this path only.
+fn escaped(path: &RelPath) -> String {
+    let mut pattern = String::new();
+    for character in path.to_string().chars() {
+        if matches!(character, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+/// Sets owner and permissions, in this order: the first change can take some of the latter away.
+pub(super) fn give(path: &Path, uid: u32, gid: u32, mode: u32) -> Result<(), ExecutorError> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    chown(path, Some(uid), Some(gid)).at("change owner of", path)?;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    Ok(std::fs::set_permissions(path, permissions).at("set permissions of", path)?)
 }
 
 /// A part of a context as a layer of its own, for a step that mounts it.

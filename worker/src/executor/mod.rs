@@ -2,6 +2,8 @@
 
 mod archive;
 mod builder;
+mod cache_mounts;
+mod clamp;
 mod copy;
 mod error;
 mod exec;
@@ -24,13 +26,14 @@ use kiln_solver::op::{ImageSource, Reads, Source};
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
 
+pub use clamp::no_younger_than;
 pub use error::ExecutorError;
 pub(crate) use layers::is_within_reach;
 pub use layers::missing as missing_layers;
 pub use output::Output;
 
 use crate::context::Context;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Groups, Limit, Sandbox};
 use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
 use crate::ssh::Agents;
@@ -55,6 +58,17 @@ pub struct LocalDirectory {
     pub excludes: Patterns,
 }
 
+/// What each command may use. It changes no key: a step must come to the same with more or less.
+#[derive(Debug, Clone, Default)]
+pub struct StepLimits {
+    /// Bytes that `/dev/shm` may hold; `None` is the sandbox's default.
+    pub shm_size: Option<u64>,
+    /// Limits of each process.
+    pub ulimits: Vec<Limit>,
+    /// Limits of all processes together.
+    pub groups: Groups,
+}
+
 /// Performs steps on a store.
 pub struct Worker {
     /// Where results go.
@@ -67,6 +81,8 @@ pub struct Worker {
     pub secrets: Secrets,
     /// Agents that steps may ask for.
     pub agents: Agents,
+    /// What steps may use.
+    pub limits: StepLimits,
     /// Runs commands.
     pub sandbox: Sandbox,
 }

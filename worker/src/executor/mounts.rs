@@ -1,17 +1,14 @@
 //! The mounts of a RUN beside its root.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kiln_solver::RelPath;
-use kiln_solver::op::{
-    CacheMount, Exec, InputIndex, Mount, MountKind, SecretMount, Sharing, SshMount,
-};
-use rustix::fs::FlockOperation;
+use kiln_solver::op::{Exec, InputIndex, Mount, MountKind, SecretMount, SshMount};
+use kiln_solver::{RelPath, StepReporter};
 
+use super::cache_mounts::Caches;
 use super::error::ExecutorError;
-use super::file::context_layer;
+use super::file::{context_layer, give};
 use super::layers;
 use super::output::Output;
 use crate::io_error::AtPath;
@@ -27,8 +24,7 @@ pub(super) struct Mounts {
     pub(super) mounts: Vec<sandbox::Mount>,
     /// Variables that hold secrets.
     pub(super) secret_env: Vec<(String, Secret)>,
-    /// Locks of cache mounts.
-    _locks: Vec<File>,
+    caches: Caches,
     /// Sockets of agents.
     _agents: Vec<Listening>,
 }
@@ -48,8 +44,12 @@ impl Mounts {
         exec: &Exec,
         inputs: &[Output],
         workspace: &Path,
+        reporter: &StepReporter,
     ) -> Result<Self, ExecutorError> {
-        let mut mounts = Self::default();
+        let mut mounts = Self {
+            caches: Caches::take(store, exec, inputs, reporter)?,
+            ..Self::default()
+        };
         let preparation = Preparation {
             store,
             trust,
@@ -87,9 +87,15 @@ impl Preparation<'_> {
         Ok(Some(match &mount.kind {
             MountKind::Bind { from, source } => self.bind(*from, source, mount.read_only, index)?,
             MountKind::Cache(cache) => {
-                let (path, lock) = self.cache(cache)?;
-                mounts._locks.push(lock);
-                sandbox::Source::Host(path)
+                let files = mounts.caches.files(cache, self.inputs).to_owned();
+                match cache.from {
+                    // It was filled with nothing else.
+                    Some(_) => sandbox::Source::Host(files),
+                    None => sandbox::Source::Within {
+                        directory: files,
+                        path: cache.source.to_string(),
+                    },
+                }
             }
             MountKind::Tmpfs { size } => sandbox::Source::Tmpfs {
                 size: Some(*size).filter(|size| *size > 0),
@@ -194,69 +200,4 @@ impl Preparation<'_> {
         std::fs::create_dir(&path).at("create", &path)?;
         Ok(path)
     }
-
-    /// The directory of a cache mount, locked as its sharing mode says.
-    fn cache(&self, cache: &CacheMount) -> Result<(PathBuf, File), ExecutorError> {
-        if cache.from.is_some() {
-            return Err(ExecutorError::Unsupported("from= of a cache mount"));
-        }
-        let caches = self.store.directory("cache-mounts")?;
-        let name = &blake3::hash(cache.id.as_bytes()).to_hex()[..32];
-        for attempt in 0.. {
-            let home = caches.join(if attempt == 0 {
-                name.to_owned()
-            } else {
-                format!("{name}-{attempt}")
-            });
-            let lock = lock_file(&home)?;
-            let operation = match cache.sharing {
-                Sharing::Shared => FlockOperation::LockShared,
-                Sharing::Locked => FlockOperation::LockExclusive,
-                Sharing::Private => FlockOperation::NonBlockingLockExclusive,
-            };
-            match rustix::fs::flock(&lock, operation) {
-                Ok(()) => return Ok((prepare_cache(&home, cache)?, lock)),
-                Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(error) => {
-                    return Err(Err::<(), _>(error)
-                        .at("lock", &home)
-                        .expect_err("it is")
-                        .into());
-                }
-            }
-        }
-        unreachable!("the loop ends only with a cache")
-    }
-}
-
-fn lock_file(home: &Path) -> Result<File, ExecutorError> {
-    std::fs::create_dir_all(home).at("create", home)?;
-    let path = home.join("lock");
-    let mut options = File::options();
-    Ok(options
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .at("open", &path)?)
-}
-
-/// Makes a cache's directory if it is new.
-fn prepare_cache(home: &Path, cache: &CacheMount) -> Result<PathBuf, ExecutorError> {
-    let files = home.join("files");
-    match std::fs::create_dir(&files) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(files),
-        result => result.at("create", &files)?,
-    }
-    std::fs::write(home.join("id"), &cache.id).at("write", home.join("id"))?;
-    give(&files, cache.uid, cache.gid, cache.mode)?;
-    Ok(files)
-}
-
-/// Sets owner and permissions, in this order: the first change can take some of the latter away.
-fn give(path: &Path, uid: u32, gid: u32, mode: u32) -> Result<(), ExecutorError> {
-    use std::os::unix::fs::{PermissionsExt, chown};
-    chown(path, Some(uid), Some(gid)).at("change owner of", path)?;
-    let permissions = std::fs::Permissions::from_mode(mode);
-    Ok(std::fs::set_permissions(path, permissions).at("set permissions of", path)?)
 }

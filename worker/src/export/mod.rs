@@ -44,6 +44,8 @@ pub struct BuiltImage {
     pub platform: Platform,
     /// Annotations of its manifest.
     pub annotations: BTreeMap<String, String>,
+    /// Annotations of the manifest's entry in what lists it.
+    pub descriptor_annotations: BTreeMap<String, String>,
 }
 
 /// A layer of a finished image.

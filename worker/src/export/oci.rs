@@ -120,6 +120,7 @@ impl Parts {
             annotations: created
                 .map(|time| (CREATED.to_owned(), time))
                 .into_iter()
+                .chain(image.descriptor_annotations.clone())
                 .collect(),
             ..Descriptor::new(
                 media_type::OCI_MANIFEST,

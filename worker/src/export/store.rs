@@ -38,6 +38,7 @@ pub fn to_store(
         config: config.digest,
         manifest: Descriptor {
             platform: Some(image.platform.clone()),
+            annotations: image.descriptor_annotations.clone(),
             ..Descriptor::new(media_type::OCI_MANIFEST, digest, manifest.len() as u64)
         },
     })

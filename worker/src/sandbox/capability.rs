@@ -1,8 +1,10 @@
-//! The capabilities of a step: Docker's fourteen, all of them relative to the step's user namespace.
+//! The capabilities of a step: Docker's fourteen, all of them relative to the step's user namespace, or
+//! all that Kiln has for a privileged step.
 
 use rustix::io::{self, Errno};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities,
 };
 
 const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
@@ -46,4 +48,17 @@ pub(super) fn keep_default() -> io::Result<()> {
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, sets)
+}
+
+/// Lets the program have all that this process has, whoever it runs as.
+pub(super) fn pass_all_on() -> io::Result<()> {
+    let all = capabilities(None)?.permitted;
+    let sets = CapabilitySets {
+        effective: all,
+        permitted: all,
+        inheritable: all,
+    };
+    set_capabilities(None, sets)?;
+    all.iter()
+        .try_for_each(|capability| configure_capability_in_ambient_set(capability, true))
 }

@@ -7,12 +7,14 @@ use std::io;
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::process::{Resource as Kernel, Rlimit, chdir, setrlimit, setsid, umask};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 use super::capability;
 use super::error::{During, Failure};
 use super::process;
-use super::spec::{Command, Limit, Resource};
+use super::spec::{Command, Limit, Resource, Spec};
 use super::user::Account;
 
 /// Where programs are looked for in a step without `PATH`, as in Docker.
@@ -22,15 +24,14 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) struct Prepared<'a> {
     command: &'a Command,
     account: &'a Account,
+    privileged: bool,
     args: Vec<CString>,
     env: Vec<CString>,
 }
 
-/// Checks `command` for what the kernel cannot be given, before any process of it exists.
-pub(super) fn prepare<'a>(
-    command: &'a Command,
-    account: &'a Account,
-) -> Result<Prepared<'a>, Failure> {
+/// Checks the command of `spec` for what the kernel cannot be given, before any process of it exists.
+pub(super) fn prepare<'a>(spec: &'a Spec, account: &'a Account) -> Result<Prepared<'a>, Failure> {
+    let command = &spec.command;
     if command.args.first().is_none_or(String::is_empty) {
         return Err(Failure::Invalid {
             what: "the step has no program".into(),
@@ -55,6 +56,7 @@ pub(super) fn prepare<'a>(
     Ok(Prepared {
         command,
         account,
+        privileged: spec.privileged,
         args,
         env,
     })
@@ -80,13 +82,19 @@ impl Prepared<'_> {
         process::reset_signals();
         umask(Mode::from_raw_mode(0o022));
         for limit in &self.command.limits {
-            setrlimit(resource(limit.resource), rlimit(limit))
-                .during("set the limit", format!("{:?}", limit.resource))?;
+            setrlimit(resource(limit.resource), rlimit(limit)).needs(
+                &format!("set the limit {:?}", limit.resource),
+                "it is above Kiln's own, which only a process with CAP_SYS_RESOURCE can raise",
+            )?;
         }
         // As root first, who may pass where the user may not; then as the user, for whom a file
         // system may open what it does not open for root.
         let entered = chdir(&*self.command.cwd);
-        capability::bound().during("bound", "the capabilities")?;
+        if self.privileged {
+            set_keep_capabilities(true).during("keep", "the capabilities")?;
+        } else {
+            capability::bound().during("bound", "the capabilities")?;
+        }
         let groups: Vec<_> = std::iter::once(gid)
             .chain(groups)
             .map(|&group| Gid::from_raw(group))
@@ -95,7 +103,9 @@ impl Prepared<'_> {
         set_thread_groups(&groups).during("set the groups", "of the step")?;
         set_thread_res_gid(gid, gid, gid).during("become group", gid.as_raw())?;
         set_thread_res_uid(uid, uid, uid).during("become user", uid.as_raw())?;
-        if uid.is_root() {
+        if self.privileged {
+            capability::pass_all_on().during("keep", "the capabilities")?;
+        } else if uid.is_root() {
             capability::keep_default().during("limit", "the capabilities")?;
         }
         entered

@@ -1,14 +1,31 @@
 //! The step's `/dev`: memory with six device nodes of the host's bound into it (a user namespace may
 //! make none), its own terminals, shared memory and message queues.
 
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat, symlinkat};
+use rustix::io::Errno;
 
 use super::error::{During, Failure};
 use super::mount::{self, NO_DEVICES, NO_EXEC, NO_SETUID};
 
 const NODES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
+
+/// Names and numbers (Linux's list of allocated devices, `admin-guide/devices.txt`).
+const PRIVILEGED: [(&str, u32, u32); 6] = [
+    ("kmsg", 1, 11),
+    ("cuse", 10, 203),
+    ("fuse", 10, 229),
+    ("kvm", 10, 232),
+    ("net/tun", 10, 200),
+    ("loop-control", 10, 237),
+];
+
+const LOOP_MAJOR: u32 = 7;
+
+/// How many loop devices there are beyond those that the host has.
+const SPARE_LOOPS: u32 = 8;
 
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),
@@ -58,6 +75,42 @@ pub(super) fn fill(dev: &OwnedFd, shm_size: u64) -> Result<(), Failure> {
         attach(dev, name, &made.during("mount a new /dev/", name)?)?;
     }
     Ok(())
+}
+
+/// Devices that only a privileged step sees, as with BuildKit: those of the host where it has them, else made
+/// by their numbers, by which drivers that are loaded later find them.
+pub(super) fn add_privileged(dev: &OwnedFd) -> Result<(), Failure> {
+    mkdirat(dev, "net", Mode::from_raw_mode(0o755)).during("make /dev/", "net")?;
+    for (name, major, minor) in PRIVILEGED {
+        add(dev, name, FileType::CharacterDevice, (major, minor))?;
+    }
+    let is_loop = |name: &str| name.strip_prefix("loop")?.parse::<u32>().ok();
+    let names = fs::read_dir("/dev").into_iter().flatten().flatten();
+    let loops = names.filter_map(|entry| is_loop(entry.file_name().to_str()?));
+    let last = loops.max().map_or(0, |highest| highest + 1) + SPARE_LOOPS;
+    (0..last).try_for_each(|number| {
+        let name = format!("loop{number}");
+        add(dev, &name, FileType::BlockDevice, (LOOP_MAJOR, number))
+    })
+}
+
+fn add(
+    dev: &OwnedFd,
+    name: &str,
+    kind: FileType,
+    (major, minor): (u32, u32),
+) -> Result<(), Failure> {
+    let mode = Mode::from_raw_mode(0o660);
+    match mknodat(dev, name, kind, mode, rustix::fs::makedev(major, minor)) {
+        // Nobody but the machine's root makes devices; others have those that there are.
+        Err(Errno::PERM) => {}
+        result => return result.during("make /dev/", name),
+    }
+    let Ok(node) = mount::clone(CWD, &format!("/dev/{name}"), false) else {
+        return Ok(());
+    };
+    mknodat(dev, name, FileType::RegularFile, mode, 0).during("make /dev/", name)?;
+    attach(dev, name, &node)
 }
 
 /// Terminals of the step's own; without the group if the step has no such id.

@@ -13,6 +13,7 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, Pid, Signal, pidfd_send_signal};
 use rustix::thread::UnshareFlags;
 
+use super::cgroup::Made;
 use super::command;
 use super::error::{During, Failure};
 use super::identity::{self, Identity};
@@ -76,7 +77,9 @@ fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
     )
     .during("make private", "/")?;
     raise_limits(spec);
-    let init = start_init(spec)?;
+    // Removed when all is over, by whoever made them.
+    let groups = spec.groups.make()?;
+    let init = start_init(spec, &groups)?;
     let setup = set_up(&init, spec, *identity);
     if setup.is_err() {
         init.kill();
@@ -96,13 +99,17 @@ fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
     }
 }
 
-fn start_init(spec: &Spec) -> Result<Init, Failure> {
-    let mut flags = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
+fn start_init(spec: &Spec, groups: &Made) -> Result<Init, Failure> {
+    let mut flags =
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if !spec.privileged {
+        flags |= libc::CLONE_NEWUSER;
+    }
+    // A namespace of control groups begins at the group that its maker is in: where the step has one of
+    // its own, it makes the namespace once it is there.
+    if groups.is_empty() {
+        flags |= libc::CLONE_NEWCGROUP;
+    }
     match spec.network {
         Network::Host => {}
         Network::None => flags |= libc::CLONE_NEWNET,
@@ -120,7 +127,7 @@ fn start_init(spec: &Spec) -> Result<Init, Failure> {
         }),
         None => {
             drop(ours);
-            let result = init::serve(spec, &theirs);
+            let result = init::serve(spec, &theirs, groups);
             let sent = wire::send(&theirs, &result);
             std::process::exit(if sent.is_ok() { 0 } else { 1 });
         }
@@ -129,7 +136,9 @@ fn start_init(spec: &Spec) -> Result<Init, Failure> {
 
 /// Gives the step's namespaces what only the helper can: ids, output, and mounts of the host's files.
 fn set_up(init: &Init, spec: &Spec, identity: Identity) -> Result<(), Failure> {
-    identity.write_maps(init.pid)?;
+    if !spec.privileged {
+        identity.write_maps(init.pid)?;
+    }
     give_output_to_root(identity)?;
     let shift = match identity {
         Identity::Shifted => Some(user_namespace_of(init.pid)?),

@@ -15,8 +15,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, set_dumpable_behavior, set_parent_process_death_signal,
 };
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::cgroup::Made;
 use super::command;
 use super::error::{During, Failure};
 use super::network;
@@ -29,10 +30,11 @@ use super::wire;
 
 /// Serves as the step's first process; `helper` leads to the process that made it.
 /// What it returns is how the command ended, as wait(2) gives it.
-pub(super) fn serve(spec: &Spec, helper: &UnixStream) -> Result<i32, Failure> {
+pub(super) fn serve(spec: &Spec, helper: &UnixStream, groups: &Made) -> Result<i32, Failure> {
     // The helper says by this that the ids of the namespace are there.
     wire::receive_go(helper).map_err(|_| Failure::Abandoned)?;
     become_root()?;
+    enter_groups(groups)?;
     let root = wire::receive_descriptor(helper).map_err(|_| Failure::Abandoned)?;
     let binds = spec.mounts.iter().filter(|mount| mount.source.is_bind());
     let binds = binds
@@ -68,6 +70,17 @@ fn become_root() -> Result<(), Failure> {
     become_id().during("become root of", "the step's user namespace")
 }
 
+/// Goes into the step's control groups, and makes them the tops that the step sees.
+fn enter_groups(groups: &Made) -> Result<(), Failure> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    groups.enter()?;
+    // SAFETY: this process has one thread, and no file descriptors are unshared.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
+        .during("make a namespace of", "control groups")
+}
+
 /// Leaves the keys of whoever started Kiln behind. A kernel without keyrings has none to leave.
 fn join_new_keyring() {
     const JOIN_SESSION_KEYRING: libc::c_int = 1;
@@ -84,7 +97,7 @@ fn join_new_keyring() {
 /// Runs the command to its end, reaping what is left to us meanwhile.
 fn run(spec: &Spec, root: &OwnedFd) -> Result<i32, Failure> {
     let account = user::look_up(root.as_fd(), &spec.command.user)?;
-    let prepared = command::prepare(&spec.command, &account)?;
+    let prepared = command::prepare(spec, &account)?;
     give_output_to(&account)?;
     // Closed by a successful exec; anything in it is why there was none.
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).during("make", "a pipe")?;

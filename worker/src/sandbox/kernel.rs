@@ -73,6 +73,11 @@ pub(super) fn sys() -> Result<OwnedFd, Failure> {
     }
 }
 
+/// The host's `/sys` with all that is mounted in it, to be written to.
+pub(super) fn whole_sys() -> Result<OwnedFd, Failure> {
+    mount::clone(CWD, "/sys", true).during("clone", "/sys")
+}
+
 /// Hides what Docker hides, and shows the step's own part of the control groups, after `sys` has been attached.
 pub(super) fn mask_sys(sys: &OwnedFd, covers: &Covers<'_>) -> Result<(), Failure> {
     for name in SYS_MASKED {

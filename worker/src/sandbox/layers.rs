@@ -45,9 +45,14 @@ pub(super) fn mount(
         }))
         .collect();
     let mut overlays = open_all(&overlays, shift)?.into_iter();
+    let attributes = if spec.privileged {
+        0
+    } else {
+        mount::NO_DEVICES
+    };
     let mut next_overlay = || {
         let directories = overlays.next().expect("one set of directories per overlay");
-        overlay::mount(&directories, userxattr)
+        overlay::mount(&directories, userxattr, attributes)
     };
 
     let root = next_overlay()?;

@@ -6,6 +6,7 @@
 //! first process of the step's namespaces (`init`), and the command. Each watches the one before.
 
 mod capability;
+mod cgroup;
 mod command;
 mod device;
 mod error;
@@ -26,6 +27,7 @@ mod stub;
 mod user;
 mod wire;
 
+pub use cgroup::{Groups, Resources, Shortfall};
 pub use error::{Errno, Error, Failure};
 pub use helper::run_if_helper;
 pub use identity::Identity;

@@ -29,17 +29,22 @@ pub(super) fn paths(overlay: &Overlay) -> impl Iterator<Item = &Path> {
 
 /// Mounts `directories` over one another. Device nodes that an image brings do not work in it: nothing
 /// but the mount's flag stands between a step and the disk that such a node names.
-pub(super) fn mount(directories: &Directories, userxattr: bool) -> Result<OwnedFd, Failure> {
+/// A privileged step may have them: `attributes` are those of the mount.
+pub(super) fn mount(
+    directories: &Directories,
+    userxattr: bool,
+    attributes: u64,
+) -> Result<OwnedFd, Failure> {
     match (&directories.layers[..], &directories.writable) {
         ([], None) => Err(Failure::Invalid {
             what: "an overlay needs a layer or a place for writes".into(),
             value: String::new(),
         }),
-        ([], Some((only, _))) => alone(only.as_fd(), mount::NO_DEVICES),
-        ([only], None) => alone(only.as_fd(), mount::NO_DEVICES | mount::READ_ONLY),
-        _ => match configure(directories, userxattr, add_one_by_one) {
+        ([], Some((only, _))) => alone(only.as_fd(), attributes),
+        ([only], None) => alone(only.as_fd(), attributes | mount::READ_ONLY),
+        _ => match configure(directories, userxattr, attributes, add_one_by_one) {
             Err(first @ (_, Errno::INVAL)) => {
-                configure(directories, userxattr, add_joined).map_err(|_| first)
+                configure(directories, userxattr, attributes, add_joined).map_err(|_| first)
             }
             result => result,
         }
@@ -64,6 +69,7 @@ fn alone(directory: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd, Failure>
 fn configure(
     directories: &Directories,
     userxattr: bool,
+    attributes: u64,
     add_layers: fn(&OwnedFd, &[OwnedFd]) -> rustix::io::Result<()>,
 ) -> Result<OwnedFd, (String, Errno)> {
     let context =
@@ -90,7 +96,7 @@ fn configure(
             fsconfig_set_flag(&context, "volatile")?;
         }
         fsconfig_create(&context)?;
-        mount::into_mount(&context, mount::NO_DEVICES)
+        mount::into_mount(&context, attributes)
     };
     set().map_err(|errno| (last_words(&context), errno))
 }

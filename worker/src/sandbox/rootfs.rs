@@ -31,10 +31,11 @@ pub(super) fn enter(
     binds: Vec<OwnedFd>,
     stubs: &mut Stubs,
 ) -> Result<(), Failure> {
+    let no_devices = if spec.privileged { 0 } else { NO_DEVICES };
     let scratch = mount::create(
         "tmpfs",
         &[("mode", "0755"), ("size", "64m")],
-        NO_SETUID | NO_DEVICES,
+        NO_SETUID | no_devices,
     )
     .during("make", "scratch memory")?;
     mount::attach_over_root(root).during("attach", "the step's root")?;
@@ -48,7 +49,7 @@ pub(super) fn enter(
         files: 0,
         stubs,
     };
-    filling.attach_kernel_views(spec.shm_size)?;
+    filling.attach_kernel_views(spec)?;
     // Every runtime wants these directories in a root, and BuildKit leaves them there.
     filling.stubs.keep();
     filling.attach_file("/etc/hosts", network::hosts(spec).as_bytes())?;
@@ -61,11 +62,16 @@ pub(super) fn enter(
 }
 
 impl Root<'_> {
-    fn attach_kernel_views(&mut self, shm_size: u64) -> Result<(), Failure> {
+    fn attach_kernel_views(&mut self, spec: &Spec) -> Result<(), Failure> {
         let dev = self.scratch_directory("dev")?;
         let dev = mount::clone(dev.as_fd(), "", false).during("clone", "/dev")?;
         self.attach(&dev, "/dev", Kind::Directory)?;
-        device::fill(&dev, shm_size)?;
+        device::fill(&dev, spec.shm_size)?;
+        if spec.privileged {
+            device::add_privileged(&dev)?;
+            self.attach(&kernel::proc()?, "/proc", Kind::Directory)?;
+            return self.attach(&kernel::whole_sys()?, "/sys", Kind::Directory);
+        }
 
         let directory = self.scratch_directory("empty")?;
         let file = mount::find_on_host("/dev/null".as_ref()).during("find", "/dev/null")?;
@@ -135,6 +141,18 @@ impl Root<'_> {
 
     fn attach(&mut self, tree: &OwnedFd, target: &str, kind: Kind) -> Result<(), Failure> {
         let found = self.stubs.find_or_make(self.directory, target, kind)?;
+        let stat = fstat(&found).during("examine the mount point", target)?;
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory != (kind == Kind::Directory) {
+            let what = match kind {
+                Kind::Directory => "a directory cannot be mounted on a file",
+                Kind::File => "a file cannot be mounted on a directory",
+            };
+            return Err(Failure::Invalid {
+                what: what.into(),
+                value: target.into(),
+            });
+        }
         mount::attach(tree, found.as_fd()).during("mount at", target)
     }
 

@@ -104,7 +104,11 @@ impl Sandbox {
         cancelled: impl Future<Output = ()>,
     ) -> Result<Outcome, Error> {
         let mut cancelled = std::pin::pin!(cancelled);
-        let identity = self.identity();
+        // Privileges are this process's own, and so are the ids.
+        let identity = match spec.privileged {
+            true => Identity::Same,
+            false => self.identity(),
+        };
         match self
             .attempt(spec, identity, &mut log, cancelled.as_mut())
             .await
@@ -255,7 +259,8 @@ impl Output {
     /// Passes on what is left, without waiting for the end: a descriptor that the step handed to some
     /// process outside could keep that from coming.
     fn drain(&mut self, log: &mut impl FnMut(Stream, &[u8])) {
-        while let Ok(length @ 1..) = self.pipe.try_read(&mut self.buffer) {
+        // Not by the runtime, which would not look before it has been told that there is something.
+        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut self.buffer[..]) {
             log(self.stream, &self.buffer[..length]);
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Groups;
 use crate::secret::Secret;
 
 /// The hostname of a step that asks for no other.
@@ -28,6 +29,11 @@ pub struct Spec {
     pub hosts: Vec<Host>,
     /// Bytes that `/dev/shm` may hold.
     pub shm_size: u64,
+    /// What the step's processes may use together.
+    pub groups: Groups,
+    /// Whether the step has all privileges of this process: no user namespace of its own, all
+    /// capabilities, devices, and nothing of `/proc` and `/sys` hidden.
+    pub privileged: bool,
 }
 
 impl Spec {
@@ -48,6 +54,8 @@ impl Spec {
             hostname: DEFAULT_HOSTNAME.into(),
             hosts: Vec::new(),
             shm_size: 64 << 20,
+            groups: Groups::default(),
+            privileged: false,
         }
     }
 }
@@ -95,7 +103,7 @@ pub struct Command {
 }
 
 /// One resource limit; `None` is unlimited.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// What is limited.
     pub resource: Resource,

@@ -8,8 +8,9 @@
 //! ROOT/layers/HEX/tree      what the layer of that diff id holds; its presence says that it is whole
 //! ROOT/layers/HEX/fs*       its files, as a lower directory for overlayfs
 //! ROOT/contexts/HEX         what is known of a context's files (see [`crate::context`])
-//! ROOT/builds/ID            records and logs of builds
+//! ROOT/builds/TIME-ID       the record of a build; its `record.jsonl` is locked while it runs
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
+//! ROOT/running/HEX         the step of that content key while it runs: locked, with its log
 //! ROOT/tmp/NAME             work in progress, removed once its process is gone
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! under `tmp`, renamed to their place, and named by a record last.
 
 mod blobs;
+mod claims;
 mod index;
 mod layers;
 mod scratch;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 pub use blobs::{BlobError, BlobWriter, sha256};
+pub use claims::{Attempt, ForeignStep, StepClaim};
 pub use index::{ImageRecord, Index, IndexError, LayerBlob};
 pub use layers::{LayerError, Layers};
 pub use scratch::Scratch;

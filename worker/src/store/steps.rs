@@ -1,7 +1,7 @@
 //! Steps in the index: what each was, so that a later one can be compared with it.
 
 use kiln_solver::{Earlier, Key, StepKeys};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::index::{Index, IndexError, RecordKind, digest_bytes};
 use crate::tree::Timestamp;
@@ -42,6 +42,17 @@ impl Index {
                     nanoseconds
                 ])?;
             transaction.commit()
+        })
+    }
+
+    /// The step that was recorded under a content key.
+    pub fn step(&self, content: &Key) -> Result<Option<Earlier>, IndexError> {
+        self.with(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT content, explanation FROM step WHERE content = ?1")?;
+            statement
+                .query_row([&content.as_bytes()[..]], step_record)
+                .optional()
         })
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Trees know nothing of where their files' bytes are; [`crate::layer`] does.
 
+mod compare;
 mod entry;
 mod layer_tree;
 mod view;
 
+pub use compare::{ChangeKind, PathChange, changes};
 pub use entry::{DirectoryKind, Entry, EntryKind, Timestamp, Xattrs};
 pub use layer_tree::{LayerTree, TreeError};
 pub use view::{Found, View, resolve};

@@ -166,6 +166,7 @@ pub(crate) fn image(layers: &[DiffId]) -> BuiltImage {
         layers: layers.iter().map(layer).collect(),
         platform: Platform::host(),
         annotations: Default::default(),
+        descriptor_annotations: Default::default(),
     }
 }
 

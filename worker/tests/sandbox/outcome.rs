@@ -10,6 +10,7 @@ use crate::bench::Bench;
 crate::cases![
     exits_and_signals_are_outcomes,
     streams_are_separate_and_whole,
+    no_last_word_is_lost,
     what_cannot_be_run_is_an_error,
     programs_are_found_as_in_docker,
     environment_is_the_given_one_and_home,
@@ -52,6 +53,16 @@ fn streams_are_separate_and_whole(bench: &Bench) {
         "{} bytes",
         done.stderr.len()
     );
+}
+
+/// What a step says right before it ends is read although its end is known as soon.
+fn no_last_word_is_lost(bench: &Bench) {
+    let root = bench.root();
+    let spec = bench.script(&root, "printf word; printf other >&2");
+    for _ in 0..50 {
+        let done = bench.run(&spec);
+        assert_eq!((&*done.stdout, &*done.stderr), ("word", "other"));
+    }
 }
 
 fn what_cannot_be_run_is_an_error(bench: &Bench) {

@@ -1,0 +1,140 @@
+//! `kiln check`, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::BuildArgs;
+
+/// What `kiln check` was asked for.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct CheckArgs {
+    /// Directory whose Dockerfile is checked
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, default_value = ".")]
+    pub context: String,
+    /// Dockerfile to check, or - for standard input [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "What to check")]
+    pub file: Option<PathBuf>,
+    /// Only the stages that this one needs [default: all stages]
+    #[arg(long, value_name = "STAGE", help_heading = "What to check")]
+    pub target: Option<String>,
+    /// Value of an ARG, as for kiln build
+    #[arg(
+        long = "build-arg",
+        value_name = "NAME[=VALUE]",
+        help_heading = "What to check"
+    )]
+    pub build_args: Vec<String>,
+    /// Another place to COPY from, or a replacement for a FROM, as for kiln build
+    #[arg(
+        long = "build-context",
+        value_name = "NAME=VALUE",
+        help_heading = "What to check"
+    )]
+    pub build_contexts: Vec<String>,
+    /// Platform that the build would be for [default: this machine's]
+    #[arg(
+        long = "platform",
+        value_name = "PLATFORM",
+        help_heading = "What to check"
+    )]
+    pub platform: Option<String>,
+    /// Look at no base images
+    ///
+    /// Otherwise they are looked up in the store and in registries, and an image that cannot be had is
+    /// told about. Rules that depend on an image that is not known say nothing.
+    #[arg(long, help_heading = "What to check")]
+    pub offline: bool,
+
+    /// Leave rules out
+    #[arg(
+        long,
+        value_name = "RULE",
+        value_delimiter = ',',
+        help_heading = "Rules"
+    )]
+    pub skip: Vec<String>,
+    /// Ask rules that are off by default, or all
+    #[arg(
+        long,
+        value_name = "RULE",
+        value_delimiter = ',',
+        help_heading = "Rules"
+    )]
+    pub enable: Vec<String>,
+    /// List the rules
+    #[arg(long, help_heading = "Rules")]
+    pub list_rules: bool,
+    /// Tell what a rule is about, with an example
+    #[arg(long, value_name = "RULE", help_heading = "Rules")]
+    pub explain: Option<String>,
+
+    /// How to print what is found
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Result"
+    )]
+    pub format: CheckFormat,
+    /// What makes the exit code 1
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "SEVERITY",
+        help_heading = "Result"
+    )]
+    pub fail_on: FailOn,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing was found, or nothing as bad as --fail-on
+  1  something was found, or the Dockerfile could not be read
+  2  the command line makes no sense
+
+Every rule can be skipped with a comment: \"# check=skip=RULE\" at the head of the file, or right
+above an instruction. docs/rules.md lists the rules; --explain RULE prints one.";
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Beside the lines of the Dockerfile
+    #[default]
+    Text,
+    /// In the form of `docker buildx build --call=check,format=json`
+    Json,
+    /// SARIF 2.1.0, which code hosts and editors read
+    Sarif,
+}
+
+/// What makes the exit code 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Warnings and errors
+    #[default]
+    Warning,
+    /// Errors: the Dockerfile cannot be built
+    Error,
+    /// Nothing that is found
+    Never,
+}
+
+impl CheckArgs {
+    /// The build whose Dockerfile is checked.
+    pub fn as_build(&self) -> BuildArgs {
+        BuildArgs {
+            context: self.context.clone(),
+            file: self.file.clone(),
+            target: self.target.clone(),
+            build_args: self.build_args.clone(),
+            build_contexts: self.build_contexts.clone(),
+            platforms: self.platform.iter().cloned().collect(),
+            ..BuildArgs::default()
+        }
+    }
+}

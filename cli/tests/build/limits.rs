@@ -1,0 +1,183 @@
+//! What steps may use: `--shm-size`, `--ulimit`, and control groups as far as this machine has them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::bench::{Bench, text};
+use crate::machine;
+
+/// Whether this machine has a controller in the first version of control groups.
+fn has_legacy(controller: &str) -> bool {
+    Path::new("/sys/fs/cgroup")
+        .join(controller)
+        .join("cgroup.procs")
+        .exists()
+}
+
+/// Groups of steps that are there.
+fn groups() -> Vec<String> {
+    let output = std::process::Command::new("find")
+        .args([
+            "/sys/fs/cgroup",
+            "-maxdepth",
+            "4",
+            "-type",
+            "d",
+            "-name",
+            "kiln-step-*",
+        ])
+        .output();
+    let found = String::from_utf8_lossy(&output.expect("find runs").stdout).into_owned();
+    found.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn limits_of_processes_are_set() {
+    let bench = Bench::with(
+        "FROM base\nRUN test $(df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2) = 1024\n\
+         RUN test $(ulimit -Sn) = 100 && test $(ulimit -Hn) = 200\nRUN test $(ulimit -c) = 0\n\
+         USER 1000\nRUN test $(ulimit -Hn) = 200 && ! ulimit -n 300\n",
+    );
+    bench.build("--shm-size 1m --ulimit nofile=100:200 --ulimit core=0");
+    machine::assert_clean(&bench.store());
+}
+
+#[test]
+fn a_limit_runs_no_step_again() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    assert_eq!(bench.build("").ran().len(), 1);
+    for line in [
+        "--shm-size 1m",
+        "--ulimit nofile=100",
+        "--memory 100m",
+        "--cpu-shares 512",
+    ] {
+        assert_eq!(bench.build(line).ran(), [""; 0], "{line}");
+    }
+}
+
+#[test]
+fn groups_limit_a_step_and_go_with_it() {
+    if !has_legacy("memory") || !has_legacy("cpu") || !has_legacy("cpuset") {
+        let bench = Bench::with("FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1\n");
+        let finished = bench.try_build("--memory 50m --memory-swap 50m");
+        assert!(finished.code == Some(1) || finished.told().contains("--memory has no effect"));
+        return;
+    }
+    let bench = Bench::with("FROM base\nRUN cat /proc/self/cgroup && sleep 1000\n");
+    let line = "--memory 50m --memory-swap 50m --cpu-shares 512 --cpu-quota 50000 --cpu-period 200000 --cpuset-cpus 0 --cpuset-mems 0 --cgroup-parent kiln-test/inner";
+    let mut running = bench
+        .command(line)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("kiln runs");
+    let ours = |controller: &str| {
+        let parent = Path::new("/sys/fs/cgroup")
+            .join(controller)
+            .join("kiln-test/inner");
+        fs::read_dir(parent)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| {
+                let inside = fs::read_to_string(path.join("cgroup.procs"));
+                path.is_dir() && inside.is_ok_and(|inside| inside.lines().count() >= 2)
+            })
+    };
+    while ours("memory").is_none() {
+        std::thread::yield_now();
+    }
+    let value = |controller: &str, file: &str| {
+        let group = ours(controller).expect("it is running");
+        fs::read_to_string(group.join(file))
+            .expect(file)
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(value("memory", "memory.limit_in_bytes"), "52428800");
+    assert_eq!(value("memory", "memory.memsw.limit_in_bytes"), "52428800");
+    assert_eq!(value("cpu", "cpu.shares"), "512");
+    assert_eq!(value("cpu", "cpu.cfs_quota_us"), "50000");
+    assert_eq!(value("cpu", "cpu.cfs_period_us"), "200000");
+    assert_eq!(value("cpuset", "cpuset.cpus"), "0");
+    running.kill().expect("it runs");
+    running.wait().expect("it ends");
+    // The helper sees its parent's end, and takes the groups away.
+    while ours("memory").is_some() || groups().iter().any(|path| path.contains("kiln-test")) {
+        std::thread::yield_now();
+    }
+    bench.file(
+        "Dockerfile",
+        "FROM base\nRUN cat /proc/self/cgroup && grep -q ':memory:/$' /proc/self/cgroup\n",
+    );
+    bench.build(line);
+    bench.file(
+        "Dockerfile",
+        "FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1\n",
+    );
+    bench.build("");
+    bench.refused(&format!("--no-cache {line}"), 1, &[">>> RUN dd"]);
+    assert_eq!(
+        groups()
+            .iter()
+            .filter(|path| path.contains("kiln-test"))
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn what_a_killed_helper_left_is_removed_by_the_next_step() {
+    if !has_legacy("memory") {
+        return;
+    }
+    let parent = Path::new("/sys/fs/cgroup/memory/kiln-test-left");
+    let left = parent.join("kiln-step-4194305-00");
+    fs::create_dir_all(&left).expect("a group");
+    let bench = Bench::with("FROM base\nRUN true\n");
+    bench.build("--memory 50m --cgroup-parent kiln-test-left");
+    assert!(!left.exists());
+    fs::remove_dir(parent).expect("it is empty");
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    for (line, part) in [
+        ("--memory 512x", "write it as in --memory 512m"),
+        ("--shm-size nothing", "it is not a size"),
+        ("--ulimit nofiles=1", "did you mean nofile?"),
+        ("--ulimit nofile=2:1", "above the hard one"),
+        ("--memory-swap 1g", "it needs --memory"),
+        ("--cpu-shares 0", "--cpu-shares"),
+        ("--cpuset-cpus 3-1", "not a list of numbers"),
+        ("--allow network-host", "did you mean network.host?"),
+        ("--provenance=true", "not supported yet"),
+        ("--sbom true", "not supported yet"),
+        ("--attest type=sbom", "not supported yet"),
+        ("--annotation a", "there is no ="),
+        ("--annotation index:a=b", "no index to annotate"),
+        ("--no-cache --no-cache-filter a", "cannot be used with"),
+    ] {
+        bench.try_build(line).assert_failed(2, &[part]);
+    }
+    bench.build("--provenance=false --sbom=false --attest type=sbom,disabled=true");
+}
+
+#[test]
+fn a_user_without_groups_of_his_own_is_told() {
+    let user = crate::rootless::User::new(crate::base::small(), "FROM base\nRUN true\n");
+    let finished = user.build("--memory 100m --cpu-shares 512 --shm-size 1m --ulimit nofile=100");
+    finished.assert_well();
+    for part in [
+        "WARNING: --memory has no effect",
+        "WARNING: --cpu-shares has no effect",
+    ] {
+        assert!(finished.told().contains(part), "{}", finished.told());
+    }
+    machine::assert_clean(&user.store());
+    assert!(text(&user.store()).contains("home"));
+}

@@ -1,0 +1,270 @@
+//! How long the frontend takes for large and for hostile Dockerfiles, each at two sizes, so that what
+//! does not grow linearly shows.
+//!
+//! `cargo run --release -p kiln-frontend --example speed`
+
+#![allow(clippy::disallowed_methods, reason = "time is what is measured")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kiln_frontend::image_config::ImageConfig;
+use kiln_frontend::{
+    LowerError, Options, Parsed, ResolvedImage, Source, format, ignore, lower, parse,
+};
+use kiln_solver::{RelPath, Sha256Digest};
+
+/// How often each case is measured; the best time counts.
+const ROUNDS: usize = 5;
+
+fn main() {
+    println!(
+        "{:<44}{:>10}{:>10}{:>10}{:>10}  outcome",
+        "case", "KiB", "parse ms", "lower ms", "fmt ms"
+    );
+    for (name, make) in CASES {
+        for size in [1, 2] {
+            dockerfile(&format!("{name} x{size}"), &make(size));
+        }
+    }
+    println!(
+        "\n{:<44}{:>10}{:>10}",
+        "ignore patterns", "read ms", "ask ms"
+    );
+    for (name, make) in PATTERNS {
+        for size in [1, 2] {
+            patterns(&format!("{name} x{size}"), &make(size));
+        }
+    }
+}
+
+type Case = (&'static str, fn(usize) -> String);
+
+const CASES: [Case; 19] = [
+    ("10,000 instructions in 1,000 stages", stages),
+    ("20,000 stages on each other", |size| {
+        let stages = (1..20_000 * size).map(|i| format!("FROM s{} AS s{i}\n", i - 1));
+        format!("FROM scratch AS s0\n{}", stages.collect::<String>())
+    }),
+    ("20,000 stages that copy", |size| {
+        let stages = (1..20_000 * size)
+            .map(|i| format!("FROM scratch AS s{i}\nCOPY --from=s{} a b\n", i - 1));
+        format!("FROM scratch AS s0\n{}", stages.collect::<String>())
+    }),
+    ("500 stages that copy later ones", |size| {
+        let stages =
+            (0..500 * size).map(|i| format!("FROM scratch AS s{i}\nCOPY --from=s{} a b\n", i + 1));
+        format!(
+            "{}FROM scratch AS s{}\n",
+            stages.collect::<String>(),
+            500 * size
+        )
+    }),
+    ("50,000 lines of RUN", |size| {
+        format!("FROM a\n{}", "RUN echo a\n".repeat(50_000 * size))
+    }),
+    ("one RUN of 100,000 lines", |size| {
+        format!("FROM a\nRUN x{}\n", " \\\n  && y".repeat(100_000 * size))
+    }),
+    ("100,000 comments in a continuation", |size| {
+        format!("FROM a\nRUN x \\\n{}  y\n", "# c\n".repeat(100_000 * size))
+    }),
+    ("10,000 heredocs", |size| {
+        format!("FROM a\n{}", "RUN <<E\nx\nE\n".repeat(10_000 * size))
+    }),
+    ("one heredoc of 200,000 lines", |size| {
+        format!(
+            "FROM a\nCOPY <<E /x\n{}E\n",
+            "$A ${B:-b}\n".repeat(200_000 * size)
+        )
+    }),
+    ("10,000 ARGs, each used", |size| {
+        let args = (0..10_000 * size).map(|i| format!("ARG a{i}=x\nUSER $a{i}\n"));
+        format!("FROM scratch\n{}", args.collect::<String>())
+    }),
+    ("1,000 ARGs and 1,000 RUNs", |size| {
+        let args = (0..1000 * size).map(|i| format!("ARG a{i}=x\nRUN $a{i}\n"));
+        format!("FROM scratch\n{}", args.collect::<String>())
+    }),
+    ("a variable that doubles 64 times", |size| {
+        format!(
+            "FROM scratch\nENV a=0123456789\n{}",
+            "ENV a=$a$a\n".repeat(64 * size)
+        )
+    }),
+    ("1,000 stages that inherit 1,000 variables", |size| {
+        let env: String = (0..1000).map(|i| format!(" a{i}=x")).collect();
+        let stages = (1..1000 * size).map(|i| format!("FROM s{} AS s{i}\nENV b=c\n", i - 1));
+        format!(
+            "FROM scratch AS s0\nENV {env}\n{}",
+            stages.collect::<String>()
+        )
+    }),
+    ("a line of 20 MB", |size| {
+        format!("FROM a\nRUN {}\n", "x ".repeat((5 << 20) * size))
+    }),
+    ("6,000 nested ${a:-}", |size| {
+        let count = 6000 * size;
+        let nested = "${a:-\\\n".repeat(count) + &"}\\\n".repeat(count);
+        format!("FROM a\nENV x={nested}\n")
+    }),
+    ("globs with many *", |size| {
+        let value = "a".repeat(20_000 * size);
+        let line = format!("ENV c=${{b//{}b/x}}\n", "*a".repeat(100));
+        format!("FROM a\nENV b={value}\n{}", line.repeat(100))
+    }),
+    ("200,000 unknown flags", |size| {
+        format!("FROM a\nRUN {} x\n", "--a \\\n".repeat(200_000 * size))
+    }),
+    ("JSON of 200,000 strings", |size| {
+        format!(
+            "FROM a\nRUN [{}\"\"]\n",
+            "\"a\",\\\n".repeat(200_000 * size)
+        )
+    }),
+    ("100,000 pairs of ENV", |size| {
+        let pairs = (0..100_000 * size).map(|i| format!(" \\\n a{i}=b"));
+        format!("FROM a\nENV {}\n", pairs.collect::<String>())
+    }),
+];
+
+fn stages(size: usize) -> String {
+    let mut text = String::from("ARG BASE=debian\n");
+    for i in 0..1000 * size {
+        let before = i.saturating_sub(1);
+        text.push_str(&match i % 3 {
+            0 => format!("FROM ${{BASE}}:{} AS s{i}\n", i % 7),
+            _ => format!("FROM s{before} AS s{i}\n"),
+        });
+        text.push_str("ARG VERSION=1.2.3\nENV NAME=value OTHER=\"${VERSION} two\"\n");
+        text.push_str("WORKDIR /src/app\nRUN apt-get update && \\\n    apt-get install -y gcc\n");
+        text.push_str(&format!("COPY --from=s{before} /out/a /out/b /in/\n"));
+        text.push_str(
+            "COPY --chown=1:1 . .\nRUN --mount=type=cache,target=/root/.cache make $VERSION\n",
+        );
+        text.push_str("LABEL a.b.c=\"$NAME\" d=e\nCMD [\"/bin/app\", \"--serve\"]\n");
+    }
+    let last = 1000 * size - 1;
+    let copies = (0..last).map(|i| format!("COPY --from=s{i} /x /y{i}\n"));
+    text.push_str("FROM scratch\n");
+    text.extend(copies.step_by(5));
+    text
+}
+
+fn dockerfile(name: &str, text: &str) {
+    let source = Source::new("Dockerfile", text);
+    let (parsing, parsed) = best(|| parse(&source));
+    let (lowering, outcome) = best(|| lowered(&parsed));
+    let (formatting, _) = best(|| format(&parsed.dockerfile));
+    println!(
+        "{name:<44}{:>10}{:>10}{:>10}{:>10}  {outcome}",
+        text.len() / 1024,
+        milliseconds(parsing),
+        milliseconds(lowering),
+        milliseconds(formatting)
+    );
+}
+
+fn lowered(parsed: &Parsed) -> String {
+    if let Some(error) = parsed.diagnostics.iter().find(|found| found.is_error()) {
+        return error.message.clone();
+    }
+    let options = Options::new("linux/amd64".parse().expect("a platform"));
+    let mut images = BTreeMap::new();
+    loop {
+        match lower(&parsed.dockerfile, &options, &images) {
+            Ok(lowered) => return format!("{} vertices", lowered.graph.len()),
+            Err(LowerError::Invalid(errors)) => {
+                let message = &errors[0].message;
+                return message.chars().take(60).collect();
+            }
+            Err(LowerError::NeedsImages(requests)) => {
+                for request in requests {
+                    let digest = Sha256Digest::new([1; 32]);
+                    let config = ImageConfig::empty(&request.value.platform);
+                    let image = ResolvedImage {
+                        digest,
+                        manifest: digest,
+                        config,
+                    };
+                    images.insert(request.value, image);
+                }
+            }
+        }
+    }
+}
+
+const PATTERNS: [Case; 4] = [
+    ("10,000 plain patterns", |size| {
+        let lines = (0..10_000 * size).map(|i| match i % 5 {
+            0 => format!("packages/p{i}/build\n"),
+            1 => format!("**/cache{i}\n"),
+            2 => format!("src/m{i}/*.o\n"),
+            3 => format!("*/gen{i}_*/**\n"),
+            _ => format!("!packages/p{i}/build/keep*\n"),
+        });
+        lines.collect()
+    }),
+    ("10,000 times **/a*b*c*N", |size| {
+        (0..10_000 * size)
+            .map(|i| format!("**/a*b*c*{i}\n"))
+            .collect()
+    }),
+    ("10,000 times **/*e*l*", |size| {
+        (0..10_000 * size)
+            .map(|i| {
+                format!(
+                    "**/*{}*{}*o*x{}\n",
+                    letter(i),
+                    letter(i / 26),
+                    letter(i / 676)
+                )
+            })
+            .collect()
+    }),
+    ("10,000 negations of one directory", |size| {
+        let lines = (0..10_000 * size).map(|i| format!("!packages/**/file{i}.o\n"));
+        format!("packages\n{}", lines.collect::<String>())
+    }),
+];
+
+fn letter(number: usize) -> char {
+    char::from(b'a' + (number % 26) as u8)
+}
+
+/// Asks about 100,000 paths.
+fn patterns(name: &str, text: &str) {
+    let source = Source::new(".dockerignore", text);
+    let (reading, compiled) = best(|| ignore::compile(&source).expect("patterns"));
+    let paths: Vec<RelPath> = (0..100_000)
+        .map(|i| format!("packages/p{}/build/lib/module{i}/file{i}.o", i % 20_000))
+        .map(|path| RelPath::parse(path.as_bytes()).expect("a path"))
+        .collect();
+    let started = Instant::now();
+    let excluded = paths.iter().filter(|path| compiled.excludes(path)).count();
+    println!(
+        "{name:<44}{:>10}{:>10}  {excluded} excluded",
+        milliseconds(reading),
+        milliseconds(started.elapsed())
+    );
+}
+
+fn best<T>(mut work: impl FnMut() -> T) -> (Duration, T) {
+    let mut best: Option<(Duration, T)> = None;
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let result = work();
+        let taken = started.elapsed();
+        if best.as_ref().is_none_or(|(least, _)| taken < *least) {
+            best = Some((taken, result));
+        }
+        if taken > Duration::from_secs(1) {
+            break;
+        }
+    }
+    best.expect("at least one round")
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64() * 1000.0)
+}

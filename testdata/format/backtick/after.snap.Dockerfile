@@ -1,0 +1,7 @@
+# escape=`
+FROM a
+COPY c:\a\ `
+    d:\b `
+    e:\
+RUN dir   `
+   c:\

@@ -1,0 +1,7 @@
+# escape=`
+from a
+copy   c:\a\   `
+ d:\b   `  
+   e:\
+run dir   `
+   c:\

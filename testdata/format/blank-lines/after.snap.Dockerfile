@@ -1,0 +1,11 @@
+# at the top
+
+# twice
+FROM a
+
+RUN b
+
+# above
+
+# and right above
+RUN c

@@ -1,0 +1,19 @@
+
+
+   # at the top
+
+
+# twice
+FROM a
+
+
+
+RUN b
+  
+	
+# above
+
+# and right above   
+RUN c
+
+

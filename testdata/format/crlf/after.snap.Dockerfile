@@ -1,0 +1,10 @@
+﻿FROM a
+
+RUN b \
+  c
+COPY <<E /x
+ a  
+
+
+E
+CMD x

@@ -1,0 +1,11 @@
+﻿FROM a  
+
+
+run b \  
+  c
+COPY   <<E   /x
+ a  
+
+
+E
+CMD x

@@ -1,0 +1,6 @@
+FROM a
+  COYP   a   b  \
+
+   c
+copy   x
+RUN y

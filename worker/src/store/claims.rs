@@ -1,0 +1,174 @@
+//! Which process runs which step: a file for each step under way, locked by whoever runs it and
+//! holding what its command has written so far.
+//!
+//! The kernel lets go of the lock when its process dies, so nobody waits for the dead. The file goes
+//! with the claim; whoever waited sees by its link count that it opened one that is gone.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use kiln_solver::Key;
+use rustix::fs::FlockOperation;
+
+use super::Store;
+use crate::io_error::{AtPath, IoError};
+
+/// A step that this process may run. Dropping it gives it up.
+pub struct StepClaim {
+    path: PathBuf,
+    file: File,
+}
+
+/// A step that is run elsewhere, in another process or another build of this one.
+pub struct ForeignStep {
+    file: File,
+    read: u64,
+}
+
+/// What came of an attempt to claim a step.
+pub enum Attempt {
+    /// Nobody else runs it.
+    Claimed(StepClaim),
+    /// Somebody does.
+    Taken(ForeignStep),
+}
+
+impl Store {
+    /// Claims the step of a content key, unless somebody runs it.
+    pub fn claim_step(&self, key: &Key) -> Result<Attempt, IoError> {
+        let path = self.directory("running")?.join(key.hex());
+        loop {
+            let mut options = File::options();
+            let options = options.create(true).truncate(false).read(true).write(true);
+            let file = options.open(&path).at("open", &path)?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&file, &path) => {
+                    // Its last owner may have died.
+                    file.set_len(0).at("truncate", &path)?;
+                    return Ok(Attempt::Claimed(StepClaim { path, file }));
+                }
+                // Its owner was done between the two calls.
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Ok(Attempt::Taken(ForeignStep { file, read: 0 }));
+                }
+                Err(errno) => return Err(io::Error::from(errno)).at("lock", &path),
+            }
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+impl StepClaim {
+    /// Lets those who wait see what the step's command wrote.
+    pub fn publish(&self, bytes: &[u8]) {
+        // Those who wait see less, if the disk is full, and the result all the same.
+        let _ = (&self.file).write_all(bytes);
+    }
+}
+
+impl Drop for StepClaim {
+    fn drop(&mut self) {
+        // Before the lock is gone, so that nobody removes another's.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl ForeignStep {
+    /// Whether it is still run.
+    pub fn is_running(&self) -> bool {
+        rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared).is_err()
+    }
+
+    /// What its command has written since the last call.
+    pub fn read_log(&mut self) -> io::Result<Vec<u8>> {
+        let mut log = Vec::new();
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match self.file.read_at(&mut buffer, self.read)? {
+                0 => return Ok(log),
+                length => {
+                    log.extend_from_slice(&buffer[..length]);
+                    self.read += length as u64;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::open(&directory.path().join("store")).expect("a store");
+        (directory, store)
+    }
+
+    fn claimed(store: &Store) -> Option<StepClaim> {
+        match store.claim_step(&Key::new([1; 32])).expect("writable") {
+            Attempt::Claimed(claim) => Some(claim),
+            Attempt::Taken(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_step_has_one_owner_and_others_see_its_log() {
+        let (_directory, store) = store();
+        let claim = claimed(&store).expect("nobody runs it");
+        claim.publish(b"one\n");
+        let Attempt::Taken(mut foreign) = store.claim_step(&Key::new([1; 32])).expect("writable")
+        else {
+            panic!("two own it");
+        };
+        assert!(foreign.is_running());
+        assert_eq!(foreign.read_log().expect("readable"), b"one\n");
+        claim.publish(b"two\n");
+        drop(claim);
+        assert!(!foreign.is_running());
+        assert_eq!(foreign.read_log().expect("readable"), b"two\n");
+        assert!(claimed(&store).is_some());
+        let left = fs::read_dir(store.root().join("running")).expect("a directory");
+        assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn of_many_that_want_it_at_once_one_has_it_at_a_time() {
+        let (_directory, store) = store();
+        let owners = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            let mut had = 0;
+            while had < 50 {
+                let Some(claim) = claimed(&store) else {
+                    std::thread::yield_now();
+                    continue;
+                };
+                assert_eq!(owners.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                std::thread::yield_now();
+                owners.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                drop(claim);
+                had += 1;
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
+    }
+
+    #[test]
+    fn the_dead_own_nothing() {
+        let (_directory, store) = store();
+        let left = store.directory("running").expect("writable");
+        let left = left.join(Key::new([1; 32]).hex());
+        fs::write(&left, "half a log").expect("writable");
+        assert!(claimed(&store).is_some());
+        assert!(!left.exists());
+    }
+}
