@@ -11,6 +11,8 @@ pub enum Exit {
     Failed,
     /// What was typed makes no sense.
     Usage,
+    /// The store is damaged.
+    Damaged,
     /// A file is not formatted as it should be.
     Unformatted,
     /// A file could not be read or written, or has errors.
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => ExitCode::SUCCESS,
             Exit::Failed | Exit::Unformatted => ExitCode::from(1),
             Exit::Usage | Exit::Unreadable => ExitCode::from(2),
+            Exit::Damaged => ExitCode::from(3),
             // 128 and the number of SIGINT, as a shell reports it.
             Exit::Interrupted => ExitCode::from(130),
         }

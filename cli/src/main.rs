@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use jiff::Timestamp;
-use kiln_cli::args::{Cli, Command};
+use kiln_cli::args::{Cli, Command, StoreArgs, StoreCommand};
 use kiln_cli::commands::prune::Terminal;
 use kiln_cli::exit::Exit;
 use kiln_cli::report::Report;
@@ -61,15 +61,20 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
         Command::Images(args) => commands::images::run(args, &store()?, now, out)?,
         Command::Inspect(args) => commands::inspect::run(args, &store()?, out)?,
         Command::History(args) => commands::history::run(args, &store()?, now, out)?,
-        Command::Du(args) => commands::du::run(args, &store()?, out)?,
+        Command::Du(args) => commands::du::run(args, &store()?, now, out)?,
         Command::Prune(args) => {
-            wire::become_root()?;
-            let root = wire::root(&cli.global, environment)?;
             let mut terminal = Terminal {
                 input: &mut io::stdin().lock(),
                 out,
             };
-            commands::prune::run(args, &root, now, &mut terminal)?;
+            commands::prune::run(args, &store, now, &mut terminal)?;
+        }
+        Command::Store(StoreArgs {
+            command: StoreCommand::Verify(args),
+        }) => {
+            wire::become_root()?;
+            let root = wire::root(&cli.global, environment)?;
+            return commands::store::verify(args, &root, out);
         }
         Command::Completions(args) => commands::completions::run(args, out)?,
         Command::Man(args) => commands::man::run(args, out)?,

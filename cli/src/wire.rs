@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use kiln_worker::executor::StepLimits;
+use kiln_worker::gc::Policy;
 use kiln_worker::image::Images;
 use kiln_worker::registry::RegistrySettings;
 use kiln_worker::sandbox::{Groups, Identity, enter_user_namespace_if_needed};
@@ -17,7 +18,8 @@ use kiln_worker::store::Store;
 use crate::args::GlobalArgs;
 use crate::build::Backends;
 use crate::settings::{
-    AgentSetting, BuildSettings, Environment, SecretSetting, SecretSource, UsageError, store_root,
+    self, AgentSetting, BuildSettings, Environment, SecretSetting, SecretSource, UsageError,
+    config_file, store_root,
 };
 
 /// The least number of steps that may run at once: most of them wait for something.
@@ -46,6 +48,28 @@ pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
         let root = root.display();
         format!("cannot use the store at {root}; --root or KILN_ROOT choose another")
     })
+}
+
+/// What goes from the store after a build; `None` if nothing does.
+pub fn automatic_gc(global: &GlobalArgs, environment: &Environment) -> Result<Option<Vec<Policy>>> {
+    let file = config_file(global, environment, is_machine_root());
+    let text = match &file {
+        None => String::new(),
+        Some((path, must_exist)) => match std::fs::read_to_string(path) {
+            Err(error) if !must_exist && is_absent(&error) => String::new(),
+            text => text.with_context(|| format!("cannot read {}", path.display()))?,
+        },
+    };
+    let policies = settings::automatic_gc(&text);
+    policies.with_context(|| {
+        let path = file.map(|(path, _)| path).unwrap_or_default();
+        format!("cannot use the settings in {}", path.display())
+    })
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 /// Where images come from.

@@ -18,3 +18,4 @@ pub mod ssh;
 pub mod stop;
 pub mod store;
 pub mod tree;
+pub mod verify;

@@ -28,7 +28,10 @@ pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
-pub use store::{DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs};
+pub use store::{
+    DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs, StoreArgs, StoreCommand,
+    VerifyArgs,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -65,6 +68,19 @@ pub struct GlobalArgs {
     )]
     #[arg(help_heading = "Global options")]
     pub root: Option<PathBuf>,
+    /// File with settings
+    ///
+    /// Without this option it is /etc/kiln/kiln.toml for root, and $XDG_CONFIG_HOME/kiln/kiln.toml
+    /// or ~/.config/kiln/kiln.toml for everybody else, if there is one.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "KILN_CONFIG",
+        hide_env_values = true
+    )]
+    #[arg(help_heading = "Global options")]
+    pub config: Option<PathBuf>,
 }
 
 /// The commands.
@@ -88,6 +104,8 @@ pub enum Command {
     Du(DuArgs),
     /// Remove what no image needs from the store
     Prune(PruneArgs),
+    /// Check the store
+    Store(StoreArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print or write the manual pages

@@ -178,7 +178,7 @@ impl Writing<'_> {
 
     /// Layers of the base image that no step had to see.
     async fn fetch_what_was_not_needed_yet(&self, step: &kiln_solver::StepReporter) -> Result<()> {
-        let missing = missing_layers(&self.backends.store, &self.snapshot.diff_ids())?;
+        let missing = missing_layers(&self.backends.store, self.base, &self.snapshot.diff_ids())?;
         if missing.is_empty() {
             return Ok(());
         }

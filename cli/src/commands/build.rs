@@ -9,8 +9,11 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kiln_frontend::{Diagnostic, Source};
 use kiln_solver::{Progress, Reporter};
+use kiln_worker::gc::{self, Policy};
+use kiln_worker::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::prune;
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::build::{self, Backends, BuildError, Built};
 use crate::commands::check;
@@ -35,13 +38,20 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         return check::answer(&settings, global, environment, &mut io::stdout());
     }
     build::check_destinations(&settings)?;
+    let policies = wire::automatic_gc(global, environment)?;
     let store = wire::store(global, environment)?;
     let backends = wire::backends(store, &settings, environment)?;
     let mode = progress::settle(settings.progress, environment);
     let display = progress::start(mode, environment);
     let shelf = Shelf::new(backends.store.directory("builds")?);
-    let recorder = begin_record(&shelf, display.progress(), typed, &settings)
-        .with_context(|| format!("cannot write into {}", shelf.directory().display()))?;
+    let recorder = begin_record(
+        &shelf,
+        &backends.store,
+        display.progress(),
+        typed,
+        &settings,
+    )
+    .with_context(|| format!("cannot write into {}", shelf.directory().display()))?;
     let recorder = Arc::new(recorder);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -55,6 +65,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         &mut warnings,
     ));
     runtime.shutdown_timeout(PATIENCE);
+    let has_put = backends.store.scratch().has_put();
     backends.store.scratch().discard();
     display.finish();
     if let Some(Err(BuildError::Dockerfile { dockerfile, .. })) = &outcome {
@@ -74,6 +85,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
             report.warnings(source, found)?;
         }
     }
+    let is_interrupted = outcome.is_none();
     let exit = match outcome {
         None => {
             writeln!(io::stderr(), "ERROR: canceled")?;
@@ -88,6 +100,9 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
             Ok(Exit::Done)
         }
     };
+    if let Some(policies) = policies.filter(|_| has_put && !is_interrupted) {
+        collect_garbage(backends.store.root(), &policies, mode, &mut report)?;
+    }
     // The build is not worse for it if old records stay.
     let _ = shelf.settle(&recorder.record(), Limits::default(), Timestamp::now());
     exit
@@ -131,6 +146,33 @@ async fn interruptible(
     }
 }
 
+/// Removes what may go from the store, which has more than before. A build is not worse for a store
+/// that is too large, but somebody should know.
+fn collect_garbage(
+    root: &Path,
+    policies: &[Policy],
+    mode: ProgressMode,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let now = Timestamp::now().as_second();
+    let pruned = Store::open(root)
+        .map_err(anyhow::Error::from)
+        .and_then(|store| Ok(gc::prune(&store, policies, now, false)?));
+    match pruned {
+        Ok(pruned) if mode != ProgressMode::Quiet => {
+            if let Some(shortfall) = pruned.shortfall {
+                writeln!(io::stderr(), "WARNING: {}", prune::shortfall(shortfall))?;
+            }
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let error = error.context("cannot collect garbage in the store");
+            report.error(error.as_ref())?;
+        }
+    }
+    Ok(())
+}
+
 fn usage_error(error: &crate::settings::UsageError, environment: &Environment) -> Result<Exit> {
     let stderr = &mut io::stderr();
     Report {
@@ -169,12 +211,17 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Begins the record of a build whose context and Dockerfile were typed so.
 fn begin_record(
     shelf: &Shelf,
+    store: &Store,
     progress: Arc<dyn Progress>,
     (context, dockerfile): (String, Option<PathBuf>),
     settings: &BuildSettings,
 ) -> io::Result<Recorder> {
     let started = Timestamp::now();
     let (id, directory) = shelf.place(started)?;
+    // No prune takes it away while the build runs.
+    let name = directory.file_name().unwrap_or_default();
+    let leased = store.lease("builds", &name.to_string_lossy());
+    leased.map_err(io::Error::other)?;
     let arguments = std::env::args_os().skip(1);
     let head = Head {
         arguments: arguments

@@ -11,3 +11,4 @@ pub mod images;
 pub mod inspect;
 pub mod man;
 pub mod prune;
+pub mod store;

@@ -48,6 +48,7 @@ mod tests {
     fn the_first_that_is_set_wins() {
         let typed = GlobalArgs {
             root: Some("store".into()),
+            ..GlobalArgs::default()
         };
         let none = GlobalArgs::default();
         let home = Environment::from([("HOME", "/home/me")]);

@@ -24,6 +24,7 @@ use stat_index::StatIndex;
 
 /// An open context.
 pub struct Context {
+    store: Store,
     root: Arc<PathBuf>,
     directory: Arc<OwnedFd>,
     excludes: Patterns,
@@ -52,6 +53,7 @@ impl Context {
             .directory("contexts")?
             .join(stat_index::file_name(&root));
         Ok(Self {
+            store: store.clone(),
             root: Arc::new(root),
             directory: Arc::new(directory),
             excludes,
@@ -136,7 +138,8 @@ impl Context {
         if learned.is_empty() {
             return Ok(());
         }
-        learned.save_over(&StatIndex::load(&self.index_path), &self.index_path)
+        let bytes = learned.encode_over(&StatIndex::load(&self.index_path));
+        self.store.scratch().put_bytes(&bytes, &self.index_path)
     }
 }
 

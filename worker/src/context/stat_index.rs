@@ -11,7 +11,6 @@ use kiln_solver::{ContentDigest, RelPath};
 use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
-use crate::io_error::IoError;
 use crate::tree::{Timestamp, Xattrs};
 
 /// `kilnstat`, then the version.
@@ -117,8 +116,8 @@ impl StatIndex {
         self.directories.is_empty()
     }
 
-    /// Saves this index together with what an older one knows of other directories.
-    pub(super) fn save_over(&self, older: &StatIndex, path: &Path) -> Result<(), IoError> {
+    /// The bytes of this index together with what an older one knows of other directories.
+    pub(super) fn encode_over(&self, older: &StatIndex) -> Vec<u8> {
         let kept = older
             .directories
             .iter()
@@ -130,7 +129,7 @@ impl StatIndex {
             push(&mut bytes, path.as_bytes());
             push(&mut bytes, files);
         }
-        crate::store::write_new(path, &bytes)
+        bytes
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn unpack(
         path: path.clone(),
         source,
     };
-    let mut file = scratch_file(copying)?;
+    let mut file = copying.store.scratch().new_unnamed_file()?;
     let mut reader = files.bytes(found).open(size)?;
     let mut probe = Vec::new();
     reader
@@ -51,9 +51,9 @@ pub(super) fn unpack(
     }
     file.write_all(&probe)
         .and_then(|()| io::copy(&mut reader, &mut file))
-        .and_then(|_| file.rewind())
+        .and_then(|_| file.file().rewind())
         .map_err(|error| fail(IngestError::reading(error)))?;
-    let Some(plain) = plain_tar(copying, file, &fail)? else {
+    let Some(plain) = plain_tar(copying, file.into_file(), &fail)? else {
         return Ok(false);
     };
     let mut reader = plain.try_clone().at("open", "a temporary file")?;
@@ -104,27 +104,13 @@ fn plain_tar(
     if reader.by_ref().take(PROBE).read_to_end(&mut probe).is_err() || !is_tar(&probe) {
         return Ok(None);
     }
-    let mut plain = scratch_file(copying)?;
+    let mut plain = copying.store.scratch().new_unnamed_file()?;
     plain
         .write_all(&probe)
         .and_then(|()| io::copy(&mut reader, &mut plain))
-        .and_then(|_| plain.rewind())
+        .and_then(|_| plain.file().rewind())
         .map_err(damaged)?;
-    Ok(Some(plain))
-}
-
-/// An unnamed file in the store.
-fn scratch_file(copying: &Copying<'_>) -> Result<File, ExecutorError> {
-    let path = copying.store.scratch().new_path();
-    let mut options = File::options();
-    let file = options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .at("create", &path)?;
-    std::fs::remove_file(&path).at("remove", &path)?;
-    Ok(file)
+    Ok(Some(plain.into_file()))
 }
 
 fn lay_out(

@@ -92,13 +92,15 @@ struct Taking<'t> {
 
 impl Taking<'_> {
     fn take(&self, name: &str, cache: &CacheMount) -> Result<Held, ExecutorError> {
-        let caches = self.store.directory("cache-mounts")?;
+        self.store.directory("cache-mounts")?;
         // A private cache that is in use is left to whoever uses it: there is always one more.
         for number in 0_u64.. {
-            let home = match number {
-                0 => caches.join(name),
-                _ => caches.join(format!("{name}-{number}")),
+            let name = match number {
+                0 => name.to_owned(),
+                _ => format!("{name}-{number}"),
             };
+            // From now on no prune takes it away.
+            let home = self.store.lease("cache-mounts", &name)?;
             if let Some(lock) = self.lock(&home, cache)? {
                 let files = self.prepare(&home, cache)?;
                 return Ok(Held { files, _lock: lock });
@@ -134,6 +136,7 @@ impl Taking<'_> {
                 result => result.at("lock", &path)?,
             }
             if is_still_there(&file, &path) {
+                note_use(&file).at("write the time of", &path)?;
                 return Ok(Some(file));
             }
         }
@@ -164,7 +167,7 @@ impl Taking<'_> {
         let (layer, root) = copied_directory(self.store, self.inputs, from, source)?;
         let tree = self.store.layers().tree(&layer.diff_id)?;
         if let Some(contents) = Contents::open(self.store, &layer.diff_id)? {
-            extract(&tree, &contents, new)?;
+            extract(&tree, &contents, new, self.store.scratch().disk())?;
         }
         give(new, root.uid, root.gid, root.mode)
     }
@@ -174,6 +177,19 @@ fn open_lock(path: &Path) -> Result<File, ExecutorError> {
     let mut options = File::options();
     let options = options.create(true).truncate(false).write(true);
     Ok(options.open(path).at("open", path)?)
+}
+
+/// Lets the lock's time say when the cache was last used: a prune goes by it.
+fn note_use(lock: &File) -> rustix::io::Result<()> {
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    rustix::fs::futimens(lock, &times)
 }
 
 /// Whoever removed the cache while we waited has left us the lock of nothing.

@@ -146,8 +146,7 @@ pub(super) fn commit_packed(
     store: &Store,
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
 ) -> Result<SnapshotLayer, ExecutorError> {
-    let path = store.scratch().new_path();
-    let mut file = std::fs::File::create_new(&path).at("create", &path)?;
+    let (path, mut file) = store.scratch().new_file()?;
     let packed = pack(entries, &mut file).inspect_err(|_| {
         // The packing error is the one to report.
         let _ = std::fs::remove_file(&path);

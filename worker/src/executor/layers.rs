@@ -34,7 +34,7 @@ impl Worker {
         snapshot: &Snapshot,
         reporter: Option<&StepReporter>,
     ) -> Result<(), ExecutorError> {
-        let missing = missing(&self.store, &snapshot.diff_ids())?;
+        let missing = missing(&self.store, &*self.layer_source, &snapshot.diff_ids())?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -47,11 +47,21 @@ impl Worker {
     }
 }
 
-/// Those of some layers that the store has in no form.
-pub fn missing(store: &Store, layers: &[DiffId]) -> Result<Vec<DiffId>, ExecutorError> {
+/// Those of some layers that the store does not have in any form that can be trusted. A blob that
+/// nobody has looked into holds a layer only if the image tells the truth that says so: while there
+/// is a source that has the layer, it is asked, which costs nothing if it names the same blob.
+pub fn missing(
+    store: &Store,
+    source: &dyn LayerSource,
+    layers: &[DiffId],
+) -> Result<Vec<DiffId>, ExecutorError> {
     let mut missing = Vec::new();
     for layer in layers {
-        if !is_present(store, layer)? {
+        let is_here = match source.has(layer) {
+            true => store.layers().contains(layer),
+            false => is_present(store, layer)?,
+        };
+        if !is_here {
             missing.push(*layer);
         }
     }

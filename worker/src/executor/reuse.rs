@@ -31,6 +31,10 @@ impl EarlierLayer {
         let Some(layer) = snapshot.layers.last() else {
             return Ok(None);
         };
+        // From then on it stays.
+        if !store.layers().contains(&layer.diff_id) {
+            return Ok(None);
+        }
         let contents = Contents::open(store, &layer.diff_id)?;
         let Some(contents @ Contents::Tar(_)) = contents else {
             return Ok(None);

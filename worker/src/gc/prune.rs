@@ -1,102 +1,102 @@
-//! Lets go of what no image needs.
+//! Lets go of what policies say, beside builds that run.
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::roots::{CacheRecord, Needed, records};
-use super::usage::usage;
-use super::{GcError, Holder, Item, ItemKind};
-use crate::io_error::{AtPath, IoError};
-use crate::store::Store;
+use rayon::prelude::*;
 
-/// What may go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PrunePolicy {
-    /// Whether the cache goes whose layers images need anyway: that frees next to nothing, but the
-    /// next build runs every step again.
-    pub all: bool,
-    /// The moment, in seconds since 1970, since which cache must not have been used to go.
-    pub unused_since: Option<i64>,
-}
+use super::describe::describe;
+use super::policy::{Choice, Policy, Shortfall};
+use super::{GcError, Item, Survey};
+use crate::io_error::AtPath;
+use crate::store::Store;
 
 /// What went.
 #[derive(Debug, Default)]
 pub struct Pruned {
-    /// What was removed from the disk.
+    /// What was removed from the disk, in that order.
     pub items: Vec<Item>,
     /// How many cache records were forgotten.
     pub records: usize,
+    /// A cap that could not be kept.
+    pub shortfall: Option<Shortfall>,
+    /// What the store has now, in bytes.
+    pub left: u64,
 }
 
-/// Removes what `policy` lets go from the store at `root`; waits for builds that run. Killed half
-/// way, it leaves a store whose cache knows less: records go before what they name.
-pub fn prune(root: &Path, policy: PrunePolicy, on_busy: impl FnOnce()) -> Result<Pruned, GcError> {
-    let store = Store::open_exclusively(root, on_busy)?;
-    let images = Needed::by_images(&store)?;
-    let going: Vec<_> = records(&store)?
-        .into_iter()
-        .filter(|record| policy.lets_go(record, &images))
-        .map(|record| record.key)
-        .collect();
-    store.index().remove_records(&going)?;
-    let mut pruned = Pruned {
-        items: Vec::new(),
-        records: going.len(),
-    };
-    let mut items = usage(&store)?;
-    // What says that a layer is whole goes before the layer's bytes.
-    items.sort_by_key(|item| item.kind != ItemKind::Layer);
-    for item in items {
-        if policy.lets_item_go(&item)? {
-            remove(&store, &item)?;
-            pruned.items.push(item);
+/// Removes what policies let go at a moment, in seconds since 1970; with `dry_run`, only tells.
+///
+/// Killed half way, it leaves a store whose cache knows less: records go before what they name, and
+/// what was moved out of the way goes with this process's scratch directory.
+pub fn prune(
+    store: &Store,
+    policies: &[Policy],
+    now: i64,
+    dry_run: bool,
+) -> Result<Pruned, GcError> {
+    if !dry_run {
+        store.sweep_claims()?;
+    }
+    // Most of the time nothing is to be done, and nobody has to wait to learn that.
+    let survey = Survey::take(store)?;
+    let choice = survey.choose(policies, now, &|item| describe(store, item));
+    let is_nothing = choice.items.is_empty() && choice.records.is_empty();
+    if dry_run || is_nothing && choice.layer_blobs.is_empty() {
+        if let (Some(since), false) = (choice.selections_unused_since, dry_run) {
+            store.index().remove_selections(since)?;
+        }
+        return Ok(Pruned::of(survey, &choice));
+    }
+    let gate = store.close_gate()?;
+    let survey = Survey::take(store)?;
+    let choice = survey.choose(policies, now, &|item| describe(store, item));
+    store.index().forget(&choice.records, &choice.layer_blobs)?;
+    let trash = store.scratch().new_directory()?;
+    for index in &choice.items {
+        for (number, path) in survey.items[*index].paths.iter().enumerate() {
+            let out_of_the_way = trash.join(format!("{index}-{number}"));
+            match store.scratch().disk().rename(path, &out_of_the_way) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                renamed => renamed.at("remove", path)?,
+            }
         }
     }
-    Ok(pruned)
+    drop(gate);
+    if let Some(since) = choice.selections_unused_since {
+        store.index().remove_selections(since)?;
+    }
+    empty(&trash)?;
+    Ok(Pruned::of(survey, &choice))
 }
 
-impl PrunePolicy {
-    fn lets_go(&self, record: &CacheRecord, images: &Needed) -> bool {
-        let Some(layers) = &record.layers else {
-            return true;
-        };
-        let is_old = self.unused_since.is_none_or(|moment| record.used < moment);
-        let is_held = layers.iter().all(|diff_id| images.layers.contains(diff_id));
-        is_old && (self.all || !is_held)
-    }
-
-    fn lets_item_go(&self, item: &Item) -> Result<bool, IoError> {
-        match (item.kind, item.holder) {
-            (ItemKind::Blob | ItemKind::Layer, holder) => Ok(holder == Holder::Nobody),
-            (ItemKind::CacheMount | ItemKind::Build, _) => self.is_old(&item.path),
-            (ItemKind::Context, _) => Ok(self.all && self.is_old(&item.path)?),
+impl Pruned {
+    fn of(survey: Survey, choice: &Choice) -> Self {
+        let bytes = survey.bytes();
+        let mut items: Vec<Option<Item>> = survey.items.into_iter().map(Some).collect();
+        let gone = choice.items.iter().filter_map(|index| items[*index].take());
+        let items: Vec<Item> = gone.collect();
+        Self {
+            left: bytes - items.iter().map(|item| item.bytes).sum::<u64>(),
+            items,
+            records: choice.records.len(),
+            shortfall: choice.shortfall,
         }
     }
-
-    /// Directories tell by their change time when something was last put into them.
-    fn is_old(&self, path: &Path) -> Result<bool, IoError> {
-        let Some(moment) = self.unused_since else {
-            return Ok(true);
-        };
-        Ok(fs::symlink_metadata(path).at("look at", path)?.ctime() < moment)
-    }
 }
 
-fn remove(store: &Store, item: &Item) -> Result<(), GcError> {
-    if item.kind == ItemKind::Layer
-        && let Ok(diff_id) = format!("sha256:{}", item.name).parse()
-    {
-        return Ok(store.layers().remove(&diff_id)?);
-    }
-    let is_directory = fs::symlink_metadata(&item.path).is_ok_and(|metadata| metadata.is_dir());
-    let removed = match is_directory {
-        true => fs::remove_dir_all(&item.path),
-        false => fs::remove_file(&item.path),
-    };
-    match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => Ok(removed.at("remove", &item.path)?),
-    }
+/// Removes what is in a directory, and itself.
+fn empty(trash: &Path) -> Result<(), GcError> {
+    let entries = fs::read_dir(trash).at("list", trash)?;
+    let paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.into_par_iter().try_for_each(|path| {
+        let is_directory = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        let removed = if is_directory {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.at("remove", &path)
+    })?;
+    Ok(fs::remove_dir(trash).at("remove", trash)?)
 }

@@ -21,8 +21,14 @@ use kiln_solver::Reference;
 const AT_ONCE: usize = 4;
 /// How many pieces may wait for the disk.
 const PIECES_AHEAD: usize = 16;
-/// How a blob is marked that somebody else compressed.
-pub(crate) const ORIGINAL: &str = "original";
+/// How a blob is marked that somebody else compressed; its own name follows, since two images may
+/// name different blobs for one layer, and one of them may lie.
+const ORIGINAL: &str = "original";
+
+/// Whether a blob has the form in which somebody else compressed it.
+pub(crate) fn is_original(blob: &LayerBlob) -> bool {
+    blob.compression.starts_with(ORIGINAL)
+}
 
 /// Why a layer could not be brought into the store.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +162,7 @@ impl Images {
             return Ok(());
         }
         let blob = LayerBlob {
-            compression: ORIGINAL.to_owned(),
+            compression: format!("{ORIGINAL}-{}", digest.hex()),
             digest,
             size,
             media_type: layer.descriptor.media_type.clone(),

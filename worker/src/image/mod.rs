@@ -15,7 +15,7 @@ mod saved;
 
 pub use descriptor::{Descriptor, media_type};
 pub use fetch::FetchError;
-pub(crate) use fetch::ORIGINAL;
+pub(crate) use fetch::is_original;
 pub use kiln_solver::reference::{Reference, ReferenceError};
 pub use layout::{LayoutError, LayoutReference};
 pub use manifest::{

@@ -116,16 +116,11 @@ impl Contents {
     /// Opens a layer that the store has as a tar or as a directory; `None` if it has only a
     /// compressed blob.
     pub fn open(store: &Store, diff_id: &DiffId) -> Result<Option<Self>, LayerError> {
-        let tar = store.blob_path(&(*diff_id).into());
-        match File::open(&tar) {
-            Ok(file) => return Ok(Some(Contents::Tar(Arc::new(file)))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(Err::<(), _>(error)
-                    .at("open", tar)
-                    .expect_err("it is")
-                    .into());
-            }
+        let digest = (*diff_id).into();
+        if store.has_blob(&digest) {
+            let tar = store.blob_path(&digest);
+            let file = File::open(&tar).at("open", tar)?;
+            return Ok(Some(Contents::Tar(Arc::new(file))));
         }
         match store.layers().directory(diff_id, "") {
             Some(path) => Ok(Some(Contents::open_directory(path)?)),

@@ -52,7 +52,7 @@ pub fn directory(store: &Store, below: &View, diff_id: &DiffId) -> Result<PathBu
         },
     };
     let unfinished = store.scratch().new_directory().map_err(StoreError::from)?;
-    extract(&settled, &contents, &unfinished)?;
+    extract(&settled, &contents, &unfinished, store.scratch().disk())?;
     Ok(store
         .layers()
         .put_directory(diff_id, &variant, &unfinished)?)

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kiln_solver::RelPath;
 use rayon::prelude::*;
@@ -15,6 +16,7 @@ use rustix::fs::{
 use super::contents::Contents;
 use super::overlay;
 use crate::io_error::{IoError, what_to_do};
+use crate::store::{Disk, DiskFile};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp};
 
 /// Zeros of this length become holes.
@@ -42,6 +44,7 @@ pub fn extract(
     tree: &LayerTree,
     contents: &Contents,
     directory: &Path,
+    disk: &Arc<dyn Disk>,
 ) -> Result<(), ExtractError> {
     let root = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         .map_err(|source| fail(&RelPath::root(), source))?;
@@ -49,6 +52,7 @@ pub fn extract(
         root,
         path: directory.to_owned(),
         contents,
+        disk,
     };
     let (directories, others): (Vec<&Entry>, Vec<&Entry>) = tree
         .entries()
@@ -84,6 +88,7 @@ struct Extraction<'c> {
     root: OwnedFd,
     path: PathBuf,
     contents: &'c Contents,
+    disk: &'c Arc<dyn Disk>,
 }
 
 impl Extraction<'_> {
@@ -150,12 +155,12 @@ impl Extraction<'_> {
         let mode = Mode::from_raw_mode(0o600);
         let file = openat(&self.root, entry.path.as_os_path(), flags, mode)
             .map_err(|source| fail(&entry.path, source))?;
-        let mut file = File::from(file);
+        let mut file = DiskFile::new(Arc::clone(self.disk), File::from(file));
         if size > 0 {
             let reader = self.contents.bytes(entry).open(size)?;
             copy_with_holes(reader, &mut file, size).map_err(|source| fail(&entry.path, source))?;
         }
-        set_file_metadata(&file, entry).map_err(|source| fail(&entry.path, source))
+        set_file_metadata(file.file(), entry).map_err(|source| fail(&entry.path, source))
     }
 
     fn make_link(&self, entry: &Entry) -> Result<(), ExtractError> {
@@ -245,7 +250,7 @@ fn ignore_unsupported(result: rustix::io::Result<()>) -> rustix::io::Result<()> 
 }
 
 /// Copies exactly `size` bytes; long runs of zeros become holes.
-fn copy_with_holes(mut reader: impl Read, file: &mut File, size: u64) -> io::Result<()> {
+fn copy_with_holes(mut reader: impl Read, file: &mut DiskFile, size: u64) -> io::Result<()> {
     let mut buffer = vec![0; HOLE.min(usize::try_from(size).unwrap_or(HOLE))];
     let mut left = size;
     let mut has_hole = false;
@@ -254,11 +259,15 @@ fn copy_with_holes(mut reader: impl Read, file: &mut File, size: u64) -> io::Res
         reader.read_exact(&mut buffer[..wanted])?;
         left -= wanted as u64;
         if wanted == HOLE && buffer.iter().all(|byte| *byte == 0) {
-            file.seek(SeekFrom::Current(HOLE as i64))?;
+            file.file().seek(SeekFrom::Current(HOLE as i64))?;
             has_hole = true;
         } else {
             file.write_all(&buffer[..wanted])?;
         }
     }
-    if has_hole { file.set_len(size) } else { Ok(()) }
+    if has_hole {
+        file.file().set_len(size)
+    } else {
+        Ok(())
+    }
 }

@@ -1,6 +1,5 @@
 //! From a tar of anybody's to a tree: the one place where foreign archives are read.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -11,9 +10,9 @@ use sha2::{Digest, Sha256};
 use super::contents::Contents;
 use super::header::{OPAQUE_NAME, WHITEOUT_PREFIX};
 use super::overlay;
-use super::tar_stream::{OpenTarError, open_compressed};
-use crate::io_error::{AtPath, what_to_do};
-use crate::store::{LayerError, Store};
+use super::tar_stream::{OpenTarError, open_blob};
+use crate::io_error::what_to_do;
+use crate::store::{LayerBlob, LayerError, Store};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp, Xattrs};
 
 /// Why an archive cannot be taken in.
@@ -58,6 +57,14 @@ pub enum IngestError {
 }
 
 impl IngestError {
+    /// Whether what is wrong is what the blob holds.
+    fn is_of_the_blob(&self) -> bool {
+        match self {
+            Self::Damaged(_) | Self::Path(_) | Self::Link { .. } | Self::DiffId { .. } => true,
+            Self::Open(_) | Self::Layer(_) | Self::Write { .. } => false,
+        }
+    }
+
     /// Tells a damaged archive from a store that takes no more: reading never fails for want of room.
     pub(crate) fn reading(error: io::Error) -> Self {
         match error.kind() {
@@ -71,43 +78,85 @@ impl IngestError {
 
 /// Takes in a layer that the store has as a compressed blob: verifies its diff id and notes what it
 /// holds. The returned contents are an unnamed file with the uncompressed tar.
+///
+/// Which blob holds the layer is only what images say, and one may lie about a layer of another:
+/// every blob is tried, and those that hold something else are not believed again.
 pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Contents), IngestError> {
-    let path = store.scratch().new_path();
-    let mut options = File::options();
-    let file = options.read(true).write(true).create_new(true).open(&path);
-    let file = file.at("create", &path).map_err(LayerError::from)?;
-    std::fs::remove_file(&path)
-        .at("remove", &path)
+    let mut refused = IngestError::from(LayerError::Missing(*diff_id));
+    for blob in store
+        .index()
+        .layer_blobs(diff_id)
+        .map_err(OpenTarError::from)?
+    {
+        if !store.has_blob(&blob.digest) {
+            continue;
+        }
+        match ingest_blob(store, diff_id, &blob) {
+            Err(error) if error.is_of_the_blob() => {
+                let index = store.index();
+                let forgotten = index.remove_layer_blob(diff_id, &blob.compression);
+                forgotten.map_err(OpenTarError::from)?;
+                store.remove_damaged_blob(&blob.digest);
+                refused = error;
+            }
+            result => return result,
+        }
+    }
+    Err(refused)
+}
+
+fn ingest_blob(
+    store: &Store,
+    diff_id: &DiffId,
+    blob: &LayerBlob,
+) -> Result<(Arc<LayerTree>, Contents), IngestError> {
+    let mut copy = store
+        .scratch()
+        .new_unnamed_file()
         .map_err(LayerError::from)?;
+    let tree = Arc::new(read_layer(store, diff_id, blob, &mut copy)?);
+    store.layers().put_tree(diff_id, Arc::clone(&tree))?;
+    Ok((tree, Contents::Tar(Arc::new(copy.into_file()))))
+}
+
+/// What a layer holds by a blob that is said to hold it; an error if it does not.
+pub(crate) fn parse_layer(
+    store: &Store,
+    diff_id: &DiffId,
+    blob: &LayerBlob,
+) -> Result<LayerTree, IngestError> {
+    read_layer(store, diff_id, blob, &mut io::sink())
+}
+
+/// Reads a layer and verifies its diff id; its uncompressed bytes go to `copy`, too.
+fn read_layer(
+    store: &Store,
+    diff_id: &DiffId,
+    blob: &LayerBlob,
+    copy: &mut dyn Write,
+) -> Result<LayerTree, IngestError> {
     let mut source = Tee {
-        inner: open_compressed(store, diff_id)?,
+        inner: open_blob(store, blob)?,
         hasher: Sha256::new(),
-        copy: &file,
+        copy,
     };
     let tree = parse_tar(&mut source, Whiteouts::Deletions)?;
     io::copy(&mut source, &mut io::sink()).map_err(IngestError::reading)?;
     let found = DiffId::new(source.hasher.finalize().into());
-    if found != *diff_id {
-        // The image that named this blob lied; another image may have the right one.
-        store
-            .index()
-            .remove_layer_blob(diff_id, crate::image::ORIGINAL)
-            .map_err(OpenTarError::from)?;
-        return Err(IngestError::DiffId {
-            expected: *diff_id,
-            found,
-        });
+    if found == *diff_id {
+        return Ok(tree);
     }
-    let tree = Arc::new(tree);
-    store.layers().put_tree(diff_id, Arc::clone(&tree))?;
-    Ok((tree, Contents::Tar(Arc::new(file))))
+    Err(IngestError::DiffId {
+        expected: *diff_id,
+        found,
+    })
 }
 
 /// Hashes and copies what is read.
-struct Tee<'f, R> {
+struct Tee<'c, R> {
     inner: R,
     hasher: Sha256,
-    copy: &'f File,
+    copy: &'c mut dyn Write,
 }
 
 impl<R: Read> Read for Tee<'_, R> {

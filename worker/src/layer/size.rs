@@ -6,7 +6,7 @@ use kiln_solver::DiffId;
 
 use super::header;
 use super::tar_stream::{OpenTarError, open_compressed};
-use crate::image::ORIGINAL;
+use crate::image::is_original;
 use crate::store::{IndexError, LayerError, Store};
 use crate::tree::{DirectoryKind, EntryKind, LayerTree};
 
@@ -38,9 +38,8 @@ pub fn tar_size(store: &Store, diff_id: &DiffId) -> Result<u64, SizeError> {
         return Ok(size);
     }
     let blobs = store.index().layer_blobs(diff_id)?;
-    let is_foreign = |blob: &crate::store::LayerBlob| {
-        blob.compression == ORIGINAL && store.has_blob(&blob.digest)
-    };
+    let is_foreign =
+        |blob: &crate::store::LayerBlob| is_original(blob) && store.has_blob(&blob.digest);
     if blobs.iter().any(is_foreign) {
         let mut tar = open_compressed(store, diff_id)?;
         return io::copy(&mut tar, &mut io::sink()).map_err(|source| SizeError::Read {

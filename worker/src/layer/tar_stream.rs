@@ -7,7 +7,7 @@ use kiln_solver::DiffId;
 use super::contents::Contents;
 use super::pack::{PackEntry, PackError, pack};
 use crate::io_error::{AtPath, IoError};
-use crate::store::{BlobError, IndexError, LayerError, Store};
+use crate::store::{BlobError, IndexError, LayerBlob, LayerError, Store};
 use crate::tree::{DirectoryKind, EntryKind};
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
@@ -53,7 +53,14 @@ pub(super) fn open_compressed(
 ) -> Result<Box<dyn Read + Send>, OpenTarError> {
     let blobs = store.index().layer_blobs(diff_id)?;
     let present = blobs.iter().find(|blob| store.has_blob(&blob.digest));
-    let blob = present.ok_or(LayerError::Missing(*diff_id))?;
+    open_blob(store, present.ok_or(LayerError::Missing(*diff_id))?)
+}
+
+/// Opens the uncompressed bytes of a blob that is said to hold a layer.
+pub(super) fn open_blob(
+    store: &Store,
+    blob: &LayerBlob,
+) -> Result<Box<dyn Read + Send>, OpenTarError> {
     let file = store.open_blob(&blob.digest)?;
     Ok(decompress(file).at("read", store.blob_path(&blob.digest))?)
 }

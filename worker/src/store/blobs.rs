@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kiln_solver::Sha256Digest;
 use sha2::{Digest, Sha256};
 
-use super::Store;
+use super::{DiskFile, Store};
 use crate::io_error::{AtPath, IoError};
 
 /// Why a blob could not be read or written.
@@ -42,26 +42,39 @@ impl Store {
         self.root().join("blobs/sha256").join(digest.hex())
     }
 
-    /// Whether the blob is there.
+    /// Whether the blob is there. If so, it stays; what cannot be leased is not there.
     pub fn has_blob(&self, digest: &Sha256Digest) -> bool {
-        self.blob_path(digest).exists()
+        self.blob_size(digest).is_some()
     }
 
     /// The blob's size in bytes, if it is there.
     pub fn blob_size(&self, digest: &Sha256Digest) -> Option<u64> {
-        fs::metadata(self.blob_path(digest))
-            .ok()
-            .map(|metadata| metadata.len())
+        let path = self.lease_blob(digest).ok()?;
+        fs::metadata(path).ok().map(|metadata| metadata.len())
+    }
+
+    fn lease_blob(&self, digest: &Sha256Digest) -> Result<PathBuf, IoError> {
+        self.lease("blobs/sha256", &digest.hex())
     }
 
     /// Opens a blob to stream it. The store's blobs were verified when they were written.
     pub fn open_blob(&self, digest: &Sha256Digest) -> Result<File, BlobError> {
-        let path = self.blob_path(digest);
+        let path = self.lease_blob(digest)?;
         Ok(File::open(&path).at("open blob", &path)?)
     }
 
     /// Reads a small blob whole, and verifies it.
     pub fn read_blob(&self, digest: &Sha256Digest, limit: u64) -> Result<Vec<u8>, BlobError> {
+        self.lease_blob(digest)?;
+        self.read_passing_blob(digest, limit)
+    }
+
+    /// The same of a blob that may go as soon as it was read: for those who decide what goes.
+    pub(crate) fn read_passing_blob(
+        &self,
+        digest: &Sha256Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, BlobError> {
         let path = self.blob_path(digest);
         let file = File::open(&path).at("open blob", &path)?;
         let mut bytes = Vec::new();
@@ -83,27 +96,35 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Removes a blob if its bytes are not what its name says, so that it can be had anew.
+    pub(crate) fn remove_damaged_blob(&self, digest: &Sha256Digest) {
+        let path = self.blob_path(digest);
+        let found = File::open(&path).and_then(sha256_of);
+        if found.is_ok_and(|(found, _)| found != *digest) {
+            // Whoever reads it next finds the same.
+            let _ = fs::remove_file(&path);
+        }
+    }
+
     /// Stores a small blob.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Sha256Digest, BlobError> {
         let digest = sha256(bytes);
         if self.blob_size(&digest) != Some(bytes.len() as u64) {
-            super::write_new(&self.blob_path(&digest), bytes)?;
+            let place = self.lease_blob(&digest)?;
+            self.scratch().put_bytes(bytes, &place)?;
         }
         Ok(digest)
     }
 
     /// Takes over a file on the store's file system that is a blob of that name already.
     pub fn adopt_blob(&self, path: &Path, digest: &Sha256Digest) -> Result<(), BlobError> {
-        let place = self.blob_path(digest);
-        Ok(fs::rename(path, &place).at("write blob", &place)?)
+        let place = self.lease_blob(digest)?;
+        Ok(self.scratch().put(path, &place).at("write blob", &place)?)
     }
 
     /// Begins a blob whose bytes come in pieces.
     pub fn new_blob(&self) -> Result<BlobWriter, BlobError> {
-        let path = self.scratch().new_path();
-        let mut options = File::options();
-        let file = options.read(true).write(true).create_new(true).open(&path);
-        let file = file.at("create", &path)?;
+        let (path, file) = self.scratch().new_file()?;
         Ok(BlobWriter {
             store: self.clone(),
             path,
@@ -118,7 +139,7 @@ impl Store {
 pub struct BlobWriter {
     store: Store,
     path: PathBuf,
-    file: Option<File>,
+    file: Option<DiskFile>,
     hasher: Sha256,
     size: u64,
 }
@@ -140,8 +161,7 @@ impl BlobWriter {
             });
         }
         self.file = None;
-        let place = self.store.blob_path(&found);
-        fs::rename(&self.path, &place).at("write blob", &place)?;
+        self.store.adopt_blob(&self.path, &found)?;
         Ok((found, self.size))
     }
 
@@ -178,4 +198,22 @@ impl Drop for BlobWriter {
 /// The SHA-256 of bytes.
 pub fn sha256(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest::new(Sha256::digest(bytes).into())
+}
+
+/// The SHA-256 and the number of all bytes that a reader has.
+pub fn sha256_of(mut reader: impl Read) -> io::Result<(Sha256Digest, u64)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut size = 0;
+    loop {
+        let length = match reader.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            length => length?,
+        };
+        if length == 0 {
+            return Ok((Sha256Digest::new(hasher.finalize().into()), size));
+        }
+        hasher.update(&buffer[..length]);
+        size += length as u64;
+    }
 }

@@ -60,6 +60,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Removes what is left of the steps of processes that died.
+    pub(crate) fn sweep_claims(&self) -> Result<(), IoError> {
+        let directory = self.directory("running")?;
+        for entry in fs::read_dir(&directory).at("list", &directory)? {
+            let path = entry.at("list", &directory)?.path();
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            // Whoever opened it meanwhile sees that it is gone.
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+                && is_at(&file, &path)
+            {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
@@ -167,6 +187,14 @@ mod tests {
         let (_directory, store) = store();
         let left = store.directory("running").expect("writable");
         let left = left.join(Key::new([1; 32]).hex());
+        fs::write(&left, "half a log").expect("writable");
+        let other = match store.claim_step(&Key::new([2; 32])).expect("writable") {
+            Attempt::Claimed(other) => other,
+            Attempt::Taken(_) => panic!("nobody runs it"),
+        };
+        store.sweep_claims().expect("writable");
+        assert!(other.path.exists() && !left.exists());
+        drop(other);
         fs::write(&left, "half a log").expect("writable");
         assert!(claimed(&store).is_some());
         assert!(!left.exists());

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_solver::DiffId;
 
-use super::scratch::remove_tree;
+use super::lease::Leases;
+use super::scratch::{Scratch, remove_tree};
 use crate::io_error::{AtPath, IoError, is_not_found};
 use crate::tree::{LayerTree, TreeError};
 
@@ -33,22 +34,31 @@ pub enum LayerError {
 /// The layers of a store. Trees that were read stay in memory.
 pub struct Layers {
     root: PathBuf,
-    trash: PathBuf,
+    scratch: Arc<Scratch>,
+    leases: Arc<Leases>,
     trees: Mutex<HashMap<DiffId, Arc<LayerTree>>>,
 }
 
 impl Layers {
-    pub(super) fn new(store: &Path, scratch: &Path) -> Self {
+    pub(super) fn new(store: &Path, scratch: Arc<Scratch>, leases: Arc<Leases>) -> Self {
         Self {
             root: store.join("layers"),
-            trash: scratch.to_owned(),
+            scratch,
+            leases,
             trees: Mutex::default(),
         }
     }
 
-    /// Whether the layer is there whole.
+    /// Whether the layer is there whole. If so, it stays; what cannot be leased is not there.
     pub fn contains(&self, diff_id: &DiffId) -> bool {
-        self.tree_path(diff_id).exists()
+        self.lease(diff_id)
+            .is_ok_and(|home| home.join("tree").exists())
+    }
+
+    fn lease(&self, diff_id: &DiffId) -> Result<PathBuf, IoError> {
+        let hex = diff_id.hex();
+        self.leases.take(format!("layers/{hex}"))?;
+        Ok(self.root.join(hex))
     }
 
     /// What a layer holds.
@@ -57,7 +67,7 @@ impl Layers {
         if let Some(tree) = trees.get(diff_id) {
             return Ok(Arc::clone(tree));
         }
-        let path = self.tree_path(diff_id);
+        let path = self.lease(diff_id)?.join("tree");
         let bytes = fs::read(&path).at("read", &path).map_err(|error| {
             if is_not_found(&error) {
                 LayerError::Missing(*diff_id)
@@ -74,10 +84,9 @@ impl Layers {
     /// Notes what a layer holds. Its bytes, as a tar or as a directory, must be there already: from
     /// now on the layer counts as whole.
     pub fn put_tree(&self, diff_id: &DiffId, tree: Arc<LayerTree>) -> Result<(), LayerError> {
-        let path = self.tree_path(diff_id);
+        let path = self.make_home(diff_id)?.join("tree");
         if !path.exists() {
-            self.make_home(diff_id)?;
-            super::write_new(&path, &tree.encode())?;
+            self.scratch.put_bytes(&tree.encode(), &path)?;
         }
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         trees.insert(*diff_id, tree);
@@ -87,7 +96,8 @@ impl Layers {
     /// The layer's files, if they are there as a directory. A layer that looks different on
     /// different layers below it has one directory for each `variant`.
     pub fn directory(&self, diff_id: &DiffId, variant: &str) -> Option<PathBuf> {
-        let path = self.directory_path(diff_id, variant);
+        let home = self.lease(diff_id).ok()?;
+        let path = home.join(format!("fs{variant}"));
         path.exists().then_some(path)
     }
 
@@ -99,9 +109,8 @@ impl Layers {
         variant: &str,
         finished: &Path,
     ) -> Result<PathBuf, LayerError> {
-        self.make_home(diff_id)?;
-        let place = self.directory_path(diff_id, variant);
-        match fs::rename(finished, &place) {
+        let place = self.make_home(diff_id)?.join(format!("fs{variant}"));
+        match self.scratch.put(finished, &place) {
             Ok(()) => {}
             Err(_) if place.exists() => remove_tree(finished),
             Err(error) => Err(error).at("rename a layer to", &place)?,
@@ -109,34 +118,9 @@ impl Layers {
         Ok(place)
     }
 
-    /// Removes a layer: first what says that it is whole.
-    pub(crate) fn remove(&self, diff_id: &DiffId) -> Result<(), IoError> {
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        trees.remove(diff_id);
-        let tree = self.tree_path(diff_id);
-        match fs::remove_file(&tree).at("remove", &tree) {
-            Err(error) if !is_not_found(&error) => return Err(error),
-            _ => {}
-        }
-        let home = self.root.join(diff_id.hex());
-        let trash = self.trash.join(format!("layer-{}", diff_id.hex()));
-        match fs::rename(&home, &trash).at("remove", &home) {
-            Err(error) if !is_not_found(&error) => return Err(error),
-            _ => remove_tree(&trash),
-        }
-        Ok(())
-    }
-
-    fn make_home(&self, diff_id: &DiffId) -> Result<(), IoError> {
-        let home = self.root.join(diff_id.hex());
-        fs::create_dir_all(&home).at("create", &home)
-    }
-
-    fn tree_path(&self, diff_id: &DiffId) -> PathBuf {
-        self.root.join(diff_id.hex()).join("tree")
-    }
-
-    fn directory_path(&self, diff_id: &DiffId, variant: &str) -> PathBuf {
-        self.root.join(diff_id.hex()).join(format!("fs{variant}"))
+    fn make_home(&self, diff_id: &DiffId) -> Result<PathBuf, IoError> {
+        let home = self.lease(diff_id)?;
+        fs::create_dir_all(&home).at("create", &home)?;
+        Ok(home)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ROOT/version              the layout's version
-//! ROOT/lock                 shared by builds, exclusive for prune
+//! ROOT/lock                 held for a moment: shared to lease, exclusively to prune (see `lease`)
 //! ROOT/index.db             SQLite: cache records, images, which blobs hold which layer
 //! ROOT/blobs/sha256/HEX     manifests, configs, layers as they travel, layers as plain tars
 //! ROOT/layers/HEX/tree      what the layer of that diff id holds; its presence says that it is whole
@@ -12,6 +12,7 @@
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
 //! ROOT/running/HEX         the step of that content key while it runs: locked, with its log
 //! ROOT/tmp/NAME             work in progress, removed once its process is gone
+//! ROOT/tmp/NAME/lock        what that process uses, locked while it lives
 //! ```
 //!
 //! Any number of processes share a store, and any may be killed at any instant: things are written
@@ -19,25 +20,32 @@
 
 mod blobs;
 mod claims;
+mod disk;
 mod index;
 mod layers;
+mod lease;
+mod salvage;
+mod schema;
 mod scratch;
 mod steps;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
-
-pub use blobs::{BlobError, BlobWriter, sha256};
+pub use blobs::{BlobError, BlobWriter, sha256, sha256_of};
 pub use claims::{Attempt, ForeignStep, StepClaim};
-pub use index::{ImageRecord, Index, IndexError, LayerBlob};
+pub use disk::{Disk, DiskFile};
+pub use index::{ImageRecord, Index, IndexError, LayerBlob, StoredRecord};
 pub use layers::{LayerError, Layers};
+pub use lease::{Gate, Tenant};
+pub use salvage::{Salvaged, salvage};
 pub use scratch::Scratch;
 pub(crate) use scratch::random;
 
 use crate::io_error::{AtPath, IoError};
+use disk::RealDisk;
+use lease::Leases;
 
 /// The version of the layout described in this module.
 const VERSION: &str = "1\n";
@@ -77,44 +85,37 @@ struct Inner {
     root: PathBuf,
     index: Index,
     layers: Layers,
-    scratch: Scratch,
-    /// Held, shared, for as long as the store is open: prune waits for it.
-    _lease: File,
+    scratch: Arc<Scratch>,
+    leases: Arc<Leases>,
+}
+
+impl StoreError {
+    /// Whether the database of the index is damaged, so that it should be salvaged.
+    pub fn is_damaged_index(&self) -> bool {
+        matches!(self, Self::Index(error) if error.is_damaged())
+    }
 }
 
 impl Store {
     /// Opens the store at `root`, or makes one there.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let root = prepare(root)?;
-        let lease = lock(&root, FlockOperation::LockShared)?;
-        Self::assemble(root, lease)
+        Self::open_on(root, Arc::new(RealDisk))
     }
 
-    /// Opens the store at `root` with nobody else in it, so that things can be removed. While builds
-    /// run, it calls `on_busy` once and waits for them.
-    pub fn open_exclusively(root: &Path, on_busy: impl FnOnce()) -> Result<Self, StoreError> {
+    /// The same, on a disk that may fail.
+    pub fn open_on(root: &Path, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
         let root = prepare(root)?;
-        let lease = match lock(&root, FlockOperation::NonBlockingLockExclusive) {
-            Err(error) if error.source.kind() == std::io::ErrorKind::WouldBlock => {
-                on_busy();
-                lock(&root, FlockOperation::LockExclusive)?
-            }
-            result => result?,
-        };
-        Self::assemble(root, lease)
-    }
-
-    fn assemble(root: PathBuf, lease: File) -> Result<Self, StoreError> {
-        let scratch = Scratch::create(&root.join("tmp"))?;
-        let index = Index::open(&root.join("index.db"), &scratch.new_path())?;
-        let layers = Layers::new(&root, scratch.path());
+        let scratch = Arc::new(Scratch::create(&root.join("tmp"), Arc::clone(&disk))?);
+        let leases = Arc::new(Leases::new(&root, scratch.lock()?)?);
+        let index = Index::open(&root.join("index.db"), &scratch.new_path(), disk)?;
+        let layers = Layers::new(&root, Arc::clone(&scratch), Arc::clone(&leases));
         Ok(Self {
             inner: Arc::new(Inner {
                 root,
                 index,
                 layers,
                 scratch,
-                _lease: lease,
+                leases,
             }),
         })
     }
@@ -137,6 +138,24 @@ impl Store {
     /// A place for work in progress, on the same file system.
     pub fn scratch(&self) -> &Scratch {
         &self.inner.scratch
+    }
+
+    /// The path of a thing of one kind, which nobody removes from now on while this process lives.
+    pub fn lease(&self, kind: &str, name: &str) -> Result<PathBuf, IoError> {
+        self.inner.leases.take(format!("{kind}/{name}"))?;
+        let mut path = self.inner.root.join(kind);
+        path.push(name);
+        Ok(path)
+    }
+
+    /// Keeps others from leasing anything, and so from relying on what is there, until it is dropped.
+    pub fn close_gate(&self) -> Result<Gate, IoError> {
+        Gate::close(&self.inner.root)
+    }
+
+    /// The other processes that use the store, and what they use. Complete while the gate is closed.
+    pub fn tenants(&self) -> Result<Vec<Tenant>, IoError> {
+        lease::tenants(&self.inner.root.join("tmp"), self.inner.scratch.path())
     }
 
     /// The directory of one kind of thing, made if need be.
@@ -176,8 +195,9 @@ fn prepare(root: &Path) -> Result<PathBuf, StoreError> {
     Ok(root)
 }
 
-/// Writes a small file whole or not at all; several processes may do so at once.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+/// Writes a small file whole or not at all, before there is a scratch directory; several processes
+/// may do so at once.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     let name = format!(".new-{}-{:x}", std::process::id(), scratch::random());
     let beside = path.with_file_name(name);
     let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
@@ -186,19 +206,6 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
         let _ = fs::remove_file(&beside);
     }
     written.at("write", path)
-}
-
-fn lock(root: &Path, operation: FlockOperation) -> Result<File, IoError> {
-    let path = root.join("lock");
-    let mut options = File::options();
-    let file = options
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .at("open", &path)?;
-    rustix::fs::flock(&file, operation).at("lock", &path)?;
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -1,24 +1,29 @@
 //! Work in progress: a directory of this process, which others remove once the process is gone.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
 
+use super::disk::{Disk, DiskFile};
 use crate::io_error::{AtPath, IoError};
 
 /// A directory for work in progress. It is removed when dropped, or by another process when the
 /// kernel has let go of its lock because this process died.
 pub struct Scratch {
     path: PathBuf,
+    disk: Arc<dyn Disk>,
     next: AtomicU64,
-    _lock: File,
+    lock: File,
+    has_put: AtomicBool,
 }
 
 impl Scratch {
     /// Makes one below `parent`, and removes those that dead processes left there.
-    pub fn create(parent: &Path) -> Result<Self, IoError> {
+    pub(super) fn create(parent: &Path, disk: Arc<dyn Disk>) -> Result<Self, IoError> {
         fs::create_dir_all(parent).at("create", parent)?;
         sweep(parent);
         // No sweep looks on until this one has its lock.
@@ -31,9 +36,16 @@ impl Scratch {
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", &lock_path)?;
         Ok(Self {
             path,
+            disk,
             next: AtomicU64::new(0),
-            _lock: lock,
+            lock,
+            has_put: AtomicBool::new(false),
         })
+    }
+
+    /// The file whose lock tells that this process lives.
+    pub(super) fn lock(&self) -> Result<File, IoError> {
+        self.lock.try_clone().at("open", &self.path)
     }
 
     /// Removes it at once, though others may still hold it: for a process that is about to end.
@@ -50,6 +62,49 @@ impl Scratch {
     pub fn new_path(&self) -> PathBuf {
         self.path
             .join(format!("{}", self.next.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A new file in it, to be read and written.
+    pub fn new_file(&self) -> Result<(PathBuf, DiskFile), IoError> {
+        let path = self.new_path();
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).open(&path);
+        let file = DiskFile::new(Arc::clone(&self.disk), file.at("create", &path)?);
+        Ok((path, file))
+    }
+
+    /// A new file without a name: it is gone when it is closed.
+    pub fn new_unnamed_file(&self) -> Result<DiskFile, IoError> {
+        let (path, file) = self.new_file()?;
+        fs::remove_file(&path).at("remove", &path)?;
+        Ok(file)
+    }
+
+    /// Moves what is finished to its place.
+    pub(crate) fn put(&self, finished: &Path, place: &Path) -> std::io::Result<()> {
+        self.has_put.store(true, Ordering::Relaxed);
+        self.disk.rename(finished, place)
+    }
+
+    /// Writes a small file whole or not at all; several processes may do so at once.
+    pub(crate) fn put_bytes(&self, bytes: &[u8], place: &Path) -> Result<(), IoError> {
+        let (path, mut file) = self.new_file()?;
+        let written = file.write_all(bytes).and_then(|()| self.put(&path, place));
+        if written.is_err() {
+            // The first error is the one to report.
+            let _ = fs::remove_file(&path);
+        }
+        written.at("write", place)
+    }
+
+    /// Whether anything was moved from here to its place.
+    pub fn has_put(&self) -> bool {
+        self.has_put.load(Ordering::Relaxed)
+    }
+
+    /// What writes go to.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     /// A new empty directory in it.
@@ -101,6 +156,7 @@ pub(crate) fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::RealDisk;
     use super::*;
 
     #[test]
@@ -108,9 +164,9 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let left = parent.path().join("1-0");
         fs::create_dir(&left).expect("a directory");
-        let first = Scratch::create(parent.path()).expect("writable");
+        let first = Scratch::create(parent.path(), Arc::new(RealDisk)).expect("writable");
         assert!(!left.exists());
-        let second = Scratch::create(parent.path()).expect("writable");
+        let second = Scratch::create(parent.path(), Arc::new(RealDisk)).expect("writable");
         assert!(first.path().exists() && second.path().exists());
     }
 }

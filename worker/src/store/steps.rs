@@ -20,7 +20,7 @@ impl Index {
             (RecordKind::Definition, &keys.definition),
             (RecordKind::Content, &keys.content),
         ];
-        self.with(|connection| {
+        self.change(|connection| {
             let transaction = connection.transaction()?;
             for (kind, key) in records {
                 let mut statement = transaction

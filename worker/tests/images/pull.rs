@@ -46,7 +46,7 @@ async fn check_pull(
             "byte-identical"
         );
         let noted = store.index().layer_blobs(&layer.diff_id).expect("an index");
-        assert_eq!(noted[0].compression, "original");
+        assert_eq!(noted[0].compression, format!("original-{}", digest.hex()));
         assert_eq!(noted[0].size, layer.descriptor.size);
     }
     fetch_all(images, &image).await;

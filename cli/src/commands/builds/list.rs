@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::{printable, took};
 use crate::args::BuildsListArgs;
 use crate::commands::images::glob;
-use crate::commands::prune::duration;
 use crate::human;
 use crate::record::{Build, Shelf, Status};
 use crate::settings::UsageError;
+use crate::settings::duration;
 use crate::table::{self, Listed};
 
 /// How much of a name is printed, in columns.

@@ -1,0 +1,162 @@
+//! The tables of the index, and how those of older versions of Kiln become them.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+use rustix::fs::{CWD, RenameFlags};
+
+use super::index::{Reason, configure};
+
+/// The version of the tables below, which SQLite keeps as `user_version`.
+const VERSION: u32 = 2;
+
+const SCHEMA: &str = "
+CREATE TABLE record (
+    key         BLOB PRIMARY KEY,
+    kind        INTEGER NOT NULL,
+    result      BLOB NOT NULL,
+    created     INTEGER NOT NULL,
+    used        INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE step (
+    content     BLOB PRIMARY KEY,
+    operation   BLOB NOT NULL,
+    inputs      BLOB NOT NULL,
+    explanation BLOB NOT NULL,
+    created     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX step_operation ON step (operation, created);
+CREATE INDEX step_inputs ON step (inputs, created);
+CREATE TABLE selection (
+    key     BLOB PRIMARY KEY,
+    content BLOB NOT NULL,
+    used    INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE layer_blob (
+    diff_id     BLOB NOT NULL,
+    compression TEXT NOT NULL,
+    digest      BLOB NOT NULL,
+    size        INTEGER NOT NULL,
+    media_type  TEXT NOT NULL,
+    PRIMARY KEY (diff_id, compression)
+) WITHOUT ROWID;
+CREATE TABLE image (
+    name     TEXT PRIMARY KEY,
+    manifest BLOB NOT NULL,
+    created  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE measured (
+    path  TEXT PRIMARY KEY,
+    stamp INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
+";
+
+/// From version 1, of which there are two: the first kept explanations with the records. Neither knew
+/// when a selection was used nor what was measured.
+const FROM_VERSION_1: &str = "
+ALTER TABLE record RENAME TO record_1;
+CREATE TABLE record (
+    key         BLOB PRIMARY KEY,
+    kind        INTEGER NOT NULL,
+    result      BLOB NOT NULL,
+    created     INTEGER NOT NULL,
+    used        INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO record SELECT key, kind, result, created, used FROM record_1;
+DROP TABLE record_1;
+CREATE TABLE IF NOT EXISTS step (
+    content     BLOB PRIMARY KEY,
+    operation   BLOB NOT NULL,
+    inputs      BLOB NOT NULL,
+    explanation BLOB NOT NULL,
+    created     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS step_operation ON step (operation, created);
+CREATE INDEX IF NOT EXISTS step_inputs ON step (inputs, created);
+ALTER TABLE selection ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE measured (
+    path  TEXT PRIMARY KEY,
+    stamp INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
+";
+
+/// Makes an index at `draft`, a new path of the same file system, and moves it to `path`. Several
+/// processes may do so at once: the first wins. None ever sees an index in the making, for SQLite
+/// lets nobody wait while another switches the journal's mode.
+pub(super) fn create(path: &Path, draft: &Path) -> Result<(), Reason> {
+    write(draft)?;
+    match rustix::fs::renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::EXIST) => Ok(std::fs::remove_file(draft)?),
+        Err(errno) => Err(Reason::Io(errno.into())),
+    }
+}
+
+fn write(path: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open(path)?;
+    // The file remembers it.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    configure(&connection)?;
+    connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
+    // Closing moves the journal into the file.
+    connection.close().map_err(|(_, error)| error)
+}
+
+/// Brings the tables up to date.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), Reason> {
+    if version(connection)? == VERSION {
+        return Ok(());
+    }
+    // One migrates, the others wait and find it done.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match version(&transaction)? {
+        VERSION => {}
+        1 => transaction.execute_batch(FROM_VERSION_1)?,
+        0 => return Err(Reason::Empty),
+        other => return Err(Reason::Version(other)),
+    }
+    Ok(transaction.commit()?)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Store;
+    use super::*;
+
+    /// The tables as the first version made them.
+    const SCHEMA_1: &str = include_str!("../../../testdata/frozen/index-v1.sql");
+
+    #[test]
+    fn an_index_of_the_first_version_is_brought_up_to_date() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        drop(Store::open(directory.path()).expect("writable"));
+        let path = directory.path().join("index.db");
+        std::fs::remove_file(&path).expect("it is there");
+        let old = Connection::open(&path).expect("writable");
+        old.pragma_update(None, "journal_mode", "WAL")
+            .expect("it may");
+        old.execute_batch(SCHEMA_1).expect("it is SQL");
+        drop(old);
+        for _ in 0..2 {
+            let store = Store::open(directory.path()).expect("it is migrated");
+            let images = store.index().images().expect("readable");
+            assert_eq!(images.len(), 1);
+            let key = kiln_solver::Key::new([7; 32]);
+            assert!(store.index().selection(&key).expect("readable").is_some());
+        }
+        let newer = Connection::open(&path).expect("readable");
+        newer
+            .pragma_update(None, "user_version", 3)
+            .expect("writable");
+        let refused = Store::open(directory.path()).err().expect("it is newer");
+        assert!(refused.to_string().contains("version 3"), "{refused}");
+    }
+}
