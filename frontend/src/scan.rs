@@ -206,13 +206,18 @@ impl<'a> Scanner<'a> {
     /// Leaves what stands behind a place unread.
     fn stop(&mut self, code: &'static str, at: usize, message: String) {
         let text = self.physical.text;
-        self.unread = Span::new(at, text.len());
-        self.physical.position = text.len();
+        self.leave_unread(at);
         let line = text[at..].find('\n').map_or(text.len(), |end| at + end);
         let span = Span::new(at, line);
         let finding = Diagnostic::error(code, span, message);
         self.diagnostics
             .push(finding.label("not read from here on"));
+    }
+
+    fn leave_unread(&mut self, at: usize) {
+        let end = self.physical.text.len();
+        self.unread = Span::new(at, end);
+        self.physical.position = end;
     }
 
     fn next_physical(&mut self) -> Option<PhysicalLine<'a>> {
@@ -353,6 +358,8 @@ impl<'a> Scanner<'a> {
             );
             let finding = Diagnostic::error("too-many-heredocs", line.span, message);
             self.diagnostics.push(finding);
+            // Without their names, the bodies would be read as instructions.
+            self.leave_unread(self.physical.position);
             return;
         }
         for opening in openings {

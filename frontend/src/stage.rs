@@ -1,6 +1,7 @@
 //! The stages of a Dockerfile, and how names find them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::syntax::{Command, Dockerfile, From, Instruction};
@@ -17,7 +18,7 @@ pub struct Stage<'a> {
     /// The instruction of its FROM.
     pub instruction: &'a Instruction,
     /// The instructions behind its FROM.
-    pub instructions: Vec<&'a Instruction>,
+    pub instructions: Vec<&'a Arc<Instruction>>,
 }
 
 /// All stages of a Dockerfile.

@@ -1,6 +1,7 @@
 //! The tree of a Dockerfile: every instruction with the places of its parts, nothing expanded yet.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
 use crate::directive::Directives;
@@ -19,7 +20,7 @@ pub struct Dockerfile {
     /// The directives at its head.
     pub directives: Directives,
     /// The instructions in order; what could not be read is [`Command::Invalid`].
-    pub instructions: Vec<Instruction>,
+    pub instructions: Vec<Arc<Instruction>>,
     /// Every byte of the file, comments and blanks included.
     pub layout: Layout,
     /// What rules found that only see it while lines and flags are read. Whether they count is

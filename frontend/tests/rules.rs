@@ -276,6 +276,20 @@ fn examples_show_their_rules() {
 }
 
 #[test]
+fn the_page_about_rules_is_current() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.md");
+    let page = check::manual();
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        std::fs::write(&path, &page).expect("writable");
+    }
+    let found = std::fs::read_to_string(&path).expect("docs/rules.md");
+    assert!(
+        found == page,
+        "write it anew: INSTA_UPDATE=always cargo test -p kiln-frontend --test rules"
+    );
+}
+
+#[test]
 fn every_rule_has_cases() {
     let with_cases: Vec<PathBuf> = directories();
     for rule in check::RULES {

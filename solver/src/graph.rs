@@ -3,6 +3,8 @@
 //! Acyclic by construction, since a vertex can only be added after its inputs.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -56,7 +58,23 @@ pub struct SourceSpan {
 #[derive(Debug, Default)]
 pub struct Graph {
     vertices: DiGraph<Vertex, InputIndex>,
-    known: HashMap<(Arc<Op>, Vec<VertexId>, bool), VertexId>,
+    known: HashMap<Identity, VertexId>,
+}
+
+/// What makes two vertices the same.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    /// The hash of the rest, kept because operations are large.
+    hash: u64,
+    op: Arc<Op>,
+    inputs: Vec<VertexId>,
+    ignore_cache: bool,
+}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 impl Graph {
@@ -73,22 +91,27 @@ impl Graph {
         description: Description,
         ignore_cache: bool,
     ) -> VertexId {
-        let identity = (Arc::new(op), inputs, ignore_cache);
-        if let Some(id) = self.known.get(&identity) {
-            return *id;
-        }
-        let (op, inputs, _) = identity.clone();
+        let identity = Identity {
+            hash: self.known.hasher().hash_one((&op, &inputs, ignore_cache)),
+            op: Arc::new(op),
+            inputs,
+            ignore_cache,
+        };
+        let entry = match self.known.entry(identity) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(entry) => entry,
+        };
+        let (op, inputs) = (Arc::clone(&entry.key().op), entry.key().inputs.clone());
         let id = VertexId(self.vertices.add_node(Vertex {
             op,
             inputs,
             description,
             ignore_cache,
         }));
-        for (index, input) in identity.1.iter().enumerate() {
+        for (index, input) in entry.key().inputs.iter().enumerate() {
             self.vertices.add_edge(input.0, id.0, InputIndex(index));
         }
-        self.known.insert(identity, id);
-        id
+        *entry.insert(id)
     }
 
     /// The vertex of that name.

@@ -221,6 +221,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
         platform: Platform::host(),
         annotations: Default::default(),
         descriptor_annotations: Default::default(),
+        file_time: None,
     };
     to_store(&store, &image, &["app:1".parse()?])?;
     Ok(snapshot.content())

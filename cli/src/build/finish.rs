@@ -9,6 +9,7 @@ use kiln_solver::Platform;
 use kiln_worker::executor::no_younger_than;
 use kiln_worker::snapshot::Snapshot;
 use kiln_worker::store::Store;
+use kiln_worker::tree::Timestamp as FileTime;
 
 use crate::settings::{BuildSettings, Output};
 
@@ -30,6 +31,8 @@ pub(super) struct Product {
 pub(super) struct Products {
     plain: Product,
     rewritten: Option<Product>,
+    /// The time that files have in a tar or a directory; `None` is their own.
+    pub(super) file_time: Option<FileTime>,
 }
 
 impl Products {
@@ -57,6 +60,10 @@ impl Products {
         Ok(Self {
             plain: Product { image, snapshot },
             rewritten,
+            file_time: epoch.map(|seconds| FileTime {
+                seconds,
+                nanoseconds: 0,
+            }),
         })
     }
 

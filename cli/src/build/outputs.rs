@@ -51,7 +51,10 @@ pub(super) async fn write(
         let writing = Writing {
             backends,
             base,
-            image: &built_image(settings, output, base, product),
+            image: &BuiltImage {
+                file_time: products.file_time,
+                ..built_image(settings, output, base, product)
+            },
             snapshot: &product.snapshot,
             names: &names,
             is_root: backends.is_machine_root,
@@ -98,6 +101,7 @@ fn built_image(
         platform: image.platform.clone(),
         annotations: annotations(Level::Manifest),
         descriptor_annotations: annotations(Level::ManifestDescriptor),
+        file_time: None,
     }
 }
 

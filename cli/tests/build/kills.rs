@@ -12,7 +12,7 @@ use crate::machine;
 use crate::prune::{APP, assert_whole, assert_whole_and_empty, kiln};
 
 /// How many are killed where nothing else is asked for.
-const FEW: u64 = 15;
+const FEW: u64 = 8;
 
 /// Marsaglia's xorshift64: the same instants for the same seed.
 struct Random(u64);
@@ -89,7 +89,7 @@ fn killed_at_random_instants() {
     machine::assert_unlocked(&bench.store());
     // Names are the one thing that a prune leaves.
     fs::remove_dir_all(bench.store()).expect("removable");
-    for kill in 0..kills.min(20) {
+    for kill in 0..kills.min(8) {
         let mut victim = bench
             .command("--build-arg N=1 -o type=local,dest=thrown-away")
             .stdout(Stdio::null())

@@ -113,3 +113,28 @@ fn a_typed_time_counts_more_than_the_environments() {
         "1970-01-01T00:00:00Z"
     );
 }
+
+#[test]
+fn files_that_leave_as_files_have_that_time() {
+    use std::os::unix::fs::MetadataExt;
+    let bench = Bench::with(DOCKERFILE);
+    bench.file("old", "old");
+    bench.file("new", "new");
+    let out = bench.files("out", "--build-arg SOURCE_DATE_EPOCH=77");
+    for name in ["old", "d/hard", "d/early", "bin/busybox", "d"] {
+        let metadata = fs::symlink_metadata(out.join(name)).expect(name);
+        assert_eq!(metadata.mtime(), 77, "{name}");
+    }
+    bench.build(&format!(
+        "--build-arg SOURCE_DATE_EPOCH=77 -o type=tar,dest={}",
+        text(&bench.path("tar"))
+    ));
+    let bytes = fs::read(bench.path("tar")).expect("it was written");
+    let mut archive = tar::Archive::new(&bytes[..]);
+    for entry in archive.entries().expect("a tar") {
+        assert_eq!(
+            entry.expect("an entry").header().mtime().expect("a time"),
+            77
+        );
+    }
+}

@@ -89,7 +89,7 @@ pub(super) fn instructions(findings: &Findings, dockerfile: &Dockerfile, stages:
         true => Case::Lower,
         false => Case::Upper,
     };
-    for keyword in keywords().filter(|keyword| expected.of_word(&keyword.value) != keyword.value) {
+    for keyword in keywords().filter(|keyword| !expected.fits(&keyword.value)) {
         instruction(findings, keyword, expected);
     }
 }
@@ -121,7 +121,15 @@ impl Case {
     /// The case of a word; `None` if it is mixed.
     fn of(word: &str) -> Option<Self> {
         let cases = [Case::Lower, Case::Upper];
-        cases.into_iter().find(|case| case.of_word(word) == word)
+        cases.into_iter().find(|case| case.fits(word))
+    }
+
+    fn fits(self, word: &str) -> bool {
+        match self {
+            _ if !word.is_ascii() => self.of_word(word) == word,
+            Case::Lower => !word.bytes().any(|byte| byte.is_ascii_uppercase()),
+            Case::Upper => !word.bytes().any(|byte| byte.is_ascii_lowercase()),
+        }
     }
 
     fn of_word(self, word: &str) -> String {

@@ -30,6 +30,11 @@ impl Findings {
         }
     }
 
+    /// Whether Kiln's own rules are asked as well.
+    pub(super) fn asks_own_rules(&self) -> bool {
+        self.own_rules
+    }
+
     /// A finding about an instruction, whose comments may speak against it.
     pub(super) fn add(&self, rule: &Rule, instruction: &Instruction, mut finding: Diagnostic) {
         if is_trigger(instruction) {

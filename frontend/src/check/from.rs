@@ -70,6 +70,47 @@ pub(super) static BASE_PLATFORM: Rule = Rule {
     good: "FROM alpine:3.20\nRUN true\n",
 };
 
+/// UnpinnedBaseImage
+pub(super) static UNPINNED: Rule = Rule {
+    name: "UnpinnedBaseImage",
+    group: Group::Kiln,
+    standing: Standing::OnRequest,
+    summary: "A base image is not named by its digest",
+    reason: "A tag can mean another image tomorrow, so that the same Dockerfile builds something \
+        else. A digest cannot. Who pins digests needs something that renews them, which is why \
+        this rule is off by default.",
+    bad: "FROM alpine:3.20\nRUN true\n",
+    good: "FROM alpine:3.20@sha256:\
+        0000000000000000000000000000000000000000000000000000000000000000\nRUN true\n",
+};
+
+/// Bases that are images without a digest; what variables stand for is not known here.
+pub(super) fn unpinned(findings: &Findings, stages: &Stages<'_>) {
+    for stage in &stages.all {
+        let image = &stage.from.image;
+        let is_stage = stages.before(stage.index, &image.value).is_some();
+        if is_stage || image.value == "scratch" || image.value.contains('$') {
+            continue;
+        }
+        let Ok(reference) = image.value.parse::<Reference>() else {
+            continue;
+        };
+        if reference.digest.is_some() {
+            continue;
+        }
+        let (message, label) = match reference.tag.as_deref() {
+            None => (
+                "the newest image of that name is used",
+                "no tag and no digest",
+            ),
+            Some("latest") => ("the newest image of that name is used", "no digest"),
+            Some(_) => ("the tag can mean another image tomorrow", "no digest"),
+        };
+        let finding = Diagnostic::warning(UNPINNED.name, image.span, message);
+        findings.add(&UNPINNED, stage.instruction, finding.label(label));
+    }
+}
+
 /// What is known where FROM stands.
 pub(crate) struct Scope<'a> {
     pub(crate) escape: char,
@@ -165,6 +206,7 @@ fn platform_flag(
         text,
         matched,
         unmatched,
+        steps: _,
     } = expansion;
     let is_target = unmatched.is_empty()
         && matched.len() == 1

@@ -7,6 +7,9 @@
 mod casing;
 mod findings;
 mod from;
+mod installer;
+mod layers;
+mod manual;
 mod naming;
 mod outdated;
 mod path;
@@ -15,9 +18,11 @@ mod process;
 mod rule;
 mod secret;
 mod settings;
+mod shell;
 mod step;
 mod variable;
 
+pub use manual::manual;
 pub use rule::{Group, Rule, Standing};
 pub use settings::{Settings, SettingsError};
 
@@ -32,7 +37,7 @@ use crate::stage::Stages;
 use crate::syntax::{Command, Dockerfile};
 
 /// All rules, BuildKit's first.
-pub static RULES: [&Rule; 25] = [
+pub static RULES: [&Rule; 30] = [
     &casing::STAGE_NAME,
     &casing::FROM_AS,
     &outdated::EMPTY_CONTINUATION,
@@ -58,6 +63,11 @@ pub static RULES: [&Rule; 25] = [
     &outdated::IGNORED_FLAG,
     &outdated::TRIGGER,
     &variable::UNUSED,
+    &layers::PACKAGE_CACHE,
+    &layers::DELETED,
+    &layers::COPY_ORDER,
+    &layers::CACHE_MOUNT,
+    &from::UNPINNED,
 ];
 
 /// The rule of that name.
@@ -83,6 +93,10 @@ pub(crate) fn file(findings: &Findings, dockerfile: &Dockerfile, stages: &Stages
     }
     casing::instructions(findings, dockerfile, stages);
     naming::stages(findings, stages);
+    if findings.asks_own_rules() {
+        layers::stages(findings, dockerfile, stages);
+        from::unpinned(findings, stages);
+    }
 }
 
 /// Asks the rules about FROM.

@@ -1,6 +1,6 @@
 //! Rules about CMD, ENTRYPOINT and HEALTHCHECK.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::findings::Findings;
 use super::rule::{Group, Rule, Standing};
@@ -35,19 +35,19 @@ pub(super) static MULTIPLE: Rule = Rule {
 /// The instructions of a stage so far of which only the last one counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
-    cmd: Option<Rc<Instruction>>,
-    entrypoint: Option<Rc<Instruction>>,
-    healthcheck: Option<Rc<Instruction>>,
+    cmd: Option<Arc<Instruction>>,
+    entrypoint: Option<Arc<Instruction>>,
+    healthcheck: Option<Arc<Instruction>>,
 }
 
-pub(super) fn only_once(findings: &Findings, seen: &mut Seen, instruction: &Rc<Instruction>) {
+pub(super) fn only_once(findings: &Findings, seen: &mut Seen, instruction: &Arc<Instruction>) {
     let slot = match &instruction.command {
         Command::Cmd(_) => &mut seen.cmd,
         Command::Entrypoint(_) => &mut seen.entrypoint,
         Command::Healthcheck(_) => &mut seen.healthcheck,
         _ => return,
     };
-    let Some(earlier) = slot.replace(Rc::clone(instruction)) else {
+    let Some(earlier) = slot.replace(Arc::clone(instruction)) else {
         return;
     };
     let name = instruction.keyword.value.to_uppercase();

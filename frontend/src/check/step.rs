@@ -1,7 +1,7 @@
 //! The rules that are asked in front of an instruction, when variables and config are known.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use kiln_solver::Platform;
 use kiln_solver::pattern::Patterns;
@@ -29,7 +29,7 @@ pub(crate) struct StepFacts<'a> {
 /// Asks the rules about one instruction of a stage.
 pub(crate) fn step(
     findings: &Findings,
-    instruction: &Rc<Instruction>,
+    instruction: &Arc<Instruction>,
     facts: &StepFacts<'_>,
     seen: &mut Seen,
 ) {

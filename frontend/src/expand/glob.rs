@@ -40,46 +40,35 @@ impl Glob {
     }
 
     /// `value` without the shortest or longest match at its start.
-    pub(super) fn trim_start<'v>(
-        &self,
-        value: &'v str,
-        longest: bool,
-    ) -> Result<&'v str, ExpandError> {
-        self.check_size(value)?;
+    pub(super) fn trim_start<'v>(&self, value: &'v str, longest: bool) -> &'v str {
         let end = match_length(self.tokens.iter(), value.chars(), longest);
-        Ok(end.map_or(value, |count| &value[byte_offset(value, count)..]))
+        end.map_or(value, |count| &value[byte_offset(value, count)..])
     }
 
     /// `value` without the shortest or longest match at its end.
-    pub(super) fn trim_end<'v>(
-        &self,
-        value: &'v str,
-        longest: bool,
-    ) -> Result<&'v str, ExpandError> {
-        self.check_size(value)?;
+    pub(super) fn trim_end<'v>(&self, value: &'v str, longest: bool) -> &'v str {
         let length = match_length(self.tokens.iter().rev(), value.chars().rev(), longest);
-        Ok(length.map_or(value, |count| {
+        length.map_or(value, |count| {
             let keep = value.chars().count() - count;
             &value[..byte_offset(value, keep)]
-        }))
+        })
     }
 
     /// `value` with the first match replaced.
-    pub(super) fn replace_first(&self, value: &str, new: &str) -> Result<String, ExpandError> {
-        let mut steps = 0;
-        Ok(match self.find(value, 0, &mut steps)? {
+    pub(super) fn replace_first(&self, value: &str, new: &str) -> String {
+        match self.find(value, 0) {
             Some(found) => format!("{}{new}{}", &value[..found.start], &value[found.end..]),
             None => value.to_owned(),
-        })
+        }
     }
 
     /// `value` with all matches replaced. As in Go, `$0` in the replacement is the match, any other
     /// reference is empty, `$$` is a dollar, and no empty match directly follows another match.
     pub(super) fn replace_all(&self, value: &str, new: &str) -> Result<String, ExpandError> {
         let mut result = String::new();
-        let (mut copied, mut search, mut steps) = (0, 0, 0);
+        let (mut copied, mut search) = (0, 0);
         while search <= value.len() {
-            let Some(found) = self.find(value, search, &mut steps)? else {
+            let Some(found) = self.find(value, search) else {
                 break;
             };
             result.push_str(&value[copied..found.start]);
@@ -102,45 +91,44 @@ impl Glob {
     }
 
     /// The first, longest match that begins at `from` or later.
-    fn find(
-        &self,
-        value: &str,
-        from: usize,
-        steps: &mut usize,
-    ) -> Result<Option<Range<usize>>, ExpandError> {
-        let ends = std::iter::once(value.len());
-        let starts = value[from..]
-            .char_indices()
-            .map(|(at, _)| from + at)
-            .chain(ends);
-        for start in starts {
-            *steps += self.first_step_cost(&value[start..]);
-            if *steps > PATTERN_STEPS {
-                return Err(ExpandError::TooLong);
+    fn find(&self, value: &str, from: usize) -> Option<Range<usize>> {
+        let count = self.tokens.len();
+        // `starts[i]`: where the first match begins whose first `i` tokens match what was read.
+        let mut starts = vec![NOWHERE; count + 1];
+        let mut next = starts.clone();
+        let mut best: Option<Range<usize>> = None;
+        let rest = value[from..].char_indices();
+        let rest = rest.map(|(at, c)| (from + at, Some(c)));
+        for (at, c) in rest.chain([(value.len(), None)]) {
+            if best.is_none() {
+                starts[0] = starts[0].min(at);
             }
-            let rest = &value[start..];
-            if let Some(count) = match_length(self.tokens.iter(), rest.chars(), true) {
-                return Ok(Some(start..start + byte_offset(rest, count)));
+            skip_stars(&self.tokens, &mut starts);
+            let start = starts[count];
+            if start != NOWHERE && best.as_ref().is_none_or(|best| start <= best.start) {
+                best = Some(start..at);
             }
+            if let Some(best) = &best {
+                let later = starts.iter_mut().filter(|start| **start > best.start);
+                later.for_each(|start| *start = NOWHERE);
+                if starts.iter().all(|start| *start == NOWHERE) {
+                    break;
+                }
+            }
+            let Some(c) = c else { break };
+            step(&self.tokens, &starts, &mut next, c);
+            std::mem::swap(&mut starts, &mut next);
         }
-        Ok(None)
+        best
     }
 
-    /// An estimate of what a match from here costs: little if the first character already differs.
-    fn first_step_cost(&self, rest: &str) -> usize {
-        match self.tokens.first() {
-            Some(Token::Literal(first)) if !rest.starts_with(*first) => 1,
-            _ if self.tokens.contains(&Token::Star) => self.tokens.len() * (rest.len() + 1),
-            _ => self.tokens.len() + 1,
-        }
-    }
-
-    fn check_size(&self, value: &str) -> Result<(), ExpandError> {
-        let steps = self.tokens.len().saturating_mul(value.len());
+    /// How many steps it takes to match a value, about.
+    pub(super) fn steps(&self, value: &str) -> Result<usize, ExpandError> {
+        let steps = (self.tokens.len() + 1).saturating_mul(value.len() + 1);
         if steps > PATTERN_STEPS {
-            Err(ExpandError::TooLong)
+            Err(ExpandError::TooSlow)
         } else {
-            Ok(())
+            Ok(steps)
         }
     }
 }
@@ -152,41 +140,49 @@ fn match_length<'t>(
     longest: bool,
 ) -> Option<usize> {
     let tokens: Vec<Token> = tokens.copied().collect();
-    // `states[i]`: the first `i` tokens match what was read so far.
-    let mut states = vec![false; tokens.len() + 1];
+    let mut states = vec![NOWHERE; tokens.len() + 1];
     let mut next = states.clone();
-    states[0] = true;
+    states[0] = 0;
     skip_stars(&tokens, &mut states);
-    let mut best = states[tokens.len()].then_some(0);
+    let mut best = (states[tokens.len()] != NOWHERE).then_some(0);
     for (read, c) in text.enumerate() {
-        if (best.is_some() && !longest) || !states.contains(&true) {
+        let is_over = states.iter().all(|state| *state == NOWHERE);
+        if (best.is_some() && !longest) || is_over {
             break;
         }
         step(&tokens, &states, &mut next, c);
         std::mem::swap(&mut states, &mut next);
-        if states[tokens.len()] {
+        if states[tokens.len()] != NOWHERE {
             best = Some(read + 1);
         }
     }
     best
 }
 
-fn step(tokens: &[Token], states: &[bool], next: &mut [bool], c: char) {
-    next.fill(false);
-    for (i, token) in tokens.iter().enumerate().filter(|(i, _)| states[*i]) {
-        match token {
-            Token::Star => next[i] |= c != '\n',
-            Token::Any => next[i + 1] |= c != '\n',
-            Token::Literal(literal) => next[i + 1] |= *literal == c,
+/// What has not been reached.
+const NOWHERE: usize = usize::MAX;
+
+/// Reads a character: `starts[i]` is where the match begins whose first `i` tokens match so far; of
+/// several the first.
+fn step(tokens: &[Token], starts: &[usize], next: &mut [usize], c: char) {
+    next.fill(NOWHERE);
+    for (i, token) in tokens.iter().enumerate() {
+        let goes_on = match token {
+            Token::Star | Token::Any => c != '\n',
+            Token::Literal(literal) => *literal == c,
+        };
+        if starts[i] != NOWHERE && goes_on {
+            let to = i + usize::from(*token != Token::Star);
+            next[to] = next[to].min(starts[i]);
         }
     }
     skip_stars(tokens, next);
 }
 
-fn skip_stars(tokens: &[Token], states: &mut [bool]) {
+fn skip_stars(tokens: &[Token], starts: &mut [usize]) {
     for (i, token) in tokens.iter().enumerate() {
-        if *token == Token::Star && states[i] {
-            states[i + 1] = true;
+        if *token == Token::Star {
+            starts[i + 1] = starts[i + 1].min(starts[i]);
         }
     }
 }

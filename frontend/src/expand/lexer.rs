@@ -9,11 +9,13 @@ pub(super) struct Lexer<'a> {
     raw_escapes: bool,
     depth: usize,
     limit: usize,
+    /// Whether words are wanted, and not only the text.
+    splits: bool,
     found: Expansion,
 }
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(expander: &'a Expander<'a>, text: &'a str) -> Self {
+    pub(super) fn new(expander: &'a Expander<'a>, text: &'a str, splits: bool) -> Self {
         let (raw_escapes, limit) = (expander.raw_escapes, text.len() + EXPANSION_GROWTH);
         let found = Expansion::default();
         Self {
@@ -22,6 +24,7 @@ impl<'a> Lexer<'a> {
             raw_escapes,
             depth: 0,
             limit,
+            splits,
             found,
         }
     }
@@ -64,7 +67,7 @@ impl<'a> Lexer<'a> {
 
     fn until_inner(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), ExpandError> {
         let mut text = String::new();
-        let mut words = Words::default();
+        let mut words = Words::new(self.splits);
         while let Some(next) = self.peek() {
             if Some(next) == stop {
                 self.next();
@@ -73,7 +76,7 @@ impl<'a> Lexer<'a> {
             match next {
                 '$' => {
                     let value = self.dollar()?;
-                    value.chars().for_each(|c| words.push(c));
+                    words.push_all(&value);
                     text.push_str(&value);
                 }
                 '\'' if !self.expander.literal_quotes => {
@@ -295,10 +298,12 @@ impl<'a> Lexer<'a> {
         };
         let longest = word.starts_with(operator);
         let pattern = glob::Glob::new(word.strip_prefix(operator).unwrap_or(&word))?;
-        Ok(match operator {
-            '#' => pattern.trim_start(value, longest)?.to_owned(),
-            _ => pattern.trim_end(value, longest)?.to_owned(),
-        })
+        self.found.steps += pattern.steps(value)?;
+        let trimmed = match operator {
+            '#' => pattern.trim_start(value, longest),
+            _ => pattern.trim_end(value, longest),
+        };
+        Ok(trimmed.to_owned())
     }
 
     /// `/` and `//`, which replace the first or all longest matches of a pattern.
@@ -314,10 +319,11 @@ impl<'a> Lexer<'a> {
             return self.unset_with_pattern(&pattern, kept);
         };
         let pattern = glob::Glob::new(&pattern)?;
+        self.found.steps += pattern.steps(value)?;
         if all {
             pattern.replace_all(value, &replacement)
         } else {
-            pattern.replace_first(value, &replacement)
+            Ok(pattern.replace_first(value, &replacement))
         }
     }
 
@@ -359,14 +365,32 @@ fn is_digit(c: char) -> bool {
 }
 
 /// Collects words that blanks separate.
-#[derive(Default)]
 struct Words {
+    /// Whether anybody wants them.
+    wanted: bool,
     finished: Vec<String>,
     current: String,
 }
 
 impl Words {
+    fn new(wanted: bool) -> Self {
+        Self {
+            wanted,
+            finished: Vec::new(),
+            current: String::new(),
+        }
+    }
+
+    fn push_all(&mut self, text: &str) {
+        if self.wanted {
+            text.chars().for_each(|c| self.push(c));
+        }
+    }
+
     fn push(&mut self, c: char) {
+        if !self.wanted {
+            return;
+        }
         if !c.is_whitespace() {
             self.current.push(c);
         } else if !self.current.is_empty() {
@@ -375,11 +399,15 @@ impl Words {
     }
 
     fn push_raw(&mut self, text: &str) {
-        self.current.push_str(text);
+        if self.wanted {
+            self.current.push_str(text);
+        }
     }
 
     fn push_raw_char(&mut self, c: char) {
-        self.current.push(c);
+        if self.wanted {
+            self.current.push(c);
+        }
     }
 
     fn finish(mut self) -> Vec<String> {

@@ -9,7 +9,7 @@ mod lexer;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::limits::{EXPANSION_DEPTH, EXPANSION_GROWTH};
+use crate::limits::{EXPANSION_DEPTH, EXPANSION_GROWTH, PATTERN_STEPS};
 
 /// The values that words can refer to.
 pub trait Variables {
@@ -62,6 +62,9 @@ pub enum ExpandError {
     /// Substitutions inside substitutions, beyond what anybody writes.
     #[error("substitutions are nested more than {EXPANSION_DEPTH} deep")]
     TooDeep,
+    /// A pattern with many parts on a long value.
+    #[error("a pattern takes more than {PATTERN_STEPS} steps to match")]
+    TooSlow,
     /// The result is larger than anything useful.
     #[error("the word grows by more than {EXPANSION_GROWTH} bytes")]
     TooLong,
@@ -76,6 +79,8 @@ pub struct Expansion {
     pub matched: BTreeSet<String>,
     /// The variables that were used and are not set.
     pub unmatched: BTreeSet<String>,
+    /// How many steps matching patterns took, about.
+    pub steps: usize,
 }
 
 /// Expands words with one set of variables.
@@ -128,13 +133,22 @@ impl<'a> Expander<'a> {
 
     /// Expands a text to one word; blanks stay.
     pub fn word(&self, text: &str) -> Result<Expansion, ExpandError> {
-        lexer::Lexer::new(self, text)
+        if !text.contains(['$', '\'', '"', self.escape]) {
+            let text = text.to_owned();
+            return Ok(Expansion {
+                text,
+                ..Expansion::default()
+            });
+        }
+        lexer::Lexer::new(self, text, false)
             .run()
             .map(|(expansion, _)| expansion)
     }
 
     /// Expands a text and splits it at blanks that are not quoted, those from variables included.
     pub fn words(&self, text: &str) -> Result<Vec<String>, ExpandError> {
-        lexer::Lexer::new(self, text).run().map(|(_, words)| words)
+        lexer::Lexer::new(self, text, true)
+            .run()
+            .map(|(_, words)| words)
     }
 }

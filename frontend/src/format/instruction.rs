@@ -20,7 +20,7 @@ pub(super) fn write(
     escape: char,
 ) {
     let joined = Joined::new(instruction, lines, escape);
-    let mut place = 0;
+    let (mut place, mut upcoming) = (0, 0);
     for (at, line) in lines.iter().enumerate() {
         match line.kind {
             PieceKind::Code => {
@@ -31,7 +31,12 @@ pub(super) fn write(
                 }
             }
             PieceKind::Comment => {
-                let indentation = joined.indentation_behind(&lines[at + 1..], place);
+                while upcoming < lines.len()
+                    && (upcoming < at || lines[upcoming].kind != PieceKind::Code)
+                {
+                    upcoming += 1;
+                }
+                let indentation = joined.indentation(lines.get(upcoming), place);
                 writer.text.push_str(indentation);
                 writer.line(line.text.trim_end_matches([' ', '\t']), line);
             }
@@ -153,10 +158,9 @@ impl Joined {
         text.push_str(&self.text[at..range.end]);
     }
 
-    /// The indentation of the next line with code.
-    fn indentation_behind<'l>(&'l self, behind: &[Line<'l>], place: usize) -> &'l str {
-        let next = behind.iter().find(|line| line.kind == PieceKind::Code);
-        match next {
+    /// The indentation of a line that begins at a place.
+    fn indentation<'l>(&'l self, line: Option<&Line<'l>>, place: usize) -> &'l str {
+        match line {
             Some(line) if self.freedom.gap_at(place).is_none() => leading_blanks(line.text),
             _ => &self.indentation,
         }

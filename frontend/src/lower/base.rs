@@ -1,8 +1,6 @@
 //! What a stage begins with: FROM an image, an earlier stage, a named context or nothing; and the
 //! vertices that files come from.
 
-use std::rc::Rc;
-
 use kiln_solver::op::{
     Copy, CopySource, FileAction, FileOp, ImageSource, InputIndex, LocalSource, Op, Source, Unpack,
 };
@@ -137,17 +135,8 @@ impl Builder<'_> {
             root: vertex,
             config,
             base,
-            platform,
-            environment: Environment::default(),
-            arguments: Vec::new(),
-            layers: Vec::new(),
-            numbering,
-            ignore_cache: false,
-            has_cmd: false,
-            has_workdir: false,
-            declared: Rc::default(),
-            seen: check::Seen::default(),
             is_base_unknown: matches!(root, Root::Image { .. }) && is_unknown,
+            ..State::new(platform, numbering)
         };
         if let (Root::Local { context, .. }, Some(vertex)) = (root, vertex) {
             self.directory_as_image(&mut state, context, vertex, span);
@@ -157,22 +146,9 @@ impl Builder<'_> {
 
     /// What a stage begins with that could not be understood.
     pub(super) fn unknown_state(&self) -> State {
-        let platform = self.options.target_platform().clone();
         State {
-            root: None,
-            config: ImageConfig::empty(&platform),
-            base: None,
-            platform,
-            environment: Environment::default(),
-            arguments: Vec::new(),
-            layers: Vec::new(),
-            numbering: Numbering::default(),
-            ignore_cache: false,
-            has_cmd: false,
-            has_workdir: false,
-            declared: Rc::default(),
-            seen: check::Seen::default(),
             is_base_unknown: true,
+            ..State::new(self.options.target_platform().clone(), Numbering::default())
         }
     }
 

@@ -1,7 +1,5 @@
 //! Instructions that only change the image's config or the stage's variables.
 
-use std::rc::Rc;
-
 use kiln_solver::RelPath;
 use kiln_solver::op::{FileAction, FileOp, InputIndex, Op, Owner};
 
@@ -69,7 +67,7 @@ impl Builder<'_> {
         for (key, value) in self.expand_pairs(state, pairs)? {
             message.push_str(&format!(" {key}={value}"));
             state.environment.set(&key, &value);
-            state.config.config.set_variable(&key, &value);
+            state.set_variable(&key, &value);
         }
         self.record(state, message)
     }
@@ -206,10 +204,7 @@ impl Builder<'_> {
                 Some(value) => format!("{name}={value}"),
                 None => name.clone(),
             });
-            Rc::make_mut(&mut state.declared).insert(name.clone());
-            state
-                .arguments
-                .push((name.clone(), value.unwrap_or_default()));
+            state.declare(name, value.unwrap_or_default());
         }
         self.record(state, format!("ARG {}", parts.join(" ")))
     }
@@ -244,7 +239,7 @@ impl Builder<'_> {
         if path == "/" {
             return self.record(state, message);
         }
-        let text = self.expanded_name(state, step);
+        let text = self.expanded_name(state, step)?;
         let name = state
             .numbering
             .name(&text, step.triggered, &state.environment);

@@ -2,7 +2,7 @@
 //! images must be known; ONBUILD triggers of base images become steps here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use kiln_solver::Platform;
 
@@ -60,7 +60,7 @@ pub(super) struct External {
 
 /// An instruction of a stage and where its files come from.
 pub(super) struct Step {
-    pub(super) instruction: Rc<Instruction>,
+    pub(super) instruction: Arc<Instruction>,
     /// For COPY one origin, for RUN one for each mount.
     pub(super) origins: Vec<Origin>,
     /// Whether a base image's ONBUILD brought it.
@@ -110,7 +110,7 @@ impl<'a> Plan<'a> {
         for stage in &stages.all {
             let mut steps = Vec::new();
             for instruction in &stage.instructions {
-                match plan.step(Rc::new((*instruction).clone()), false) {
+                match plan.step(Arc::clone(instruction), false) {
                     Ok(step) => steps.push(step),
                     Err(error) => errors.push(*error),
                 }
@@ -192,7 +192,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn step(&mut self, instruction: Rc<Instruction>, triggered: bool) -> Checked<Step> {
+    fn step(&mut self, instruction: Arc<Instruction>, triggered: bool) -> Checked<Step> {
         let origins = match &instruction.command {
             Command::Copy(copy) => match &copy.from {
                 Some(from) => vec![self.copy_origin(from)?],
@@ -438,7 +438,7 @@ impl<'a> Plan<'a> {
         for trigger in self.triggers(stage, images) {
             let instruction =
                 crate::parse::parse_trigger(&trigger, span).map_err(LowerError::Invalid)?;
-            steps.push(self.step(Rc::new(instruction), true)?);
+            steps.push(self.step(Arc::new(instruction), true)?);
         }
         self.planned[stage].steps.splice(0..0, steps);
         Ok(())

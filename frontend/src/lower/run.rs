@@ -4,7 +4,7 @@ use kiln_solver::op::{Exec, InputIndex, Mount, MountKind, Network, Op, Security}
 
 use super::Checked;
 use super::config::{in_shell, values};
-use super::display::{heredoc_summary, with_keyword_in_capitals};
+use super::display::heredoc_summary;
 use super::environment::Environment;
 use super::plan::Step;
 use super::stage::{Builder, State, describe};
@@ -42,7 +42,7 @@ impl Builder<'_> {
         self.note(|uses| uses.mounts(&mounts, namespace, span));
         mounts.extend(invocation.script);
         let message = history_message(state, &invocation.args);
-        let text = self.shown_text(state, &invocation.text, &specs);
+        let text = self.shown_text(state, &invocation.text, &specs, span)?;
         let name = state
             .numbering
             .name(&text, step.triggered, &state.environment);
@@ -103,7 +103,13 @@ impl Builder<'_> {
     }
 
     /// The instruction as people see it: set variables with their values, secrets masked.
-    fn shown_text(&self, state: &State, text: &str, specs: &[MountSpec]) -> String {
+    fn shown_text(
+        &self,
+        state: &State,
+        text: &str,
+        specs: &[MountSpec],
+        span: Span,
+    ) -> Checked<String> {
         let masked = Masked {
             secrets: specs
                 .iter()
@@ -113,10 +119,7 @@ impl Builder<'_> {
         };
         let escape = self.dockerfile.directives.escape_char();
         let expander = Expander::new(escape, &masked).raw_quotes().keep_unset();
-        let expanded = expander
-            .word(text)
-            .map_or_else(|_| text.to_owned(), |word| word.text);
-        with_keyword_in_capitals(&expanded)
+        self.shown(expander, text, span)
     }
 }
 
@@ -234,17 +237,12 @@ fn script_mount(name: &str, body: &str) -> Mount {
 /// The entry of the history: the ARGs so far with the values that the command sees, then the
 /// command.
 fn history_message(state: &State, args: &[String]) -> String {
-    let mut arguments: Vec<(&str, String)> = Vec::new();
-    for (name, value) in &state.arguments {
-        let value = state.environment.value(name).unwrap_or(value);
-        let pair = format!("{name}={value}");
-        match arguments.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => *old = pair,
-            None => arguments.push((name, pair)),
-        }
-    }
+    let arguments = &state.arguments;
     let count = (!arguments.is_empty()).then(|| format!("|{}", arguments.len()));
-    let pairs = arguments.into_iter().map(|(_, pair)| pair);
+    let pairs = arguments.iter().map(|(name, value)| {
+        let value = state.environment.value(name).unwrap_or(value);
+        format!("{name}={value}")
+    });
     let words: Vec<String> = count
         .into_iter()
         .chain(pairs)

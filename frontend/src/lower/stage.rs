@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use kiln_solver::graph::{Description, SourceSpan};
 use kiln_solver::{Graph, Platform, VertexId};
@@ -30,7 +31,7 @@ pub(super) struct State {
     pub(super) platform: Platform,
     /// What commands and expansions see: ENVs, and ARGs with a value.
     pub(super) environment: Environment,
-    /// The ARGs so far and their values, for the history.
+    /// The ARGs so far and their last values, for the history.
     pub(super) arguments: Vec<(String, String)>,
     pub(super) layers: Vec<Layer>,
     pub(super) numbering: Numbering,
@@ -39,12 +40,67 @@ pub(super) struct State {
     pub(super) has_cmd: bool,
     /// Whether a WORKDIR of the file came before.
     pub(super) has_workdir: bool,
-    /// The names of [`State::arguments`].
-    pub(super) declared: Rc<BTreeSet<String>>,
+    /// The positions in [`State::arguments`], by name.
+    pub(super) declared: Rc<BTreeMap<String, usize>>,
+    /// The positions of the config's variables, by name, once this stage has set one.
+    pub(super) variable_positions: Option<BTreeMap<String, usize>>,
     /// What rules remember of the stage.
     pub(super) seen: check::Seen,
     /// Whether the base image is not known, so that variables may be missing.
     pub(super) is_base_unknown: bool,
+}
+
+impl State {
+    /// A stage without anything.
+    pub(super) fn new(platform: Platform, numbering: Numbering) -> Self {
+        Self {
+            root: None,
+            config: ImageConfig::empty(&platform),
+            base: None,
+            platform,
+            environment: Environment::default(),
+            arguments: Vec::new(),
+            layers: Vec::new(),
+            numbering,
+            ignore_cache: false,
+            has_cmd: false,
+            has_workdir: false,
+            declared: Rc::default(),
+            variable_positions: None,
+            seen: check::Seen::default(),
+            is_base_unknown: false,
+        }
+    }
+
+    /// Declares an ARG; a second time it only changes the value.
+    pub(super) fn declare(&mut self, name: &str, value: String) {
+        if let Some(position) = self.declared.get(name) {
+            self.arguments[*position].1 = value;
+            return;
+        }
+        let position = self.arguments.len();
+        Rc::make_mut(&mut self.declared).insert(name.to_owned(), position);
+        self.arguments.push((name.to_owned(), value));
+    }
+
+    /// Sets a variable of the config, where it stands or else at the end.
+    pub(super) fn set_variable(&mut self, name: &str, value: &str) {
+        let list = &mut self.config.config.env;
+        let name_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+        let positions = self.variable_positions.get_or_insert_with(|| {
+            // Of several with one name, the first counts.
+            let pairs = list.iter().enumerate().rev();
+            pairs.map(|(at, pair)| (name_of(pair), at)).collect()
+        });
+        let pair = format!("{name}={value}");
+        match positions.get(name) {
+            Some(position) => list[*position] = pair,
+            None => {
+                positions.entry(name_of(&pair)).or_insert(list.len());
+                list.push(pair);
+            }
+        }
+    }
 }
 
 /// Lowers one build.
@@ -60,7 +116,7 @@ pub(super) struct Builder<'a> {
     pub(super) externals: BTreeMap<usize, Option<VertexId>>,
     findings: Findings,
     /// The instruction that is being lowered.
-    current: RefCell<Option<Rc<Instruction>>>,
+    current: RefCell<Option<Arc<Instruction>>>,
     /// Whether it uses what an unknown base image may define.
     is_uncertain: Cell<bool>,
     errors: Vec<Diagnostic>,
@@ -180,6 +236,7 @@ impl<'a> Builder<'a> {
                     _ => {}
                 }
             }
+            state.variable_positions = None;
             self.finished.insert(index, state);
         }
     }
@@ -227,7 +284,7 @@ impl<'a> Builder<'a> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
         match expander.word(text) {
             Ok(expansion) => {
-                self.charge(expansion.text.len(), span)?;
+                self.charge(expansion.text.len() + STEP_COST * expansion.steps, span)?;
                 self.undefined(state, &expansion.unmatched, span);
                 Ok(expansion.text)
             }
@@ -235,7 +292,10 @@ impl<'a> Builder<'a> {
                 if matches!(error, ExpandError::Required { .. }) {
                     self.is_uncertain.set(state.is_base_unknown);
                 }
-                let message = format!("{text:?} cannot be expanded: {error}");
+                if error == ExpandError::TooLong {
+                    self.charge(limits::EXPANSION_GROWTH, span)?;
+                }
+                let message = format!("{:?} cannot be expanded: {error}", beginning_of(text));
                 Err(Box::new(Diagnostic::error("expansion", span, message)))
             }
         }
@@ -251,7 +311,7 @@ impl<'a> Builder<'a> {
             .set(self.is_uncertain.get() || state.is_base_unknown);
         let scope = VariableScope {
             names: &|| state.environment.names().collect(),
-            is_declared: &|name| state.declared.contains(name),
+            is_declared: &|name| state.declared.contains_key(name),
             is_complete: !state.is_base_unknown,
         };
         let place = |name: &str| place_of(&self.dockerfile.source, span, name);
@@ -259,12 +319,12 @@ impl<'a> Builder<'a> {
     }
 
     /// The instruction that is being lowered.
-    pub(super) fn instruction(&self) -> Option<Rc<Instruction>> {
+    pub(super) fn instruction(&self) -> Option<Arc<Instruction>> {
         self.current.borrow().clone()
     }
 
-    fn ask_rules(&self, state: &mut State, instruction: &Rc<Instruction>) {
-        *self.current.borrow_mut() = Some(Rc::clone(instruction));
+    fn ask_rules(&self, state: &mut State, instruction: &Arc<Instruction>) {
+        *self.current.borrow_mut() = Some(Arc::clone(instruction));
         let facts = StepFacts {
             escape: self.dockerfile.directives.escape_char(),
             variables: &state.environment,
@@ -305,13 +365,20 @@ impl<'a> Builder<'a> {
     }
 
     /// The name of a step whose variables are shown with their values.
-    pub(super) fn expanded_name(&self, state: &State, step: &Step) -> String {
-        let text = &step.instruction.text;
+    pub(super) fn expanded_name(&self, state: &State, step: &Step) -> Checked<String> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
-        let text = expander
-            .word(text)
-            .map_or_else(|_| text.clone(), |expansion| expansion.text);
-        display::with_keyword_in_capitals(&text)
+        self.shown(expander, &step.instruction.text, step.instruction.span)
+    }
+
+    /// An instruction as people see it: expanded, unless that fails.
+    pub(super) fn shown(&self, expander: Expander<'_>, text: &str, span: Span) -> Checked<String> {
+        let (shown, cost) = match expander.word(text) {
+            Ok(expansion) => (expansion.text, STEP_COST * expansion.steps),
+            Err(ExpandError::TooLong) => (text.to_owned(), limits::EXPANSION_GROWTH),
+            Err(_) => (text.to_owned(), 0),
+        };
+        self.charge(shown.len() + cost, span)?;
+        Ok(display::with_keyword_in_capitals(&shown))
     }
 
     /// Adds an entry without a layer to the history.
@@ -334,6 +401,15 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// As much of a text as a message can hold.
+fn beginning_of(text: &str) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Where in a word `$name` or `${name` stands; the whole word if it is put together from pieces.
 fn place_of(source: &Source, word: Span, name: &str) -> Span {
     let text = source.slice(word);
@@ -350,6 +426,9 @@ fn place_of(source: &Source, word: Span, name: &str) -> Span {
     });
     places.into_iter().next().unwrap_or(word)
 }
+
+/// What one step of matching a pattern takes from the budget, in bytes.
+const STEP_COST: usize = 4;
 
 /// The code of the error that leaves nothing to go on with.
 const TOO_LARGE: &str = "too-large";

@@ -91,6 +91,7 @@ pub(super) fn survey_tree(
     survey
         .diagnostics
         .extend(findings.finish(directive.map(|directive| directive.span)));
+    sort(&mut survey.diagnostics);
     survey
 }
 

@@ -26,7 +26,7 @@ impl Builder<'_> {
     ) -> Checked<()> {
         let span = step.instruction.span;
         let copy = self.copy(state, transfer, is_add)?;
-        let text = self.expanded_name(state, step);
+        let text = self.expanded_name(state, step)?;
         let message = self.message(state, transfer, is_add)?;
         let from = match transfer.paths.is_empty() {
             true => None,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_till};
+use nom::bytes::complete::{tag, take_till, take_while1};
 use nom::character::complete::{anychar, char, satisfy};
 use nom::combinator::{eof, opt, peek, value};
 use nom::multi::fold_many0;
@@ -74,17 +74,23 @@ fn split_flags<'a>(line: &str, text: &'a str, escape: char) -> (Vec<Flag>, &'a s
 fn flag(input: &str, escape: char) -> IResult<&str, String> {
     let escaped = move |input| preceded(char(escape), anychar).parse(input);
     let last_escape = value(String::new(), (char(escape), eof));
-    let plain = satisfy(move |c| !c.is_whitespace() && c != escape && c != '"' && c != '\'');
+    let plain =
+        take_while1(move |c: char| !c.is_whitespace() && c != escape && c != '"' && c != '\'');
     let piece = alt((
         escaped.map(String::from),
         last_escape,
         |input| quoted(input, '"', escape),
         |input| quoted(input, '\'', escape),
-        plain.map(String::from),
+        plain.map(str::to_owned),
     ));
     preceded(
         peek(tag("--")),
-        fold_many0(piece, String::new, |all, piece| all + &piece),
+        fold_many0(piece, String::new, |all, piece: String| {
+            match all.as_str() {
+                "" => piece,
+                _ => all + &piece,
+            }
+        }),
     )
     .parse(input)
 }

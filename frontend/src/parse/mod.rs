@@ -9,6 +9,8 @@ mod instruction;
 mod options;
 mod transfer;
 
+use std::sync::Arc;
+
 use crate::diagnostic::Diagnostic;
 use crate::scan::{self, LogicalLine};
 use crate::source::{Source, Span};
@@ -35,10 +37,10 @@ pub fn parse(source: &Source) -> Parsed {
     let scanned = scan::scan(source);
     let escape = scanned.directives.escape_char();
     let mut diagnostics = scanned.diagnostics;
-    let instructions: Vec<Instruction> = scanned
+    let instructions: Vec<Arc<Instruction>> = scanned
         .lines
         .iter()
-        .map(|line| instruction::parse(line, escape, &mut diagnostics))
+        .map(|line| Arc::new(instruction::parse(line, escape, &mut diagnostics)))
         .collect();
     if instructions.is_empty() {
         let message = "the Dockerfile has no instructions";
@@ -87,8 +89,8 @@ pub(crate) fn parse_trigger(text: &str, span: Span) -> Result<Instruction, Vec<D
 }
 
 /// Before the first FROM, only ARG may stand.
-fn check_order(instructions: &[Instruction], diagnostics: &mut Vec<Diagnostic>) {
-    let is_from = |instruction: &Instruction| {
+fn check_order(instructions: &[Arc<Instruction>], diagnostics: &mut Vec<Diagnostic>) {
+    let is_from = |instruction: &Arc<Instruction>| {
         matches!(instruction.command, Command::From(_))
             || instruction.keyword.value.eq_ignore_ascii_case("from")
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln_solver::{DiffId, RelPath};
 
-use super::{BuiltLayer, ExportError};
+use super::{BuiltImage, ExportError};
 use crate::layer::{Contents, DirectoryError, FileBytes, directory, ingest};
 use crate::store::Store;
 use crate::tree::{DirectoryKind, Entry, EntryKind, Found, LayerTree, View};
@@ -17,7 +17,8 @@ pub(super) struct FlatEntry {
 }
 
 /// Puts the layers on top of each other. All of them must be in the store.
-pub(super) fn flatten(store: &Store, layers: &[BuiltLayer]) -> Result<Vec<FlatEntry>, ExportError> {
+pub(super) fn flatten(store: &Store, image: &BuiltImage) -> Result<Vec<FlatEntry>, ExportError> {
+    let layers = &image.layers;
     let mut view = View::default();
     let mut contents = Vec::with_capacity(layers.len());
     for layer in layers {
@@ -27,7 +28,11 @@ pub(super) fn flatten(store: &Store, layers: &[BuiltLayer]) -> Result<Vec<FlatEn
     let mut links = Links::new(&view, &shown);
     let flat = shown.iter().filter(|found| !found.entry.path.is_root());
     Ok(flat
-        .map(|found| links.flatten(found, &contents[found.layer]))
+        .map(|found| {
+            let mut flat = links.flatten(found, &contents[found.layer]);
+            flat.entry.mtime = image.file_time.unwrap_or(flat.entry.mtime);
+            flat
+        })
         .collect())
 }
 

@@ -56,7 +56,7 @@ fn write(
     stop: &Stop,
     reporter: &StepReporter,
 ) -> Result<(), ExportError> {
-    let entries = flatten(store, &image.layers)?;
+    let entries = flatten(store, image)?;
     let path = &options.directory;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(path, flags, Mode::empty()).at("open", path)?;

@@ -32,6 +32,7 @@ pub use tar_file::to_tar;
 
 use crate::image::Descriptor;
 use crate::stop::{Stop, StopOnDrop};
+use crate::tree::Timestamp;
 
 /// An image that is finished but for its form.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub struct BuiltImage {
     pub platform: Platform,
     /// Annotations of its manifest.
     pub annotations: BTreeMap<String, String>,
+    /// The time that files have where they leave as files, in a tar or a directory; `None` is their own.
+    pub file_time: Option<Timestamp>,
     /// Annotations of the manifest's entry in what lists it.
     pub descriptor_annotations: BTreeMap<String, String>,
 }

@@ -44,7 +44,7 @@ fn write(
     stop: &Stop,
     reporter: &StepReporter,
 ) -> Result<(), ExportError> {
-    let entries = flatten(store, &image.layers)?;
+    let entries = flatten(store, image)?;
     let entries = entries.into_iter().map(|flat| PackEntry {
         digest_is_known: true,
         entry: flat.entry,

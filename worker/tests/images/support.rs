@@ -167,6 +167,7 @@ pub(crate) fn image(layers: &[DiffId]) -> BuiltImage {
         platform: Platform::host(),
         annotations: Default::default(),
         descriptor_annotations: Default::default(),
+        file_time: None,
     }
 }
 

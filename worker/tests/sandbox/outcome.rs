@@ -57,10 +57,8 @@ fn streams_are_separate_and_whole(bench: &Bench) {
 
 /// What a step says right before it ends is read although its end is known as soon.
 fn no_last_word_is_lost(bench: &Bench) {
-    let root = bench.root();
-    let spec = bench.script(&root, "printf word; printf other >&2");
     for _ in 0..50 {
-        let done = bench.run(&spec);
+        let done = bench.run(&bench.script(&bench.root(), "printf word; printf other >&2"));
         assert_eq!((&*done.stdout, &*done.stderr), ("word", "other"));
     }
 }

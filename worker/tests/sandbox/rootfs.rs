@@ -233,10 +233,14 @@ fn nothing_of_the_mounts_shows_in_the_changes(bench: &Bench) {
         text,
         "s3cret\nbin\ndev\netc\nlib\nlib64\nproc\nrun\nsys\nusr\nvar\n2\n"
     );
-    // Directories in which a stub was are copied up, which a comparison with the layer finds equal.
+    // Directories in which a stub was are copied up, which a comparison with the layer finds equal. Those
+    // that every runtime wants stay, as with BuildKit.
     let left = tree(&root.upper);
-    assert_eq!(left, ["d etc", "d run", "d var"]);
-    for name in ["etc", "run", "var", "."] {
+    assert_eq!(
+        left,
+        ["d dev", "d etc", "d proc", "d run", "d sys", "d var"]
+    );
+    for name in ["etc", "run", "var"] {
         assert!(is_old(&root.upper.join(name)), "{name}");
     }
 }
@@ -259,7 +263,10 @@ fn stubs_are_made_behind_links(bench: &Bench) {
         text,
         "/etc:\nhosts\nreal-hosts\nresolv.conf\n\n/run/resolve:\nstub.conf\n2\n"
     );
-    assert_eq!(tree(&root.upper), ["d etc", "d run", "d var"]);
+    assert_eq!(
+        tree(&root.upper),
+        ["d dev", "d etc", "d proc", "d run", "d sys", "d var"]
+    );
     assert!(is_old(&root.upper.join("etc")) && is_old(&root.upper.join("run")));
 
     let (root, mut mounts) = bare_root(bench, layer.path());
@@ -275,7 +282,10 @@ fn stubs_are_made_behind_links(bench: &Bench) {
         Err(Error::Step(Failure::System { path, .. })) => assert_eq!(path, "/loop/x"),
         other => panic!("{:?}", other.map(|done| done.outcome)),
     }
-    assert_eq!(tree(&root.upper), ["d etc", "d run", "d var"]);
+    assert_eq!(
+        tree(&root.upper),
+        ["d dev", "d etc", "d proc", "d run", "d sys", "d var"]
+    );
 }
 
 fn directories_that_the_step_changed_keep_their_time(bench: &Bench) {
@@ -290,7 +300,18 @@ fn directories_that_the_step_changed_keep_their_time(bench: &Bench) {
         .text();
     let etc = fs::metadata(root.upper.join("etc")).expect("metadata");
     assert_eq!(etc.mtime(), 1_000_000_000);
-    assert_eq!(tree(&root.upper), ["d etc", "d run", "d var", "f etc/mine"]);
+    assert_eq!(
+        tree(&root.upper),
+        [
+            "d dev",
+            "d etc",
+            "d proc",
+            "d run",
+            "d sys",
+            "d var",
+            "f etc/mine"
+        ]
+    );
     assert!(is_old(&root.upper.join("run")));
 }
 
@@ -307,9 +328,12 @@ fn stubs_that_the_step_used_stay(bench: &Bench) {
     assert_eq!(
         tree(&root.upper),
         [
+            "d dev",
             "d etc",
+            "d proc",
             "d run",
             "d run/secrets",
+            "d sys",
             "d var",
             "d var/moved",
             "f run/secrets/mine"

@@ -93,7 +93,14 @@ impl Hierarchy {
         if active.split_whitespace().any(|name| name == controller) {
             return Ok(());
         }
-        write(&file, &format!("+{controller}")).map_err(|error| refused("write to", &file, &error))
+        let enable = || write(&file, &format!("+{controller}"));
+        let enabled = match enable() {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && has_us(group) => {
+                step_aside(group).and_then(|()| enable())
+            }
+            result => result,
+        };
+        enabled.map_err(|error| refused("write to", &file, &error))
     }
 
     /// This process's own group.
@@ -113,6 +120,22 @@ impl Hierarchy {
         own.map(|path| self.root.join(path))
             .ok_or_else(|| "this process is in no control group".to_owned())
     }
+}
+
+/// A group whose children have controllers has no processes of its own: this one goes to a child, as whoever
+/// delegates a group to a program expects it to.
+fn step_aside(group: &Path) -> io::Result<()> {
+    let child = group.join("kiln-main");
+    match fs::create_dir(&child) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => write(&child.join("cgroup.procs"), "0"),
+    }
+}
+
+fn has_us(group: &Path) -> bool {
+    let own = std::process::id().to_string();
+    let members = fs::read_to_string(group.join("cgroup.procs"));
+    members.is_ok_and(|members| members.lines().any(|member| member == own))
 }
 
 fn refused(action: &str, path: &Path, error: &io::Error) -> String {

@@ -1,0 +1,3 @@
+
+ARG FOO=${FOO:?"custom error"}
+FROM scratch

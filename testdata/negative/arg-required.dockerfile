@@ -1,0 +1,4 @@
+
+FROM scratch
+ARG FOO
+ARG BAR=${FOO:?"foo missing"}

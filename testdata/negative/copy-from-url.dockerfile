@@ -1,0 +1,2 @@
+FROM scratch
+COPY http://github.com/moby/buildkit/blob/master/README.md /

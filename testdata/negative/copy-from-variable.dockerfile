@@ -1,0 +1,4 @@
+ARG a=b
+FROM scratch
+ARG a
+COPY --from=$a x /

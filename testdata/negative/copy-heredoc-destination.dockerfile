@@ -1,0 +1,3 @@
+FROM scratch
+COPY /foo <<EOF
+EOF

@@ -1,0 +1,2 @@
+FROM scratch
+COPY --mount=type=cache,target=/x a b

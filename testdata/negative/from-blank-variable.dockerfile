@@ -1,0 +1,1 @@
+FROM ${BLANK} AS foo

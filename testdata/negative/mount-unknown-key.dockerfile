@@ -1,0 +1,2 @@
+FROM nanoserver
+RUN --mount=typ=tmpfs echo 1

@@ -1,0 +1,2 @@
+FROM nanoserver
+RUN --mount=type=tmp echo 1

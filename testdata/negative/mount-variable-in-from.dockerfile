@@ -1,0 +1,3 @@
+FROM scratch
+ARG a=b
+RUN --mount=from=$a,target=/x y

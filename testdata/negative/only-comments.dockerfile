@@ -1,0 +1,2 @@
+# Hello
+# These are just comments

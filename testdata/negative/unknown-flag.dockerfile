@@ -1,0 +1,4 @@
+FROM scratch
+env foo=bar
+copy --foo=bar / /
+env bar=baz
