@@ -270,12 +270,20 @@ impl Identify for FileAction {
     fn identify(&self, writer: &mut dyn KeyWriter) {
         match self {
             FileAction::Copy(copy) => group(writer, "copy", copy),
-            FileAction::MakeDirectory { path, mode, owner } => {
+            FileAction::MakeDirectory {
+                path,
+                mode,
+                owner,
+                time,
+            } => {
                 writer.enter("make-directory");
                 writer.bytes("path", path.as_bytes());
                 writer.number("mode", u64::from(*mode));
                 if let Some(owner) = owner {
                     group(writer, "owner", owner);
+                }
+                if let Some(time) = time {
+                    writer.number("time", time.cast_unsigned());
                 }
                 writer.leave();
             }

@@ -183,6 +183,7 @@ mod tests {
                 path: RelPath::parse(b"app").expect("a path"),
                 mode: 0o755,
                 owner: None,
+                time: None,
             }],
         });
         let parts = explain(
