@@ -301,6 +301,8 @@ pub enum FileAction {
         mode: u32,
         /// Owner of what is made; `None` is 0:0.
         owner: Option<Owner>,
+        /// When it was made, in seconds since 1970; `None` is the time of the build.
+        time: Option<i64>,
     },
 }
 

@@ -215,7 +215,7 @@ pub(crate) const CASES: &[Case] = &[
     well(
         "--chmod of a number",
         "COPY --chmod=4751 f d/nested /x/n/",
-        &["n d 4751 0:0", "n/f f 4751 0:0 2", "n/nested f 4751 0:0 2"],
+        &["n d 751 0:0", "n/f f 4751 0:0 2", "n/nested f 4751 0:0 2"],
     ),
     well(
         "--chmod of words",

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use crate::case::Case;
-use crate::time::{Seconds, is_now};
+use crate::time::Seconds;
 
 /// What files of the context were changed last, unless the case says otherwise: 2 February 2020.
 const MODIFIED: Seconds = Seconds(1_580_601_600);
@@ -65,7 +65,7 @@ fn settle(path: &Path) {
             settle(&entry.expect("an entry").path());
         }
     }
-    if is_now(Seconds::of(&metadata)) {
+    if Seconds::of(&metadata).is_now() {
         let time = Timespec {
             tv_sec: MODIFIED.0,
             tv_nsec: 0,

@@ -34,7 +34,7 @@ impl Image {
         let config = json(&blob(&manifest["config"]));
         let diff_ids = config["rootfs"]["diff_ids"].as_array();
         let ids = diff_ids.into_iter().flatten().filter_map(Value::as_str);
-        let descriptors = manifest["layers"].as_array().expect("layers");
+        let descriptors = manifest["layers"].as_array().into_iter().flatten();
         let layers = ids.zip(descriptors).map(|(id, descriptor)| {
             let bytes = files[&blob(descriptor)].as_slice();
             let layer = match bytes.starts_with(GZIP) {

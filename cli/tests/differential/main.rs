@@ -32,7 +32,6 @@ const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/differenti
 const RECORD_WITH: &str = "KILN_RECORD_WITH";
 
 fn main() -> ExitCode {
-    time::start();
     let arguments = Arguments::from_args();
     let peer = std::env::var(RECORD_WITH).ok().map(|it| Builder::peer(&it));
     let base = (!arguments.list).then(|| Arc::new(Base::make()));

@@ -67,8 +67,9 @@ fn without_layers(config: &Value) -> Value {
     if let Some(fields) = config.as_object_mut() {
         fields.remove("rootfs");
         fields.remove("history");
-        if let Some(created) = fields.get_mut("created") {
-            *created = Value::String(time(created));
+        // BuildKit writes null where an image has no time.
+        if let Some(created) = fields.remove("created").filter(|it| !it.is_null()) {
+            fields.insert("created".into(), Value::String(time(&created)));
         }
     }
     config

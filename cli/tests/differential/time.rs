@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
@@ -11,18 +10,8 @@ use jiff::Timestamp;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Seconds(pub(crate) i64);
 
-static START: LazyLock<Seconds> = LazyLock::new(|| Seconds(Timestamp::now().as_second()));
-
-/// Whether a time is not before this program's first look at the clock, which [`is_now`] itself takes:
-/// what a build makes is.
-pub(crate) fn is_now(time: Seconds) -> bool {
-    time >= *START
-}
-
-/// Takes the time; to be called before anything is made.
-pub(crate) fn start() {
-    LazyLock::force(&START);
-}
+/// 1 January 2021. Files of cases are older.
+const NOW: Seconds = Seconds(1_609_459_200);
 
 impl Seconds {
     pub(crate) fn of(metadata: &Metadata) -> Self {
@@ -34,12 +23,17 @@ impl Seconds {
         let time: Timestamp = text.parse().ok()?;
         Some(Self(time.as_second()))
     }
+
+    /// Whether something that has this time was made by the script or the build of a case.
+    pub(crate) fn is_now(self) -> bool {
+        self >= NOW
+    }
 }
 
 /// `now` or the date.
 impl fmt::Display for Seconds {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_now(*self) {
+        if self.is_now() {
             return formatter.write_str("now");
         }
         match Timestamp::from_second(self.0) {

@@ -247,6 +247,7 @@ impl Builder<'_> {
             path: RelPath::resolve(&RelPath::root(), &path),
             mode: 0o755,
             owner: owner(&state.config.config.user),
+            time: self.epoch,
         };
         let inputs: Vec<_> = state.root.into_iter().collect();
         let base = state.root.map(|_| InputIndex(0));
@@ -278,7 +279,7 @@ pub(super) fn owner(text: &str) -> Option<Owner> {
     };
     Some(Owner {
         user: user.to_owned(),
-        group: group.filter(|group| !group.is_empty()),
+        group,
     })
 }
 

@@ -119,8 +119,14 @@ fn file(
     for action in &op.actions {
         match action {
             FileAction::Copy(op) => copy(text, op, input),
-            FileAction::MakeDirectory { path, mode, owner } => {
-                writeln!(text, "    mkdir {path} {mode:o} {owner:?}").expect("no failure");
+            FileAction::MakeDirectory {
+                path,
+                mode,
+                owner,
+                time,
+            } => {
+                let time = time.map_or(String::new(), |time| format!(" at {time}"));
+                writeln!(text, "    mkdir {path} {mode:o} {owner:?}{time}").expect("no failure");
             }
         }
     }

@@ -15,6 +15,9 @@ use crate::io_error::AtPath;
 use crate::layer::{Contents, IngestError, Whiteouts, decompress, parse_tar};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Found, LayerTree};
 
+/// What every link has on Linux, whatever an archive says.
+const LINK_MODE: u32 = 0o777;
+
 /// The longest header that tells an archive.
 const PROBE: u64 = 512;
 
@@ -122,16 +125,27 @@ fn lay_out(
         ..copying.new_directory()
     };
     layer.make_directories(&destination, new)?;
-    let mut links: HashMap<RelPath, RelPath> = HashMap::new();
+    // What the archive leaves out is nobody's in particular.
+    let left_out = NewDirectory {
+        uid: 0,
+        gid: 0,
+        ..new
+    };
+    // Where the archive's own paths went.
+    let mut placed: HashMap<RelPath, RelPath> = HashMap::new();
     let is_link = |entry: &&Entry| matches!(entry.kind, EntryKind::HardLink { .. });
     let entries = || tree.entries().iter().filter(|entry| !entry.path.is_root());
     // Hard links last: what they name may stand behind them in path order.
     let in_order = entries().filter(|entry| !is_link(entry));
     for source in in_order.chain(entries().filter(is_link)) {
-        // Links in the destination are followed, as when a shell unpacks there.
+        // Links on the way are followed, as when a shell unpacks there.
         let parent = source.path.parent().unwrap_or_default();
-        let parent = layer.resolve(&destination.join(&parent))?;
-        layer.make_directories(&parent, new)?;
+        let written = layer.resolve_parent(&destination.join(&parent))?;
+        let parent = layer.resolve(&written)?;
+        if layer.get(&written).is_some() && !layer.is_directory(&parent) {
+            return Err(ExecutorError::NotADirectory(parent));
+        }
+        layer.make_directories(&parent, left_out)?;
         let name = source.path.file_name().unwrap_or_default();
         let mut entry = Entry {
             path: parent.join_name(name),
@@ -141,26 +155,29 @@ fn lay_out(
             (entry.uid, entry.gid) = (owner.uid, owner.gid);
         }
         match &source.kind {
-            EntryKind::Directory(DirectoryKind::Implied) => {
-                layer.make_directories(&entry.path, new)?;
-                continue;
-            }
+            // It is made with what is in it.
+            EntryKind::Directory(DirectoryKind::Implied) | EntryKind::Whiteout => continue,
+            EntryKind::Symlink { .. } => entry.mode = LINK_MODE,
             EntryKind::Directory(_) => {
-                // An archive's directory goes through a link that is there.
-                entry.path = layer.resolve(&entry.path)?;
                 entry.kind = EntryKind::Directory(DirectoryKind::Merged);
             }
             EntryKind::HardLink { target } => {
-                if let Some(target) = links.get(target) {
+                if let Some(target) = placed.get(target) {
                     entry.kind = EntryKind::HardLink {
                         target: target.clone(),
                     };
                 }
             }
-            EntryKind::Whiteout => continue,
             _ => {}
         }
-        links.insert(source.path.clone(), entry.path.clone());
+        let is_in_archives_directory = source
+            .path
+            .parent()
+            .is_some_and(|parent| placed.contains_key(&parent));
+        if !is_in_archives_directory {
+            layer.touch_parent(&entry.path, copying.now);
+        }
+        placed.insert(source.path.clone(), entry.path.clone());
         layer.put(entry, contents.bytes(source));
     }
     Ok(())

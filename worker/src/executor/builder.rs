@@ -58,6 +58,11 @@ impl<'b> LayerBuilder<'b> {
         self.base.get(path).map(|found| found.entry)
     }
 
+    /// Whether something stands in the layer itself.
+    pub(super) fn has(&self, path: &RelPath) -> bool {
+        self.entries.contains_key(path)
+    }
+
     fn is_fresh(&self, path: &RelPath) -> bool {
         self.fresh
             .as_ref()
@@ -71,8 +76,19 @@ impl<'b> LayerBuilder<'b> {
 
     /// Where a path leads, links followed inside the root.
     pub(super) fn resolve(&self, path: &RelPath) -> Result<RelPath, ExecutorError> {
-        resolve(path, true, |path| self.get(path).map(|entry| &entry.kind))
-            .ok_or_else(|| ExecutorError::TooManyLinks(path.clone()))
+        self.resolve_with(path, true)
+    }
+
+    /// The same, but a link in the last place is not followed.
+    pub(super) fn resolve_parent(&self, path: &RelPath) -> Result<RelPath, ExecutorError> {
+        self.resolve_with(path, false)
+    }
+
+    fn resolve_with(&self, path: &RelPath, follow_last: bool) -> Result<RelPath, ExecutorError> {
+        resolve(path, follow_last, |path| {
+            self.get(path).map(|entry| &entry.kind)
+        })
+        .ok_or_else(|| ExecutorError::TooManyLinks(path.clone()))
     }
 
     /// Makes a resolved directory and its parents where they are missing; what exists stays as it
@@ -136,6 +152,14 @@ impl<'b> LayerBuilder<'b> {
         }
     }
 
+    /// Gives a directory that is there other permission bits.
+    pub(super) fn change_mode(&mut self, path: &RelPath, mode: u32) {
+        self.carry_up(path);
+        if let Some(known) = self.entries.get_mut(path) {
+            known.entry.mode = mode;
+        }
+    }
+
     /// Something comes into the directory above a path, or goes from there.
     pub(super) fn touch_parent(&mut self, path: &RelPath, time: Timestamp) {
         if let Some(parent) = path.parent() {
@@ -144,22 +168,20 @@ impl<'b> LayerBuilder<'b> {
     }
 
     /// Puts something at a path whose parents exist, in place of what was there.
-    pub(super) fn put(&mut self, mut entry: Entry, bytes: FileBytes) {
+    pub(super) fn put(&mut self, entry: Entry, bytes: FileBytes) {
         let is_in_current = |current: &RelPath| entry.path.is_directly_in(current);
         if !self.current.as_ref().is_some_and(is_in_current) {
             self.current = entry.path.parent().filter(|parent| !parent.is_root());
-            if let Some(parent) = self.current.clone() {
-                self.carry_up(&parent);
+            let mut parent = self.current.clone();
+            while let Some(path) = parent.filter(|path| !path.is_root()) {
+                self.carry_up(&path);
+                parent = path.parent();
             }
         }
         let was = self.get(&entry.path);
         let hides_directory = was.is_some_and(Entry::is_directory) && !entry.is_directory();
-        let hides_other = was.is_some_and(|was| !was.is_directory()) && entry.is_directory();
         if hides_directory {
             self.forget_below(&entry.path);
-        }
-        if hides_other && self.base.get(&entry.path).is_some() {
-            entry.kind = EntryKind::Directory(DirectoryKind::Opaque);
         }
         self.insert(entry, bytes);
     }
@@ -187,27 +209,34 @@ impl<'b> LayerBuilder<'b> {
 
     /// The entries, ready to be packed: what differs from the base, and the directories that it is in.
     pub(super) fn finish(mut self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
-        let needed = self.needed();
-        let base = self.base;
-        self.entries
-            .retain(|path, known| needed.contains(path) || !is_in(base, &known.entry));
+        for path in self.redundant() {
+            self.entries.remove(&path);
+        }
         self.entries.into_values().map(|entry| *entry)
     }
 
-    /// Paths that stand in the layer because of others: directories with something in them that
-    /// differs from the base, and files that have further names.
-    fn needed(&self) -> HashSet<RelPath> {
-        let mut needed = HashSet::new();
-        // From the end, so that what is in a directory comes before it.
+    /// Paths at which the base has the same, and nothing else in this layer needs them.
+    fn redundant(&self) -> Vec<RelPath> {
+        let links = self
+            .entries
+            .values()
+            .filter_map(|known| match &known.entry.kind {
+                EntryKind::HardLink { target } => Some(target),
+                _ => None,
+            });
+        let links: HashSet<&RelPath> = links.collect();
+        let mut redundant = Vec::new();
+        let mut kept: Option<&RelPath> = None;
+        // From the end, so that what is in a directory comes right before it.
         for (path, known) in self.entries.iter().rev() {
-            if let EntryKind::HardLink { target } = &known.entry.kind {
-                needed.insert(target.clone());
-            }
-            if needed.contains(path) || !is_in(self.base, &known.entry) {
-                needed.extend(path.parent());
+            let is_needed = kept.is_some_and(|kept| kept.starts_with(path)) || links.contains(path);
+            if !is_needed && is_in(self.base, &known.entry) {
+                redundant.push(path.clone());
+            } else {
+                kept = Some(path);
             }
         }
-        needed
+        redundant
     }
 }
 

@@ -101,6 +101,9 @@ impl Copying<'_> {
                 .strip_prefix(&selected.path)
                 .unwrap_or_default();
             if !(below.is_root() && selected.is_directory()) {
+                if !self.copy.exclude.is_empty() {
+                    self.copy_parents(files, &selected.path, &below, &target, layer)?;
+                }
                 self.put(files, *found, target.join(&below), &mut links, layer)?;
             }
         }
@@ -173,6 +176,11 @@ impl Copying<'_> {
             }
             let destination = layer.resolve(&self.copy.destination)?;
             layer.make_directories(&destination, self.new_directory())?;
+            let source = files.view.get(&root);
+            layer.touch(
+                &destination,
+                source.map_or(self.now, |found| found.entry.mtime),
+            );
             let below = files.view.subtree(&root);
             let mut links = Links::among(below.iter().copied());
             for found in below {
@@ -189,6 +197,8 @@ impl Copying<'_> {
         Ok(())
     }
 
+    /// Makes the directories between a destination and something below it like those of the source.
+    /// Those that are there keep all but their mode.
     fn copy_parents(
         &self,
         files: &Files,
@@ -201,10 +211,14 @@ impl Copying<'_> {
         for name in below.parent().unwrap_or_default().components() {
             at = at.join_name(name);
             let target = destination.join(&at);
-            if layer.get(&target).is_none()
-                && let Some(found) = files.view.get(&root.join(&at))
-            {
-                self.put(files, found, target, &mut Links::default(), layer)?;
+            let Some(found) = files.view.get(&root.join(&at)) else {
+                continue;
+            };
+            if layer.get(&target).is_none() {
+                self.put(files, found, target.clone(), &mut Links::default(), layer)?;
+                layer.touch(&target, self.now);
+            } else if !layer.has(&target) {
+                layer.change_mode(&target, found.entry.mode);
             }
         }
         Ok(())
@@ -305,10 +319,11 @@ impl Copying<'_> {
         Ok(entry)
     }
 
-    /// Parents that are made get the owner of `--chown` and the mode of an octal `--chmod`.
+    /// Parents that are made get the owner of `--chown` and the mode of an octal `--chmod`, but not
+    /// its special bits.
     pub(super) fn new_directory(&self) -> NewDirectory {
         let mode = match &self.copy.mode {
-            Some(ModeChange::Octal(bits)) => bits & 0o7777,
+            Some(ModeChange::Octal(bits)) => bits & 0o777,
             Some(ModeChange::Symbolic(_)) | None => 0o755,
         };
         let Ids { uid, gid } = self.owner.unwrap_or(Ids { uid: 0, gid: 0 });

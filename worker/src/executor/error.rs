@@ -31,10 +31,8 @@ pub enum ExecutorError {
     IsADirectory(RelPath),
     #[error("{path}: longer than the {limit} bytes that are allowed here")]
     TooLong { path: RelPath, limit: u64 },
-    #[error("no user {0:?} in the image's /etc/passwd")]
-    UnknownUser(String),
-    #[error("no group {0:?} in the image's /etc/group")]
-    UnknownGroup(String),
+    #[error("nobody can be looked up by the name {0:?}, since there is nothing below this layer")]
+    NoAccounts(String),
     #[error("{0:?} is not a mode: expected octal digits or, for example, u+x,go=rX")]
     Mode(String),
     #[error("{0}")]

@@ -12,7 +12,7 @@ use super::copy::Copying;
 use super::error::ExecutorError;
 use super::layers;
 use super::output::{Files, Output, open_layers, paths_selected};
-use super::owner::{Ids, resolve_owner};
+use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::io_error::AtPath;
@@ -74,7 +74,12 @@ impl Change<'_> {
         let now = Timestamp::now();
         for action in &self.operation.actions {
             match action {
-                FileAction::MakeDirectory { path, mode, owner } => {
+                FileAction::MakeDirectory {
+                    path,
+                    mode,
+                    owner,
+                    time,
+                } => {
                     let Ids { uid, gid } = self
                         .owner(owner.as_ref(), &base)?
                         .unwrap_or(Ids { uid: 0, gid: 0 });
@@ -85,7 +90,7 @@ impl Change<'_> {
                             mode: *mode,
                             uid,
                             gid,
-                            mtime: now,
+                            mtime: time.map_or(now, Timestamp::of_seconds),
                         },
                     )?;
                 }
@@ -124,11 +129,13 @@ impl Change<'_> {
 
     fn owner(&self, owner: Option<&Owner>, base: &View) -> Result<Option<Ids>, ExecutorError> {
         let Some(owner) = owner else { return Ok(None) };
-        let is_numeric = |text: &String| text.parse::<u32>().is_ok();
-        let files = if is_numeric(&owner.user) && owner.group.as_ref().is_none_or(is_numeric) {
-            Files::of_layers(View::default(), Vec::new())
-        } else {
-            open_layers(self.store, self.base, base.clone())?
+        let mut names = owner.group.iter().chain([&owner.user]);
+        let files = match names.find(|name| number(name).is_none()) {
+            None => Files::of_layers(View::default(), Vec::new()),
+            Some(name) if self.operation.base.is_none() => {
+                return Err(ExecutorError::NoAccounts(name.clone()));
+            }
+            Some(_) => open_layers(self.store, self.base, base.clone())?,
         };
         resolve_owner(owner, &files).map(Some)
     }

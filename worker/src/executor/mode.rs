@@ -14,14 +14,15 @@ pub(super) fn apply(
         ModeChange::Octal(bits) => Ok(bits & 0o7777),
         ModeChange::Symbolic(text) => text
             .split(',')
-            .try_fold(mode, |mode, clause| {
-                apply_clause(clause, mode, is_directory)
+            .try_fold(mode, |changed, clause| {
+                apply_clause(clause, changed, is_directory || mode & 0o111 != 0)
             })
             .ok_or_else(|| ExecutorError::Mode(text.clone())),
     }
 }
 
-fn apply_clause(clause: &str, mode: u32, is_directory: bool) -> Option<u32> {
+/// `X` means `x` if `has_x`: for directories, and for files that somebody could run before any clause.
+fn apply_clause(clause: &str, mode: u32, has_x: bool) -> Option<u32> {
     let who_length = clause
         .find(|c| !matches!(c, 'u' | 'g' | 'o' | 'a'))
         .unwrap_or(clause.len());
@@ -39,7 +40,7 @@ fn apply_clause(clause: &str, mode: u32, is_directory: bool) -> Option<u32> {
         let rest = &actions[1..];
         let length = rest.find(['+', '-', '=']).unwrap_or(rest.len());
         let (permissions, next) = rest.split_at(length);
-        let bits = permission_bits(permissions, mode, is_directory)? & affected;
+        let bits = permission_bits(permissions, mode, has_x)? & affected;
         mode = match operator {
             '+' => mode | bits,
             '-' => mode & !bits,
@@ -63,7 +64,7 @@ fn affected_bits(who: &str) -> u32 {
     who.chars().fold(0, |all, c| all | bits(c))
 }
 
-fn permission_bits(permissions: &str, mode: u32, is_directory: bool) -> Option<u32> {
+fn permission_bits(permissions: &str, mode: u32, has_x: bool) -> Option<u32> {
     let spread = |bits: u32| bits << 6 | bits << 3 | bits;
     permissions.chars().try_fold(0, |all, c| {
         Some(
@@ -71,7 +72,7 @@ fn permission_bits(permissions: &str, mode: u32, is_directory: bool) -> Option<u
                 'r' => 0o444,
                 'w' => 0o222,
                 'x' => 0o111,
-                'X' if is_directory || mode & 0o111 != 0 => 0o111,
+                'X' if has_x => 0o111,
                 'X' => 0,
                 's' => 0o6000,
                 't' => 0o1000,
@@ -99,6 +100,7 @@ mod tests {
             ("u=rwx,g=u,o=", 0o000, false, 0o770),
             ("+x-w", 0o644, false, 0o555),
             ("u+s,g+s,+t", 0o755, false, 0o7755),
+            ("a-x,u+X", 0o741, false, 0o740),
         ];
         for (text, mode, is_directory, expected) in cases {
             let change = ModeChange::Symbolic(text.to_owned());

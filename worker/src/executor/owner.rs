@@ -19,31 +19,40 @@ pub(super) struct Ids {
     pub(super) gid: u32,
 }
 
-/// Resolves an owner. A number needs no entry and is its own group; a name must be known, and brings
-/// its primary group unless one is given.
+/// Resolves an owner. A number needs no entry and is its own group; a name brings its primary group
+/// unless another one is given. As in BuildKit, a user that the image does not know is root, and a
+/// group that it does not know is as if none were given.
 pub(super) fn resolve_owner(owner: &Owner, files: &Files) -> Result<Ids, ExecutorError> {
-    let (uid, own_gid) = match owner.user.parse() {
-        Ok(uid) => (uid, uid),
-        Err(_) => {
+    let (uid, own_gid) = match number(&owner.user) {
+        Some(uid) => (uid, uid),
+        None => {
             let passwd = read(files, b"etc/passwd")?;
-            let user = find(&passwd, &owner.user, |fields| {
+            find(&passwd, &owner.user, |fields| {
                 Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
-            });
-            user.ok_or_else(|| ExecutorError::UnknownUser(owner.user.clone()))?
+            })
+            .unwrap_or((0, 0))
         }
     };
     let gid = match &owner.group {
         None => own_gid,
-        Some(group) => match group.parse() {
-            Ok(gid) => gid,
-            Err(_) => {
+        Some(group) => match number(group) {
+            Some(gid) => gid,
+            None => {
                 let groups = read(files, b"etc/group")?;
                 let gid = find(&groups, group, |fields| fields.get(2)?.parse().ok());
-                gid.ok_or_else(|| ExecutorError::UnknownGroup(group.clone()))?
+                gid.unwrap_or(own_gid)
             }
         },
     };
     Ok(Ids { uid, gid })
+}
+
+/// The number that a user or group is, if no table has to be read for it: no name, and `root`, are 0.
+pub(super) fn number(text: &str) -> Option<u32> {
+    match text {
+        "" | "root" => Some(0),
+        _ => text.parse().ok(),
+    }
 }
 
 fn find<T>(table: &str, name: &str, read: impl Fn(&[&str]) -> Option<T>) -> Option<T> {

@@ -15,6 +15,14 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// A whole second.
+    pub fn of_seconds(seconds: i64) -> Self {
+        Self {
+            seconds,
+            nanoseconds: 0,
+        }
+    }
+
     /// The present, by the machine's clock.
     pub fn now() -> Self {
         let now = jiff::Timestamp::now();
