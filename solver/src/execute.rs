@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::digest::{ContentDigest, Key};
 use crate::graph::VertexId;
-use crate::key::{KeyPart, content_key, definition_key, explain, inputs_key, operation_key};
+use crate::key::{KeyPart, content_key, definition_key, explain, inputs_key, outline_key};
 use crate::op::{Op, Reads};
 use crate::progress::StepReporter;
 
@@ -97,7 +97,7 @@ impl StepKeys {
         Self {
             definition: definition_key(op, &[]),
             content: content_key(op, &[]),
-            operation: operation_key(op),
+            outline: outline_key(op),
             inputs: inputs_key(&[]),
             explanation: explain(op, &[]),
         }
