@@ -17,6 +17,7 @@ mod builds;
 mod cache;
 mod cache_mounts;
 mod config;
+mod contexts;
 mod copy;
 mod copy_cases;
 mod crash;
