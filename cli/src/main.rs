@@ -50,6 +50,7 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
             return commands::check::run(args, &cli.global, environment, out);
         }
         Command::Builds(args) => commands::builds::run(args, &store()?, environment, now, out)?,
+        Command::Explain(args) => commands::explain::run(args, &store()?, now, out)?,
         Command::Fmt(args) => {
             let mut report = Report {
                 out: &mut io::stderr(),

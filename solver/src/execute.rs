@@ -83,8 +83,8 @@ pub struct StepKeys {
     pub definition: Key,
     /// Known once the inputs were.
     pub content: Key,
-    /// Names the operation apart from what it reads.
-    pub operation: Key,
+    /// Names what the operation does in the main (see [`crate::key::outline_key`]).
+    pub outline: Key,
     /// Names what is read apart from what is done with it.
     pub inputs: Key,
     /// What the content key consists of.

@@ -113,7 +113,7 @@ impl Cache<Arc<str>> for Memory {
         let similar = recorded
             .into_iter()
             .rev()
-            .filter(|other| other.operation == keys.operation || other.inputs == keys.inputs);
+            .filter(|other| other.outline == keys.outline || other.inputs == keys.inputs);
         let earlier = similar.map(|other| Earlier {
             content: other.content,
             explanation: other.explanation,

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let keys = StepKeys {
             definition: key(2 * number),
             content: key(2 * number + 1),
-            operation: key(number),
+            outline: key(number),
             inputs: key(number),
             explanation: Vec::new(),
         };

@@ -84,7 +84,7 @@ fn put_record(store: &Store, key: u8, layers: &[DiffId]) {
     let keys = StepKeys {
         definition: key,
         content: key,
-        operation: key,
+        outline: key,
         inputs: key,
         explanation: Vec::new(),
     };

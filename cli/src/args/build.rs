@@ -84,6 +84,9 @@ pub struct BuildArgs {
     /// Run every step again
     #[arg(long, help_heading = "Cache")]
     pub no_cache: bool,
+    /// Say in each step's log why it runs
+    #[arg(long, help_heading = "Cache")]
+    pub explain: bool,
     /// Run the steps of these stages again
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     #[arg(help_heading = "Cache", conflicts_with = "no_cache")]

@@ -7,6 +7,7 @@ mod attestation;
 mod build;
 mod builds;
 mod check;
+mod explain;
 mod fmt;
 mod limits;
 mod manual;
@@ -25,6 +26,7 @@ pub use builds::{
     BuildsShowArgs, BuildsWriteArgs,
 };
 pub use check::{CheckArgs, CheckFormat, FailOn};
+pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
@@ -92,6 +94,8 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// List past builds and show what happened in them
     Builds(BuildsArgs),
+    /// Say why the steps of a build ran
+    Explain(ExplainArgs),
     /// Format Dockerfiles without changing what they mean
     Fmt(FmtArgs),
     /// List the images in the store

@@ -18,6 +18,7 @@ use crate::args::{BuildArgs, GlobalArgs};
 use crate::build::{self, Backends, BuildError, Built};
 use crate::commands::check;
 use crate::exit::Exit;
+use crate::explain::Explainer;
 use crate::progress;
 use crate::record::{End, Head, Limits, Outcome, Recorder, Shelf};
 use crate::report::Report;
@@ -44,14 +45,12 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
     let mode = progress::settle(settings.progress, environment);
     let display = progress::start(mode, environment);
     let shelf = Shelf::new(backends.store.directory("builds")?);
-    let recorder = begin_record(
-        &shelf,
-        &backends.store,
-        display.progress(),
-        typed,
-        &settings,
-    )
-    .with_context(|| format!("cannot write into {}", shelf.directory().display()))?;
+    let mut shown = display.progress();
+    if settings.explain {
+        shown = Arc::new(Explainer::new(shown, backends.store.clone()));
+    }
+    let recorder = begin_record(&shelf, &backends.store, shown, typed, &settings)
+        .with_context(|| format!("cannot write into {}", shelf.directory().display()))?;
     let recorder = Arc::new(recorder);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -5,6 +5,7 @@ pub mod builds;
 pub mod check;
 pub mod completions;
 pub mod du;
+pub mod explain;
 pub mod fmt;
 pub mod history;
 pub mod images;

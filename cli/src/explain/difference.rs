@@ -4,18 +4,18 @@ use kiln_solver::key::Difference;
 
 use crate::progress::{Colors, sanitize};
 
-/// Values longer than this are cut.
-const LONGEST: usize = 200;
-
-/// What differs, was and is. `inputs` names the step's inputs.
-pub(super) fn sentence(difference: &Difference, inputs: &[String]) -> String {
+/// What differs, was and is. `inputs` names the step's inputs; names and values are cut to `longest`
+/// characters.
+pub(super) fn sentence(difference: &Difference, inputs: &[String], longest: usize) -> String {
+    let shown = |text: &str| shown(text, longest);
     let path = difference.path.as_str();
     if let Some(input) = input_of(path) {
         let name = inputs.get(input).map_or("an input", String::as_str);
         return format!("what it reads of {} changed", shown(name));
     }
+    let values = |values: &[String]| format!("\"{}\"", shown(&values.join(" ")));
     let (before, after) = (values(&difference.before), values(&difference.after));
-    let what = subject(path);
+    let what = shown(&subject(path));
     match (difference.before.is_empty(), difference.after.is_empty()) {
         (true, _) => format!("{what} is new: {after}"),
         (_, true) => format!("{what} is gone; it was {before}"),
@@ -34,10 +34,10 @@ fn input_of(path: &str) -> Option<usize> {
 
 fn subject(path: &str) -> String {
     if let Some(name) = path.strip_prefix("op.exec.env.") {
-        return format!("the variable {}", shown(name));
+        return format!("the variable {name}");
     }
     if let Some(name) = path.strip_prefix("op.exec.hosts.") {
-        return format!("the address of the host {}", shown(name));
+        return format!("the address of the host {name}");
     }
     if let Some(field) = path.strip_prefix("op.exec.") {
         return match field.split('.').next() {
@@ -61,13 +61,9 @@ fn subject(path: &str) -> String {
     path.to_owned()
 }
 
-fn values(values: &[String]) -> String {
-    format!("\"{}\"", shown(&values.join(" ")))
-}
-
-fn shown(text: &str) -> String {
+fn shown(text: &str, longest: usize) -> String {
     let clean = sanitize(text.replace('\n', "\\n").as_bytes(), Colors::Strip);
-    match clean.char_indices().nth(LONGEST) {
+    match clean.char_indices().nth(longest) {
         None => clean,
         Some((end, _)) => format!("{}…", &clean[..end]),
     }
@@ -84,7 +80,7 @@ mod tests {
             before: owned(before),
             after: owned(after),
         };
-        sentence(&difference, &["[1/2] FROM base".to_owned()])
+        sentence(&difference, &["[1/2] FROM base".to_owned()], 200)
     }
 
     #[test]

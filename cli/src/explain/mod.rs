@@ -1,42 +1,48 @@
 //! Says in words why a step was not in the cache.
 
 mod difference;
+mod watcher;
 
 use kiln_solver::miss::{Miss, Reason};
 use kiln_worker::tree::{ChangeKind, PathChange};
 
+pub use watcher::Explainer;
+
 /// How many files are named.
 const FILES: usize = 10;
 
-/// Why a step ran, a line for each cause. `files` are those that a copy found changed.
-pub fn lines(miss: &Miss, files: &[PathChange]) -> Vec<String> {
+/// Why a step ran, each cause once. Values are cut to `longest` characters.
+pub fn causes(miss: &Miss, longest: usize) -> Vec<String> {
     match &miss.reason {
-        Reason::Forbidden => vec!["it may not come from the cache (--no-cache)".to_owned()],
-        Reason::New => vec!["nothing like it is in the cache".to_owned()],
-        Reason::Gone => {
-            vec!["it was built before, but what it yielded is no longer in the store".to_owned()]
-        }
+        Reason::Forbidden => vec!["the cache was not to be used".to_owned()],
+        Reason::New => vec!["nothing like it was done before".to_owned()],
+        Reason::Gone => vec!["what it yielded before is no longer in the store".to_owned()],
         Reason::Changed { differences, .. } => {
-            let causes = differences
-                .iter()
-                .map(|difference| difference::sentence(difference, &miss.inputs));
-            causes.chain(changed_files(files)).collect()
+            let mut causes: Vec<String> = Vec::new();
+            for difference in differences {
+                let cause = difference::sentence(difference, &miss.inputs, longest);
+                if !causes.contains(&cause) {
+                    causes.push(cause);
+                }
+            }
+            causes
         }
     }
 }
 
-fn changed_files(files: &[PathChange]) -> Vec<String> {
+/// The files that a copy found changed, the first ones by name.
+pub fn changed_files(files: &[PathChange]) -> Vec<String> {
     let named = files.iter().take(FILES).map(|change| {
         let how = match change.kind {
-            ChangeKind::Added => "new",
-            ChangeKind::Removed => "gone",
+            ChangeKind::Added => "is new",
+            ChangeKind::Removed => "is gone",
             ChangeKind::Content => "changed",
             ChangeKind::Metadata => "changed in mode, owner or attributes",
         };
-        format!("  {} is {how}", change.path)
+        format!("{} {how}", change.path)
     });
     let more = files.len().saturating_sub(FILES);
-    let rest = (more > 0).then(|| format!("  and {more} more"));
+    let rest = (more > 0).then(|| format!("and {more} more"));
     named.chain(rest).collect()
 }
 
@@ -48,7 +54,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_named_under_their_cause() {
+    fn each_cause_is_said_once() {
+        let difference = |path: &str| Difference {
+            path: path.to_owned(),
+            before: vec!["aa".to_owned()],
+            after: vec!["bb".to_owned()],
+        };
         let miss = Miss {
             inputs: vec![
                 "[1/3] FROM base".to_owned(),
@@ -56,25 +67,31 @@ mod tests {
             ],
             reason: Reason::Changed {
                 earlier: Key::new([0; 32]),
-                differences: vec![Difference {
-                    path: "inputs.content[1].-".to_owned(),
-                    before: vec!["aa".to_owned()],
-                    after: vec!["bb".to_owned()],
-                }],
+                differences: vec![
+                    difference("inputs.content[1].-"),
+                    difference("inputs.content[1].-"),
+                    difference("op.exec.user"),
+                ],
             },
         };
+        let expected = [
+            "what it reads of [internal] load build context changed",
+            "the user was \"aa\" and is \"bb\"",
+        ];
+        assert_eq!(causes(&miss, 200), expected);
+    }
+
+    #[test]
+    fn some_files_are_named_and_the_others_counted() {
         let change = |path: &str, kind| PathChange {
             path: RelPath::parse(path.as_bytes()).expect("a path"),
             kind,
         };
         let mut files = vec![change("src/main.rs", ChangeKind::Content)];
         files.extend((0..11).map(|n| change(&format!("src/n{n}"), ChangeKind::Added)));
-        let found = lines(&miss, &files);
-        assert_eq!(
-            found[0],
-            "what it reads of [internal] load build context changed"
-        );
-        assert_eq!(found[1], "  /src/main.rs is changed");
-        assert_eq!(found.last().map(String::as_str), Some("  and 2 more"));
+        let found = changed_files(&files);
+        assert_eq!(found[0], "/src/main.rs changed");
+        assert_eq!(found[1], "/src/n0 is new");
+        assert_eq!(found.last().map(String::as_str), Some("and 2 more"));
     }
 }

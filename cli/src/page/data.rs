@@ -127,7 +127,7 @@ fn step_data(build: &Build, id: u32, step: &Step, log: Excerpt, text: Option<&st
         stage: clean(step.stage()),
         result: step.ending.word(),
         error: failure,
-        why: build.reason(step).map(|reason| clean(&reason)),
+        why: step.reason().map(|reason| clean(&reason)),
         cacheable: step.is_cacheable(),
         begin: step.started.map(milliseconds),
         end: milliseconds(build.end_of(step)),

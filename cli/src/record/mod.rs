@@ -72,10 +72,10 @@ mod tests {
         assert_eq!(build.steps[&4].exit, Some(Exit::Code(2)));
         assert_eq!(build.steps[&1].moved[0].bytes, 2000);
         assert_eq!(critical_path(&build), [0, 1, 3, 4]);
-        let reasons = [3, 4, 5].map(|id| build.reason(&build.steps[&id]).unwrap_or_default());
+        let reasons = [3, 4, 5].map(|id| build.steps[&id].reason().unwrap_or_default());
         let expected = [
-            "args was cc, is make",
-            "what it reads changed, as this ran: [app 2/3] RUN make",
+            "the command was \"cc\" and is \"make\"",
+            "what it reads of [app 2/3] RUN make changed",
             "the cache was not to be used",
         ];
         assert_eq!(reasons, expected);

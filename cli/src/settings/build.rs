@@ -44,6 +44,8 @@ pub struct BuildSettings {
     pub annotations: Vec<Annotation>,
     /// Whether every step runs again.
     pub no_cache: bool,
+    /// Whether each step says why it runs.
+    pub explain: bool,
     /// The stages whose steps run again.
     pub no_cache_stages: Vec<String>,
     /// Whether newer base images are looked for.
@@ -146,6 +148,7 @@ impl BuildSettings {
             metadata_file: args.metadata_file,
             annotations,
             no_cache: args.no_cache,
+            explain: args.explain,
             no_cache_stages: args.no_cache_filter,
             pull: args.pull,
             network,

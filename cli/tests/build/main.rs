@@ -20,6 +20,7 @@ mod crash;
 mod disks;
 mod entitlements;
 mod errors;
+mod explain;
 mod fidelity;
 mod kills;
 mod limits;

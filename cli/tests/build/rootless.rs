@@ -108,15 +108,17 @@ fn diff_ids(layout: &Path) -> Vec<Value> {
 
 #[test]
 fn a_user_makes_the_same_layers_as_root() {
-    // What is made new has the time of the build; copies have none of their own.
-    let dockerfile = "FROM base\nCOPY --chown=1000:1001 d /tmp/\nCOPY f /tmp/\nADD made.tar /tmp/\nCOPY --chmod=4755 f /tmp/g\n\
+    // What is made new has the time of the build, mount points of RUN as well, and so has a directory
+    // that a file is put into. One that a directory is copied to has the time of that.
+    let dockerfile = "FROM base\nCOPY mount-points /\nCOPY --chown=1000:1001 d /tmp/\nCOPY e /tmp/\nADD made.tar /tmp/\nCOPY --chmod=4755 h /tmp/\n\
         RUN cp /tmp/g /tmp/run && chown 1000:50 /tmp/run && ln /tmp/run /tmp/hard && rm /etc/group && \
         find / -xdev -exec touch -h -d @1000000000 {} + 2>/dev/null; true\n";
     let user = User::new(base::small(), dockerfile);
     let bench = &user.bench;
     bench.file("d/x", "x");
-    bench.file("f", "f\n");
-    bench.shell("mkdir made; echo 1 >made/a; ln made/a made/b; mkfifo made/p; chown 33:44 made/a; tar -cf made.tar made; rm -r made; find . -exec touch -h -d @1000000000 {} +");
+    bench.file("e/f", "f\n");
+    bench.file("h/g", "g\n");
+    bench.shell("mkdir -p mount-points/{dev,proc,sys} made; echo 1 >made/a; ln made/a made/b; mkfifo made/p; chown 33:44 made/a; tar -cf made.tar made; rm -r made; find . -exec touch -h -d @1000000000 {} +");
     run("chmod", &["-R", "a+rX", text(&bench.context(""))]);
     let built = user.build(&format!(
         "-o type=oci,tar=false,dest={}",

@@ -50,6 +50,28 @@ fn index(writer: &mut dyn KeyWriter, name: &'static str, value: Option<crate::op
     }
 }
 
+/// The fields that say in the main what an operation does.
+pub(super) fn outline(op: &Op, writer: &mut dyn KeyWriter) {
+    match op {
+        Op::Exec(exec) => texts(writer, "args", &exec.args),
+        Op::File(file) => list(
+            writer,
+            "actions",
+            &file.actions,
+            |writer, action| match action {
+                FileAction::Copy(copy) => {
+                    list(writer, "sources", &copy.sources, |writer, source| {
+                        group(writer, "-", source);
+                    });
+                    writer.bytes("destination", copy.destination.as_bytes());
+                }
+                FileAction::MakeDirectory { path, .. } => writer.bytes("path", path.as_bytes()),
+            },
+        ),
+        Op::Source(_) | Op::Merge => op.identify(writer),
+    }
+}
+
 impl Identify for Op {
     fn identify(&self, writer: &mut dyn KeyWriter) {
         match self {

@@ -58,9 +58,12 @@ pub fn content_key(op: &Op, inputs: &[InputPart]) -> Key {
     hash("kiln content key 1", op, inputs)
 }
 
-/// Names an operation apart from what it reads: steps with the same one differ in their inputs only.
-pub fn operation_key(op: &Op) -> Key {
-    hash("kiln operation key 1", op, &[])
+/// Names what an operation does in the main, its command or what it copies where to, apart from all
+/// that surrounds it. It is never looked up for a result, only for something to compare with.
+pub fn outline_key(op: &Op) -> Key {
+    let mut writer = HashingWriter::new("kiln outline key 1");
+    identify::outline(op, &mut writer);
+    Key::new(*writer.hasher.finalize().as_bytes())
 }
 
 /// Names the inputs of an operation apart from what it does with them.

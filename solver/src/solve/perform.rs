@@ -8,7 +8,7 @@ use super::{SolveError, Solver};
 use crate::digest::Key;
 use crate::execute::{Cache, Executor, Exit, Outcome, Step, StepError, StepKeys};
 use crate::graph::VertexId;
-use crate::key::{InputPart, content_key, explain, inputs_key, operation_key};
+use crate::key::{InputPart, content_key, explain, inputs_key, outline_key};
 use crate::miss::{self, Miss, Reason};
 use crate::op::{InputIndex, Op};
 use crate::progress::{Fact, StepReporter};
@@ -196,7 +196,7 @@ async fn step_keys<E: Executor, C: Cache<E::Output>>(
     Ok(StepKeys {
         definition,
         content,
-        operation: operation_key(&task.op),
+        outline: outline_key(&task.op),
         inputs: inputs_key(&parts),
         explanation: explain(&task.op, &parts),
     })

@@ -15,17 +15,18 @@ CREATE TABLE record (
     key         BLOB PRIMARY KEY,
     kind        INTEGER NOT NULL,
     result      BLOB NOT NULL,
+    content     BLOB NOT NULL,
     created     INTEGER NOT NULL,
     used        INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE step (
     content     BLOB PRIMARY KEY,
-    operation   BLOB NOT NULL,
+    outline     BLOB NOT NULL,
     inputs      BLOB NOT NULL,
     explanation BLOB NOT NULL,
     created     INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX step_operation ON step (operation, created);
+CREATE INDEX step_outline ON step (outline, created);
 CREATE INDEX step_inputs ON step (inputs, created);
 CREATE TABLE selection (
     key     BLOB PRIMARY KEY,
@@ -54,27 +55,30 @@ PRAGMA user_version = 2;
 ";
 
 /// From version 1, of which there are two: the first kept explanations with the records. Neither knew
-/// when a selection was used nor what was measured.
+/// which content key belongs to a definition key, when a selection was used nor what was measured.
+/// Explanations are made anew.
 const FROM_VERSION_1: &str = "
 ALTER TABLE record RENAME TO record_1;
 CREATE TABLE record (
     key         BLOB PRIMARY KEY,
     kind        INTEGER NOT NULL,
     result      BLOB NOT NULL,
+    content     BLOB NOT NULL,
     created     INTEGER NOT NULL,
     used        INTEGER NOT NULL
 ) WITHOUT ROWID;
-INSERT INTO record SELECT key, kind, result, created, used FROM record_1;
+INSERT INTO record SELECT key, kind, result, key, created, used FROM record_1;
 DROP TABLE record_1;
-CREATE TABLE IF NOT EXISTS step (
+DROP TABLE IF EXISTS step;
+CREATE TABLE step (
     content     BLOB PRIMARY KEY,
-    operation   BLOB NOT NULL,
+    outline     BLOB NOT NULL,
     inputs      BLOB NOT NULL,
     explanation BLOB NOT NULL,
     created     INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS step_operation ON step (operation, created);
-CREATE INDEX IF NOT EXISTS step_inputs ON step (inputs, created);
+CREATE INDEX step_outline ON step (outline, created);
+CREATE INDEX step_inputs ON step (inputs, created);
 ALTER TABLE selection ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE measured (
     path  TEXT PRIMARY KEY,

@@ -23,10 +23,18 @@ impl Index {
         self.change(|connection| {
             let transaction = connection.transaction()?;
             for (kind, key) in records {
-                let mut statement = transaction
-                    .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?4)")?;
+                let mut statement = transaction.prepare_cached(
+                    "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+                )?;
                 let kind = kind as i64;
-                statement.execute(params![&key.as_bytes()[..], kind, result, now.seconds])?;
+                let content = &keys.content.as_bytes()[..];
+                statement.execute(params![
+                    &key.as_bytes()[..],
+                    kind,
+                    result,
+                    content,
+                    now.seconds
+                ])?;
             }
             let nanoseconds = now
                 .seconds
@@ -36,12 +44,24 @@ impl Index {
                 .prepare_cached("INSERT OR REPLACE INTO step VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![
                     &keys.content.as_bytes()[..],
-                    &keys.operation.as_bytes()[..],
+                    &keys.outline.as_bytes()[..],
                     &keys.inputs.as_bytes()[..],
                     explanation,
                     nanoseconds
                 ])?;
             transaction.commit()
+        })
+    }
+
+    /// The content key of the step whose result stands under a definition key.
+    pub fn content_key(&self, definition: &Key) -> Result<Option<Key>, IndexError> {
+        self.with(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT content FROM record WHERE key = ?1")?;
+            let content = |row: &Row<'_>| Ok(Key::new(digest_bytes(row, 0)?));
+            statement
+                .query_row([&definition.as_bytes()[..]], content)
+                .optional()
         })
     }
 
@@ -61,14 +81,14 @@ impl Index {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT content, explanation, created FROM (
-                     SELECT * FROM step WHERE operation = ?1 ORDER BY created DESC LIMIT ?3)
+                     SELECT * FROM step WHERE outline = ?1 ORDER BY created DESC LIMIT ?3)
                  UNION
                  SELECT content, explanation, created FROM (
                      SELECT * FROM step WHERE inputs = ?2 ORDER BY created DESC LIMIT ?3)
                  ORDER BY created DESC",
             )?;
-            let (operation, inputs) = (keys.operation.as_bytes(), keys.inputs.as_bytes());
-            let rows = statement.query_map(params![operation, inputs, SIMILAR], step_record)?;
+            let (outline, inputs) = (keys.outline.as_bytes(), keys.inputs.as_bytes());
+            let rows = statement.query_map(params![outline, inputs, SIMILAR], step_record)?;
             rows.collect()
         })
     }

@@ -147,15 +147,15 @@ fn row(build: &Build, step: &Step, is_critical: bool) -> Vec<String> {
             0 => none(),
             bytes => human::size(bytes),
         },
-        why(build, step),
+        why(step),
     ]
 }
 
-fn why(build: &Build, step: &Step) -> String {
+fn why(step: &Step) -> String {
     match &step.ending {
         Ending::Failed(message) => printable(message),
-        _ => build
-            .reason(step)
+        _ => step
+            .reason()
             .map_or_else(String::new, |reason| printable(&reason)),
     }
 }
@@ -163,7 +163,7 @@ fn why(build: &Build, step: &Step) -> String {
 fn as_json(build: &Build, record: &Record, critical: &BTreeSet<u32>) -> Value {
     let (head, end) = (&build.head, build.end.as_ref());
     let steps = build.steps.iter();
-    let steps = steps.map(|(id, step)| step_as_json(build, *id, step, critical.contains(id)));
+    let steps = steps.map(|(id, step)| step_as_json(*id, step, critical.contains(id)));
     json!({
         "ID": head.id,
         "Name": build.name(),
@@ -189,7 +189,7 @@ fn as_json(build: &Build, record: &Record, critical: &BTreeSet<u32>) -> Value {
 }
 
 /// Times are seconds from the build's start.
-fn step_as_json(build: &Build, id: u32, step: &Step, is_critical: bool) -> Value {
+fn step_as_json(id: u32, step: &Step, is_critical: bool) -> Value {
     let error = match &step.ending {
         Ending::Failed(message) => Some(message),
         _ => None,
@@ -204,7 +204,7 @@ fn step_as_json(build: &Build, id: u32, step: &Step, is_critical: bool) -> Value
         "Exit": step.exit,
         "Hit": step.hit,
         "Miss": step.miss,
-        "Why": build.reason(step),
+        "Why": step.reason(),
         "Started": step.started.map(|at| at.as_secs_f64()),
         "Ended": step.ended.map(|at| at.as_secs_f64()),
         "Inputs": step.inputs,

@@ -50,7 +50,7 @@ pub(super) fn run(
 }
 
 /// The step of that number, or the only one whose name has that part.
-fn find_step(build: &Build, called: &str) -> Result<u32> {
+pub(in crate::commands) fn find_step(build: &Build, called: &str) -> Result<u32> {
     let number = called.trim_start_matches('#').parse::<u32>().ok();
     let by_number = build
         .steps

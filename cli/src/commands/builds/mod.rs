@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kiln_worker::store::Store;
 
+pub(super) use logs::find_step;
+
 use crate::args::{BuildsArgs, BuildsCommand, BuildsWriteArgs};
 use crate::page;
 use crate::progress::{Colors, sanitize};
@@ -56,7 +58,7 @@ pub fn run(
     }
 }
 
-fn find(shelf: &Shelf, called: Option<&str>) -> Result<Record> {
+pub(super) fn find(shelf: &Shelf, called: Option<&str>) -> Result<Record> {
     let found = shelf.find(called);
     Ok(found.with_context(|| format!("cannot list {}", shelf.directory().display()))??)
 }
@@ -77,7 +79,7 @@ fn write_result(args: &BuildsWriteArgs, bytes: &[u8], out: &mut dyn Write) -> Re
 }
 
 /// One line without anything that a terminal would take for more than text.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     sanitize(text.replace(['\n', '\r'], " ").as_bytes(), Colors::Strip)
 }
 

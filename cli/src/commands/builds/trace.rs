@@ -86,7 +86,7 @@ fn slice(build: &Build, id: u32, step: &Step, thread: usize, is_critical: bool) 
         ("critical", json!(is_critical)),
     ]);
     let mut add = |name, value: Option<Value>| args.extend(value.map(|value| (name, value)));
-    add("why", build.reason(step).map(Value::from));
+    add("why", step.reason().map(Value::from));
     add("definition key", step.definition.map(|key| json!(key)));
     add("content key", step.content.map(|key| json!(key)));
     add("exit", step.exit.map(|exit| json!(exit.to_string())));
