@@ -12,6 +12,7 @@ use kiln_worker::image::Images;
 use kiln_worker::registry::RegistrySettings;
 use kiln_worker::sandbox::{Groups, Identity, enter_user_namespace_if_needed};
 use kiln_worker::secret::{LARGEST_SECRET, Secret, Secrets};
+use kiln_worker::source::{SourceSettings, Sources};
 use kiln_worker::ssh::{Agent, Agents};
 use kiln_worker::store::Store;
 
@@ -85,6 +86,14 @@ pub fn backends(
 ) -> Result<Backends> {
     let images = images(&store, environment);
     let processors = std::thread::available_parallelism().context("cannot count processors")?;
+    let secrets = secrets(&settings.secrets, environment)?;
+    let agents = agents(&settings.agents)?;
+    let sources = Sources::new(
+        store.clone(),
+        source_settings(environment),
+        secrets.clone(),
+        agents.clone(),
+    );
     let limits = &settings.limits;
     let (groups, shortfalls) = Groups::plan(&limits.resources, limits.cgroup_parent.as_deref());
     Ok(Backends {
@@ -95,10 +104,11 @@ pub fn backends(
         },
         shortfalls,
         store,
+        sources: Arc::new(sources),
         images,
         is_machine_root: is_machine_root(),
-        secrets: secrets(&settings.secrets, environment)?,
-        agents: agents(&settings.agents)?,
+        secrets,
+        agents,
         parallel_steps: LEAST_PARALLEL_STEPS.max(2 * processors.get()),
     })
 }
@@ -153,5 +163,23 @@ fn registry_settings(environment: &Environment) -> RegistrySettings {
             .into_iter()
             .collect(),
         ..RegistrySettings::default()
+    }
+}
+
+/// What sources take over from the environment. Proxies are git's; other requests find them by
+/// themselves.
+fn source_settings(environment: &Environment) -> SourceSettings {
+    const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"];
+    let names = PROXIES.iter().map(|name| (*name).to_owned());
+    let names = names.chain(PROXIES.iter().map(|name| name.to_uppercase()));
+    let proxies = names.filter_map(|name| Some((name.clone(), environment.get(&name)?.to_owned())));
+    let known_hosts = environment
+        .get("HOME")
+        .map(|home| PathBuf::from(home).join(".ssh/known_hosts"));
+    SourceSettings {
+        http: registry_settings(environment),
+        program_path: environment.get("PATH").unwrap_or_default().to_owned(),
+        proxies: proxies.collect(),
+        known_hosts: known_hosts.filter(|path| path.exists()),
     }
 }

@@ -186,6 +186,9 @@ fn lowered(parsed: &Parsed) -> Result<Lowered, String> {
         match lower(&parsed.dockerfile, &options, &images) {
             Ok(lowered) => return Ok(lowered),
             Err(LowerError::Invalid(errors)) => return Err(errors[0].message.clone()),
+            Err(LowerError::NeedsRemotes(requests)) => {
+                return Err(format!("{} unknown sources", requests.len()));
+            }
             Err(LowerError::NeedsImages(requests)) => {
                 for request in requests {
                     let digest = Sha256Digest::new([1; 32]);

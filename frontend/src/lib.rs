@@ -13,6 +13,7 @@ mod duration;
 pub mod expand;
 mod file_mode;
 mod format;
+pub mod git_url;
 mod heredoc;
 pub mod ignore;
 pub mod image_config;

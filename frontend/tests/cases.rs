@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kiln_frontend::image_config::ImageConfig;
-use kiln_frontend::lower::{Allowed, NamedContext, NoCache};
+use kiln_frontend::lower::remote::{Pinned, PinnedGit, PinnedHttp, RemoteRequest, RemoteSource};
+use kiln_frontend::lower::{Allowed, Images, MainContext, NamedContext, NoCache};
 use kiln_frontend::{ImageRequest, LowerError, Options, ResolvedImage, Source, lower, parse};
 use kiln_solver::Sha256Digest;
 use serde::Deserialize;
@@ -26,6 +27,8 @@ struct Case {
     multi_platform: bool,
     build_args: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+    /// The address of the main context, if it is no directory.
+    context: Option<String>,
     contexts: BTreeMap<String, String>,
     no_cache: Option<Vec<String>>,
     /// Configs of images; all others have a PATH, a CMD and one layer.
@@ -44,6 +47,9 @@ impl Case {
         options.multi_platform = self.multi_platform;
         options.build_args.clone_from(&self.build_args);
         options.labels.clone_from(&self.labels);
+        if let Some(address) = &self.context {
+            options.context = main_context(address, &self.build_args);
+        }
         let contexts = self.contexts.iter();
         options.contexts = contexts
             .map(|(name, value)| (name.clone(), context(value)))
@@ -77,12 +83,63 @@ impl Case {
     }
 }
 
+/// What was answered so far.
+#[derive(Default)]
+struct Known {
+    images: BTreeMap<ImageRequest, ResolvedImage>,
+    remotes: BTreeMap<RemoteRequest, Pinned>,
+}
+
+impl Images for Known {
+    fn image(&self, request: &ImageRequest) -> Option<&ResolvedImage> {
+        self.images.get(request)
+    }
+
+    fn remote(&self, request: &RemoteRequest) -> Option<&Pinned> {
+        self.remotes.get(request)
+    }
+}
+
+/// Every reference stands for the same commit and every address for the same file.
+fn pinned(request: &RemoteRequest) -> Pinned {
+    let time = Some(1_600_000_000);
+    match request {
+        RemoteRequest::Git(request) => Pinned::Git(PinnedGit {
+            object: "c0".repeat(20).parse().expect("40 digits"),
+            reference: request
+                .reference
+                .clone()
+                .unwrap_or("refs/heads/main".to_owned()),
+            time: time.filter(|_| request.wants_time),
+        }),
+        RemoteRequest::Http(request) => Pinned::Http(PinnedHttp {
+            digest: Sha256Digest::new([0xf1; 32]),
+            modified: time,
+            time: time.filter(|_| request.wants_time),
+        }),
+    }
+}
+
+/// A context of another machine, as if it was pinned.
+fn main_context(text: &str, build_args: &BTreeMap<String, String>) -> MainContext {
+    let source = RemoteSource::of_main_context(text, build_args).expect("an address");
+    let pinned = match source.pinned_by_itself().expect("a request") {
+        Some(pinned) => pinned,
+        None => pinned(&source.request()),
+    };
+    MainContext::Remote {
+        source: source.source(&pinned).expect("the answer fits"),
+        description: source.describe(),
+        is_archive: text.ends_with(".tar"),
+        time: pinned.time(),
+    }
+}
+
 fn context(text: &str) -> NamedContext {
     match text.split_once("://") {
         Some(("docker-image", name)) => NamedContext::Image(name.to_owned()),
         Some(("oci-layout", name)) => NamedContext::Layout(name.to_owned()),
-        Some(("http" | "https", _)) => NamedContext::Http(text.to_owned()),
-        Some(("git", _)) => NamedContext::Git(text.to_owned()),
+        Some(("http" | "https" | "git", _)) => NamedContext::Remote(text.to_owned()),
         _ => NamedContext::Local(text.to_owned()),
     }
 }
@@ -102,9 +159,9 @@ fn run(directory: &Path) -> String {
     if parsed.has_errors() {
         return shown;
     }
-    let mut images = BTreeMap::new();
+    let mut known = Known::default();
     loop {
-        match lower(&parsed.dockerfile, &case.options(), &images) {
+        match lower(&parsed.dockerfile, &case.options(), &known) {
             Ok(lowered) => return shown + &dump::lowered(&source, &lowered),
             Err(LowerError::Invalid(diagnostics)) => {
                 return shown + &dump::diagnostics(&source, &diagnostics);
@@ -114,9 +171,16 @@ fn run(directory: &Path) -> String {
                 for request in requests {
                     shown.push_str(&format!(" {}", dump::location(&request.value.location)));
                     let image = case.image(&request.value);
-                    images.insert(request.value, image);
+                    known.images.insert(request.value, image);
                 }
                 shown.push('\n');
+            }
+            Err(LowerError::NeedsRemotes(requests)) => {
+                for (request, _) in requests {
+                    shown.push_str(&format!("needs {request:?}\n"));
+                    let pinned = pinned(&request);
+                    known.remotes.insert(request, pinned);
+                }
             }
         }
     }

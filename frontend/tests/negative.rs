@@ -22,7 +22,8 @@ fn errors(source: &Source) -> Vec<Diagnostic> {
         let mut images = BTreeMap::new();
         found = loop {
             match lower(&parsed.dockerfile, &options, &images) {
-                Ok(_) => break Vec::new(),
+                // What other machines have is not asked for here.
+                Ok(_) | Err(LowerError::NeedsRemotes(_)) => break Vec::new(),
                 Err(LowerError::Invalid(errors)) => break errors,
                 Err(LowerError::NeedsImages(requests)) => {
                     for request in requests {

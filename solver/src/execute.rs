@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::digest::{ContentDigest, Key};
 use crate::graph::VertexId;
-use crate::key::KeyPart;
+use crate::key::{KeyPart, content_key, definition_key, explain, inputs_key, outline_key};
 use crate::op::{Op, Reads};
 use crate::progress::StepReporter;
 
@@ -89,6 +89,19 @@ pub struct StepKeys {
     pub inputs: Key,
     /// What the content key consists of.
     pub explanation: Vec<KeyPart>,
+}
+
+impl StepKeys {
+    /// The keys of an operation that reads nothing: a pinned source.
+    pub fn of_source(op: &Op) -> Self {
+        Self {
+            definition: definition_key(op, &[]),
+            content: content_key(op, &[]),
+            outline: outline_key(op),
+            inputs: inputs_key(&[]),
+            explanation: explain(op, &[]),
+        }
+    }
 }
 
 /// The right to run a step that others may want at the same time. Dropping it gives it up.

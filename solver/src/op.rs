@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::digest::{DiffId, Sha256Digest};
+use crate::object_id::ObjectId;
 use crate::path::RelPath;
 use crate::platform::Platform;
 
@@ -34,6 +35,22 @@ pub enum Source {
     Image(ImageSource),
     /// A directory of the client's, named as in `--build-context`; the main context is `context`.
     Local(LocalSource),
+    /// The files of a commit.
+    Git(GitSource),
+    /// One file behind an address.
+    Http(HttpSource),
+}
+
+impl Source {
+    /// Whether the operation itself says what the source holds. Such a source need not be opened for
+    /// a key to be known; it is brought in only when something that misses reads it.
+    pub fn is_pinned(&self) -> bool {
+        match self {
+            Source::Git(_) | Source::Http(_) => true,
+            // Of an image, only its layers' names are needed; of a directory, what is in it now.
+            Source::Image(_) | Source::Local(_) => false,
+        }
+    }
 }
 
 /// An image's root file system.
@@ -52,6 +69,59 @@ pub struct ImageSource {
 pub struct LocalSource {
     /// The context's name. Not hashed: content alone identifies.
     pub name: String,
+}
+
+/// The files of a commit of a git repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GitSource {
+    /// The commit; with `.git` kept, an annotated tag's own object.
+    pub object: ObjectId,
+    /// The directory whose content is wanted; the root for all.
+    pub subdirectory: RelPath,
+    /// What is kept as `.git`, if anything is.
+    pub git_directory: Option<GitDirectory>,
+    /// Whether submodules are checked out, too.
+    pub submodules: bool,
+    /// Which modification times files get.
+    pub times: CheckoutTimes,
+    /// Where the repository is. Not hashed: the commit names its content.
+    pub remote: String,
+    /// What the commit was found by, if not by its own name: asked for again when it is fetched.
+    /// Not hashed.
+    pub reference: String,
+}
+
+/// What a kept `.git` directory names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GitDirectory {
+    /// Its `origin`, without a password.
+    pub origin: String,
+    /// The branch or tag in full, such as `refs/heads/main`, or the commit.
+    pub reference: String,
+}
+
+/// Which modification times the files of a commit get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum CheckoutTimes {
+    /// That of the moment when they are written.
+    #[default]
+    Checkout,
+    /// That of the commit.
+    Commit,
+}
+
+/// One file behind an address: a directory that holds nothing else, mode 0600.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HttpSource {
+    /// The SHA-256 of its bytes.
+    pub digest: Sha256Digest,
+    /// Its name in the directory.
+    pub name: String,
+    /// Its modification time in seconds since 1970, if the server has told it already; else it is
+    /// what the server tells when the file is fetched, or 0.
+    pub modified: Option<i64>,
+    /// The address. Not hashed: the digest names the content.
+    pub url: String,
 }
 
 /// A command and all that it can see.

@@ -24,6 +24,9 @@ use kiln_worker::export::{BuiltImage, BuiltLayer, to_store};
 use kiln_worker::gc::{Policy, prune};
 use kiln_worker::layer::{Compression, directory, layer_blob};
 use kiln_worker::sandbox::Sandbox;
+use kiln_worker::secret::Secrets;
+use kiln_worker::source::{SourceSettings, Sources};
+use kiln_worker::ssh::Agents;
 use kiln_worker::stop::Stop;
 use kiln_worker::store::{Disk, Store};
 use kiln_worker::tree::{Timestamp, View};
@@ -180,6 +183,12 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
         executor: Arc::new(Worker {
             store: store.clone(),
             directories: HashMap::from([("context".to_owned(), directory_of_client)]),
+            sources: Arc::new(Sources::new(
+                store.clone(),
+                SourceSettings::default(),
+                Secrets::default(),
+                Agents::default(),
+            )),
             layer_source: Arc::clone(&layer_source),
             secrets: Default::default(),
             agents: Default::default(),

@@ -9,11 +9,14 @@ use super::{AttestationArgs, LimitArgs};
 /// What `kiln build` was asked for.
 #[derive(Debug, Clone, Default, Args)]
 pub struct BuildArgs {
-    /// Directory whose files COPY and ADD may read
+    /// What COPY and ADD may read: a directory, a git repository, an archive's address, or -
+    ///
+    /// A repository is written as URL#REFERENCE:DIRECTORY or URL?ref=REFERENCE&subdir=DIRECTORY. With
+    /// -, an archive or a Dockerfile alone is read from standard input.
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub context: String,
 
-    /// Dockerfile to build, or - for standard input [default: PATH/Dockerfile]
+    /// Dockerfile to build, its address, or - for standard input [default: PATH/Dockerfile]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(help_heading = "What to build")]
     pub file: Option<PathBuf>,
@@ -29,7 +32,8 @@ pub struct BuildArgs {
     pub build_args: Vec<String>,
     /// Another place to COPY from, or a replacement for a FROM
     ///
-    /// VALUE is a directory, oci-layout://PATH[:TAG][@DIGEST] or docker-image://REFERENCE.
+    /// VALUE is a directory, oci-layout://PATH[:TAG][@DIGEST], docker-image://REFERENCE, a git
+    /// repository or an address.
     #[arg(
         long = "build-context",
         value_name = "NAME=VALUE",

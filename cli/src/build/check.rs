@@ -13,7 +13,7 @@ use kiln_solver::Reporter;
 use kiln_worker::image::Images;
 
 use super::images::ImageBook;
-use super::{BuildError, dockerfile, options};
+use super::{BuildError, context, dockerfile, options};
 use crate::settings::BuildSettings;
 
 /// How long registries may take to tell what base images are.
@@ -45,7 +45,8 @@ pub struct UnknownImage {
 impl Question {
     /// Reads the Dockerfile that the settings name.
     pub fn load(settings: &BuildSettings, check: CheckOptions) -> Result<Self> {
-        let loaded = dockerfile::load(settings)?;
+        let context = context::open_locally(settings)?;
+        let loaded = dockerfile::load(settings, &context)?;
         let options = Options {
             ignored: loaded.excludes,
             check,

@@ -8,7 +8,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use kiln_frontend::{Source, limits};
 use kiln_solver::pattern::Patterns;
 
-use crate::settings::{BuildSettings, ContextSource, DockerfileSource};
+use super::context::{ContextFiles, DockerfileText, OpenContext};
+use crate::settings::{BuildSettings, DockerfileSource};
+
+/// The longest Dockerfile that is read, in bytes.
+pub(super) const MAXIMUM_SIZE: u64 = limits::FILE_SIZE as u64;
 
 /// A Dockerfile and what is left out of its context.
 pub(super) struct Loaded {
@@ -17,25 +21,31 @@ pub(super) struct Loaded {
 }
 
 /// Reads the Dockerfile that the settings name.
-pub(super) fn load(settings: &BuildSettings) -> Result<Loaded> {
-    let ContextSource::Directory(context) = &settings.context else {
-        bail!("only a directory can be a build context yet");
-    };
-    match std::fs::metadata(context) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => bail!("the build context {} is not a directory", context.display()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("the build context {}", context.display()));
-        }
+pub(super) fn load(settings: &BuildSettings, context: &OpenContext) -> Result<Loaded> {
+    if let Some(DockerfileText { name, bytes }) = &context.dockerfile {
+        let text = limited(bytes.clone()).with_context(|| format!("the Dockerfile {name}"))?;
+        let excludes = match &context.files {
+            ContextFiles::Directory(directory) => {
+                ignore_patterns(&directory.join(".dockerignore"))?
+            }
+            // What is not the client's directory was made to be a context.
+            ContextFiles::Snapshot(_) => None,
+        };
+        return Ok(Loaded {
+            source: Source::new(name, &text),
+            excludes: excludes.unwrap_or_default(),
+        });
     }
+    match &context.files {
+        ContextFiles::Directory(directory) => load_beside(settings, directory),
+        ContextFiles::Snapshot(_) => bail!("the build context has no Dockerfile"),
+    }
+}
+
+fn load_beside(settings: &BuildSettings, context: &Path) -> Result<Loaded> {
     let path = match &settings.dockerfile {
-        DockerfileSource::Stdin => {
-            let text = read_limited(std::io::stdin().lock()).context("standard input")?;
-            let excludes = ignore_patterns(&context.join(".dockerignore"))?.unwrap_or_default();
-            return Ok(Loaded {
-                source: Source::new("<stdin>", &text),
-                excludes,
-            });
+        DockerfileSource::Stdin | DockerfileSource::Remote(_) => {
+            bail!("the Dockerfile was not read")
         }
         DockerfileSource::File(path) => path.clone(),
         DockerfileSource::InContext => default_dockerfile(context)?,
@@ -72,16 +82,21 @@ fn default_dockerfile(context: &Path) -> Result<PathBuf> {
 fn read(path: &Path) -> Result<String> {
     let file = std::fs::File::open(path)
         .with_context(|| format!("cannot read the Dockerfile {}", path.display()))?;
-    read_limited(file).with_context(|| format!("cannot read the Dockerfile {}", path.display()))
+    read_limited(file)
+        .and_then(limited)
+        .with_context(|| format!("cannot read the Dockerfile {}", path.display()))
 }
 
-fn read_limited(reader: impl Read) -> Result<String> {
+/// Reads as much as may be a Dockerfile, and one byte more.
+pub(super) fn read_limited(reader: impl Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    reader
-        .take(limits::FILE_SIZE as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() > limits::FILE_SIZE {
-        bail!("longer than {} bytes", limits::FILE_SIZE);
+    reader.take(MAXIMUM_SIZE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn limited(bytes: Vec<u8>) -> Result<String> {
+    if bytes.len() as u64 > MAXIMUM_SIZE {
+        bail!("longer than {MAXIMUM_SIZE} bytes");
     }
     text(bytes)
 }

@@ -1,15 +1,17 @@
 //! One build from its settings to its results: the phases in order.
 //!
-//! [`dockerfile`] reads what the client has, [`images`] answers what the frontend asks about base
-//! images, the solver runs the graph, [`finish`] completes the image's config, [`outputs`] writes
-//! what was asked for.
+//! [`context`] opens what the client has and [`dockerfile`] reads it, [`images`] and [`remotes`]
+//! answer what the frontend asks about base images and other machines, the solver runs the graph,
+//! [`finish`] completes the image's config, [`outputs`] writes what was asked for.
 
 mod check;
+mod context;
 mod destination;
 mod dockerfile;
 mod finish;
 mod images;
 mod outputs;
+mod remotes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -28,8 +30,10 @@ use kiln_worker::ssh::Agents;
 use kiln_worker::store::Store;
 
 use crate::settings::{BuildSettings, ContextSource, HostAddress, Network};
+use context::ContextFiles;
 use finish::Products;
-use images::ImageBook;
+use images::{BaseLayers, ImageBook};
+use remotes::{Outside, RemoteBook};
 
 pub use check::{Checked, Question, UnknownImage, outline, targets};
 pub use destination::check_destinations;
@@ -72,6 +76,8 @@ pub struct Backends {
     pub store: Store,
     /// Where images come from.
     pub images: Arc<kiln_worker::image::Images>,
+    /// Where files and repositories of other machines come from.
+    pub sources: Arc<kiln_worker::source::Sources>,
     /// What steps may use.
     pub limits: StepLimits,
     /// What was asked for and has no effect on this machine, one sentence each.
@@ -93,13 +99,15 @@ pub async fn build(
     reporter: &Reporter,
     warn: &mut dyn FnMut(&Source, &[Diagnostic]),
 ) -> Result<Built, BuildError> {
+    let context = context::open(settings, backends, reporter).await?;
     let loading = reporter.start("[internal] load build definition from Dockerfile");
-    let loaded = dockerfile::load(settings)
+    let loaded = dockerfile::load(settings, &context)
         .inspect_err(|error| loading.failed(crate::report::chain(error.as_ref())))?;
     loading.finished();
     let parsed = kiln_frontend::parse(&loaded.source);
     let options = Options {
         ignored: loaded.excludes.clone(),
+        context: context.main,
         ..options(settings)
     };
     if parsed.has_errors() {
@@ -110,9 +118,14 @@ pub async fn build(
             diagnostics,
         });
     }
+    let mut remotes = RemoteBook::new(Arc::clone(&backends.sources));
     let mut book = ImageBook::new(Arc::clone(&backends.images), settings.pull);
     let lowered = loop {
-        match kiln_frontend::lower(&parsed.dockerfile, &options, &book) {
+        let outside = Outside {
+            images: &book,
+            remotes: &remotes,
+        };
+        match kiln_frontend::lower(&parsed.dockerfile, &options, &outside) {
             Ok(lowered) => break lowered,
             Err(LowerError::NeedsImages(requests)) => {
                 let stages = Stages::of(&parsed.dockerfile);
@@ -120,6 +133,9 @@ pub async fn build(
                 let names: Vec<&str> = stages.names().chain(contexts).collect();
                 book.resolve(&loaded.source, &requests, &names, reporter)
                     .await?;
+            }
+            Err(LowerError::NeedsRemotes(requests)) => {
+                remotes.resolve(&loaded.source, &requests, reporter).await?;
             }
             Err(LowerError::Invalid(diagnostics)) => {
                 let dockerfile = Box::new(loaded.source);
@@ -132,25 +148,9 @@ pub async fn build(
     };
     warn(&loaded.source, &lowered.warnings);
     let layer_source = Arc::new(book.into_layer_source());
-    let worker = Worker {
-        store: backends.store.clone(),
-        directories: directories(settings, loaded.excludes)?,
-        layer_source: Arc::clone(&layer_source) as _,
-        limits: backends.limits.clone(),
-        secrets: backends.secrets.clone(),
-        agents: backends.agents.clone(),
-        sandbox: Sandbox::default(),
-    };
-    let cache = Arc::new(StoreCache::new(
-        backends.store.clone(),
-        Arc::clone(&layer_source) as _,
-    ));
-    let solver = Solver {
-        executor: Arc::new(worker),
-        cache: Arc::clone(&cache),
-        reporter: reporter.clone(),
-        parallel_steps: backends.parallel_steps,
-    };
+    let directories = directories(settings, &context.files, loaded.excludes)?;
+    let Solving { solver, cache } =
+        Solving::new(backends, directories, Arc::clone(&layer_source), reporter);
     let snapshot = match lowered.target {
         None => Arc::new(Snapshot::default()),
         Some(target) => {
@@ -174,6 +174,48 @@ pub async fn build(
         Products::finish(settings, &backends.store, config, snapshot, epoch)
     })?;
     Ok(outputs::write(settings, backends, &layer_source, &products, reporter).await?)
+}
+
+/// What performs a graph.
+struct Solving {
+    solver: Solver<Worker, StoreCache>,
+    cache: Arc<StoreCache>,
+}
+
+impl Solving {
+    fn new(
+        backends: &Backends,
+        directories: HashMap<String, LocalDirectory>,
+        layer_source: Arc<BaseLayers>,
+        reporter: &Reporter,
+    ) -> Self {
+        let cache = StoreCache::new(backends.store.clone(), Arc::clone(&layer_source) as _);
+        let cache = Arc::new(cache);
+        let worker = Worker {
+            store: backends.store.clone(),
+            directories,
+            sources: Arc::clone(&backends.sources),
+            layer_source,
+            limits: backends.limits.clone(),
+            secrets: backends.secrets.clone(),
+            agents: backends.agents.clone(),
+            sandbox: Sandbox::default(),
+        };
+        let solver = Solver {
+            executor: Arc::new(worker),
+            cache: Arc::clone(&cache),
+            reporter: reporter.clone(),
+            parallel_steps: backends.parallel_steps,
+        };
+        Self { solver, cache }
+    }
+
+    /// For a graph that needs neither images nor directories.
+    fn of_context(backends: &Backends, reporter: &Reporter) -> Self {
+        let images = ImageBook::new(Arc::clone(&backends.images), false);
+        let layer_source = Arc::new(images.into_layer_source());
+        Self::new(backends, HashMap::new(), layer_source, reporter)
+    }
 }
 
 /// Keeps what was learned of the contexts' files for the next build.
@@ -246,9 +288,11 @@ fn address(address: &HostAddress) -> String {
 
 fn named_context(name: &str, source: &ContextSource) -> NamedContext {
     match source {
-        ContextSource::Directory(_) => NamedContext::Local(name.to_owned()),
+        _ if context::local_directory(source).is_some() => NamedContext::Local(name.to_owned()),
         ContextSource::Image(reference) => NamedContext::Image(reference.clone()),
-        ContextSource::Remote(address) => NamedContext::Http(address.clone()),
+        ContextSource::Remote(address) => NamedContext::Remote(address.clone()),
+        // Standard input is the main context, or nothing.
+        ContextSource::Directory(_) | ContextSource::Stdin => NamedContext::Local(name.to_owned()),
         ContextSource::OciLayout { path, tag, digest } => {
             let mut layout = path.display().to_string();
             if let Some(tag) = tag {
@@ -265,10 +309,11 @@ fn named_context(name: &str, source: &ContextSource) -> NamedContext {
 /// The client's directories by the names that the graph uses.
 fn directories(
     settings: &BuildSettings,
+    context: &ContextFiles,
     excludes: kiln_solver::pattern::Patterns,
 ) -> anyhow::Result<HashMap<String, LocalDirectory>> {
     let mut directories = HashMap::new();
-    if let ContextSource::Directory(path) = &settings.context {
+    if let ContextFiles::Directory(path) = context {
         let main = LocalDirectory {
             path: path.clone(),
             excludes,
@@ -276,16 +321,10 @@ fn directories(
         directories.insert(MAIN_CONTEXT.to_owned(), main);
     }
     for (name, source) in &settings.build_contexts {
-        if let ContextSource::Directory(path) = source {
+        if let Some(path) = context::local_directory(source) {
             let excludes = dockerfile::ignore_patterns(&path.join(".dockerignore"))?;
             let excludes = excludes.unwrap_or_default();
-            directories.insert(
-                name.clone(),
-                LocalDirectory {
-                    path: path.clone(),
-                    excludes,
-                },
-            );
+            directories.insert(name.clone(), LocalDirectory { path, excludes });
         }
     }
     Ok(directories)

@@ -1,7 +1,7 @@
 //! `kiln build`, resolved.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_solver::Platform;
 use kiln_worker::image::Reference;
@@ -73,8 +73,11 @@ pub struct BuildSettings {
 pub enum DockerfileSource {
     /// The file of that name in the context: `Dockerfile`, or else `dockerfile`.
     InContext,
-    /// This file.
+    /// This file; in a context that is no directory, this file of the context if the path is
+    /// relative.
     File(PathBuf),
+    /// The file behind this address.
+    Remote(String),
     /// Standard input.
     Stdin,
 }
@@ -186,12 +189,7 @@ fn check_tag(typed: &str) -> Result<(), UsageError> {
 
 fn main_context(typed: String) -> Result<ContextSource, UsageError> {
     if typed == "-" {
-        return Err(UsageError::new(
-            "PATH",
-            "-",
-            "a context on standard input is not supported yet",
-        )
-        .hint("unpack it into a directory; a Dockerfile alone can be read with -f -"));
+        return Ok(ContextSource::Stdin);
     }
     if typed.is_empty() {
         return Err(UsageError::new("PATH", "", "the directory's name is empty")
@@ -206,6 +204,7 @@ fn main_context(typed: String) -> Result<ContextSource, UsageError> {
 fn dockerfile(file: Option<PathBuf>, context: &str) -> Result<DockerfileSource, UsageError> {
     match file {
         None => Ok(DockerfileSource::InContext),
+        Some(file) if is_address(&file) => Ok(DockerfileSource::Remote(file.display().to_string())),
         Some(file) if file.as_os_str() != "-" => Ok(DockerfileSource::File(file)),
         Some(_) if context == "-" => Err(UsageError::new(
             "--file",
@@ -214,6 +213,11 @@ fn dockerfile(file: Option<PathBuf>, context: &str) -> Result<DockerfileSource, 
         )),
         Some(_) => Ok(DockerfileSource::Stdin),
     }
+}
+
+fn is_address(file: &Path) -> bool {
+    let text = file.as_os_str().as_encoded_bytes();
+    text.starts_with(b"https://") || text.starts_with(b"http://")
 }
 
 fn outputs(typed: &[String]) -> Result<Vec<Output>, UsageError> {
@@ -369,7 +373,6 @@ mod tests {
     #[test]
     fn what_cannot_be_built_is_refused() {
         for line in [
-            "-",
             "-t Bad .",
             "-t a@sha256:0 .",
             "-f - -",

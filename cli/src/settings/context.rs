@@ -1,7 +1,8 @@
-//! `--build-context`: named places to take files or images from.
+//! The build's context and `--build-context`: places to take files or images from.
 
 use std::path::PathBuf;
 
+use kiln_frontend::git_url;
 use kiln_solver::Sha256Digest;
 
 use super::UsageError;
@@ -26,6 +27,8 @@ pub enum ContextSource {
     Image(String),
     /// Something on another machine: a git repository or a file.
     Remote(String),
+    /// Standard input: an archive, or a Dockerfile that needs no context.
+    Stdin,
 }
 
 /// Reads `NAME=VALUE`.
@@ -47,6 +50,10 @@ pub(super) fn parse(typed: &str) -> Result<(String, ContextSource), UsageError> 
         oci_layout(layout, typed)?
     } else if let Some(image) = value.strip_prefix("docker-image://") {
         ContextSource::Image(image.to_owned())
+    } else if value.starts_with("target:") {
+        let problem = "only a bake file has targets";
+        return Err(UsageError::new(OPTION, typed, problem)
+            .hint("build the target on its own and name its result"));
     } else if remote(value) {
         ContextSource::Remote(value.to_owned())
     } else if let Some((scheme, _)) = value.split_once("://") {
@@ -61,8 +68,10 @@ pub(super) fn parse(typed: &str) -> Result<(String, ContextSource), UsageError> 
 
 /// Whether a context is a git repository or a file on another machine.
 pub(super) fn remote(value: &str) -> bool {
-    let schemes = ["https://", "http://", "git://", "ssh://", "git@"];
-    schemes.iter().any(|scheme| value.starts_with(scheme))
+    let is_address = ["https://", "http://"]
+        .iter()
+        .any(|scheme| value.starts_with(scheme));
+    is_address || git_url::parse_context(value).is_some()
 }
 
 /// Reads `PATH[:TAG][@DIGEST]`. A colon with a slash behind it belongs to the path.
@@ -125,6 +134,10 @@ mod tests {
                 "https://x/y.git",
                 ContextSource::Remote("https://x/y.git".to_owned()),
             ),
+            (
+                "builder@host:x#main",
+                ContextSource::Remote("builder@host:x#main".to_owned()),
+            ),
         ];
         for (value, expected) in cases {
             let parsed = parse(&format!("name={value}"));
@@ -142,6 +155,7 @@ mod tests {
             "x=",
             "x=oci-layout://",
             "x=oci-layout://p@sha256:12",
+            "x=target:other",
         ] {
             assert!(parse(typed).is_err(), "{typed}");
         }

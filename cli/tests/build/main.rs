@@ -9,7 +9,10 @@ mod bench;
 mod browser;
 mod finished;
 mod listing;
+mod servers;
 
+mod add_git;
+mod add_http;
 mod builds;
 mod cache;
 mod cache_mounts;

@@ -138,8 +138,14 @@ impl Builder<'_> {
             is_base_unknown: matches!(root, Root::Image { .. }) && is_unknown,
             ..State::new(platform, numbering)
         };
-        if let (Root::Local { context, .. }, Some(vertex)) = (root, vertex) {
-            self.directory_as_image(&mut state, context, vertex, span);
+        match (root, vertex) {
+            (Root::Local { context, .. }, Some(vertex)) => {
+                self.directory_as_image(&mut state, context, vertex, span);
+            }
+            (Root::Remote { context, .. }, Some(vertex)) => {
+                self.layer(&mut state, format!("FROM {context} # buildkit"), vertex);
+            }
+            _ => {}
         }
         Ok(state)
     }
@@ -199,6 +205,10 @@ impl Builder<'_> {
     ) -> Checked<Option<VertexId>> {
         let (source, name) = match root {
             Root::Scratch => return Ok(None),
+            Root::Remote { source, context } => {
+                let name = format!("[context {context}] {}", source.describe());
+                return self.remote_vertex(source, name, span);
+            }
             Root::Local { directory, context } => {
                 let source = Source::Local(LocalSource {
                     name: directory.clone(),
@@ -234,6 +244,9 @@ impl Builder<'_> {
 
     /// The vertex of the build context.
     pub(super) fn context(&mut self) -> VertexId {
+        if let Some(vertex) = self.options.context.vertex(&mut self.graph) {
+            return vertex;
+        }
         let source = Source::Local(LocalSource {
             name: "context".to_owned(),
         });

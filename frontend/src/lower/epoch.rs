@@ -1,28 +1,182 @@
-//! `SOURCE_DATE_EPOCH`: a fixed time instead of the clock.
+//! `SOURCE_DATE_EPOCH`: a fixed time instead of the clock. It is a number, or names what has one:
+//! `context`, a named context, or a stage that only adds something of another machine.
 
+use std::borrow::Cow;
+
+use super::add::AddedSource;
 use super::environment::Environment;
-use super::{Checked, Options};
+use super::remote::RemoteSource;
+use super::root::Roots;
+use super::{Images, LowerError, MainContext, NamedContext, Options};
 use crate::diagnostic::Diagnostic;
+use crate::expand::Expander;
+use crate::stage::{Stage, Stages};
+use crate::syntax::{Argument, Command, Dockerfile, Transfer, Word};
 
 const NAME: &str = "SOURCE_DATE_EPOCH";
 
+/// The value that stands for the time of the build's context.
+pub(super) const CONTEXT: &str = "context";
+
 /// The time that the build arguments or a global ARG fix, in seconds since 1970.
-pub(super) fn resolve(options: &Options, global: &Environment) -> Checked<Option<i64>> {
+pub(super) fn resolve(
+    dockerfile: &Dockerfile,
+    stages: &Stages<'_>,
+    options: &Options,
+    global: &Environment,
+    images: &dyn Images,
+) -> Result<Option<i64>, LowerError> {
     let given = options
         .build_args
         .get(NAME)
         .map(String::as_str)
         .or(global.value(NAME));
-    match given {
-        None | Some("") => Ok(None),
-        Some("context") => {
-            let message = "SOURCE_DATE_EPOCH=context is not supported yet";
-            Err(Box::new(Diagnostic::error_nowhere("unsupported", message)))
+    let text = match given {
+        None | Some("") => return Ok(None),
+        Some(CONTEXT) => {
+            return Ok(match &options.context {
+                MainContext::Directory => None,
+                MainContext::Remote { time, .. } => *time,
+            });
         }
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            let message = format!("SOURCE_DATE_EPOCH must be a number of seconds, not {text:?}");
-            Box::new(Diagnostic::error_nowhere("invalid-epoch", message))
-        }),
+        Some(text) => text,
+    };
+    if let Ok(seconds) = text.parse() {
+        return Ok(Some(seconds));
+    }
+    let roots = Roots { stages, options };
+    let source = match roots.find_named(text) {
+        Some((key, NamedContext::Remote(address))) => {
+            RemoteSource::of_context(address).map_err(|error| {
+                Diagnostic::error_nowhere("invalid-context", format!("the context {key}: {error}"))
+            })?
+        }
+        // Directories and images have no time of their own.
+        Some(_) => return Ok(None),
+        None => match stages.by_name(text) {
+            Some(index) => {
+                let mut scope = Scope {
+                    dockerfile,
+                    options,
+                    environment: global.clone(),
+                };
+                scope.source_of(&stages.all[index])?
+            }
+            None => return Err(unknown(text, stages, options).into()),
+        },
+    };
+    let source = source.with_time();
+    let request = source.request();
+    match images.remote(&request) {
+        Some(pinned) => Ok(pinned.time()),
+        None => Err(LowerError::NeedsRemotes(vec![(request, None)])),
+    }
+}
+
+/// The time as far as it is known without asking, and what is wrong with it.
+pub(super) fn resolve_if_known(
+    dockerfile: &Dockerfile,
+    stages: &Stages<'_>,
+    options: &Options,
+    global: &Environment,
+    images: &dyn Images,
+) -> (Option<i64>, Vec<Diagnostic>) {
+    match resolve(dockerfile, stages, options, global, images) {
+        Ok(epoch) => (epoch, Vec::new()),
+        Err(LowerError::Invalid(errors)) => (None, errors),
+        Err(LowerError::NeedsImages(_) | LowerError::NeedsRemotes(_)) => (None, Vec::new()),
+    }
+}
+
+fn unknown(text: &str, stages: &Stages<'_>, options: &Options) -> Diagnostic {
+    let message = format!(
+        "SOURCE_DATE_EPOCH must be a number of seconds, context, or the name of a context or stage, not {text:?}"
+    );
+    let contexts = options.contexts.keys().map(String::as_str);
+    let names = stages.names().chain(contexts).chain([CONTEXT]);
+    Diagnostic::error_nowhere("invalid-epoch", message).did_you_mean(text, names)
+}
+
+/// The options with the time as a number, as ARGs of that name see it.
+pub(super) fn with_number(options: Cow<'_, Options>, epoch: Option<i64>) -> Cow<'_, Options> {
+    let number = epoch.map_or(String::new(), |epoch| epoch.to_string());
+    match options.build_args.get(NAME) {
+        Some(given) if *given != number => {
+            let mut options = options.into_owned();
+            options.build_args.insert(NAME.to_owned(), number);
+            Cow::Owned(options)
+        }
+        _ => options,
+    }
+}
+
+/// The variables of a stage that stands for a time.
+struct Scope<'a> {
+    dockerfile: &'a Dockerfile,
+    options: &'a Options,
+    environment: Environment,
+}
+
+impl Scope<'_> {
+    /// What a stage adds: the one thing that it may do, besides ARG, is one ADD from elsewhere.
+    fn source_of(&mut self, stage: &Stage<'_>) -> Result<RemoteSource, LowerError> {
+        let span = stage.instruction.span;
+        let refused = |message: &str| Diagnostic::error("invalid-epoch", span, message);
+        if self.expand(&stage.from.image)? != "scratch" {
+            return Err(
+                refused("a stage that SOURCE_DATE_EPOCH names must begin FROM scratch").into(),
+            );
+        }
+        let mut found = None;
+        for instruction in &stage.instructions {
+            let one = "a stage that SOURCE_DATE_EPOCH names has one ADD from http or git, and no other instruction but ARG";
+            match &instruction.command {
+                Command::Arg(arguments) => self.declare(arguments)?,
+                Command::Add(add) if found.is_none() => found = Some(self.added(add)?),
+                _ => return Err(refused(one).at(instruction.span).into()),
+            }
+        }
+        match found.flatten() {
+            Some(source) => Ok(source),
+            None => Err(refused("a stage that SOURCE_DATE_EPOCH names must ADD one file or repository of another machine").into()),
+        }
+    }
+
+    fn declare(&mut self, arguments: &[Argument]) -> Result<(), LowerError> {
+        for argument in arguments {
+            let name = &argument.name.value;
+            if let Some(value) = self.options.build_args.get(name) {
+                self.environment.set(name, value);
+            } else if let Some(default) = &argument.default {
+                let value = self.expand(default)?;
+                self.environment.set(name, &value);
+            }
+        }
+        Ok(())
+    }
+
+    fn added(&self, add: &Transfer) -> Result<Option<RemoteSource>, LowerError> {
+        let [path] = &add.paths[..] else {
+            return Ok(None);
+        };
+        let checksum = match &add.checksum {
+            Some(checksum) => Some(Word::new(self.expand(checksum)?, checksum.span)),
+            None => None,
+        };
+        let path = Word::new(self.expand(path)?, path.span);
+        let added = AddedSource::of(&path, checksum.as_ref(), add.keep_git_dir.as_ref())?;
+        Ok(match added {
+            AddedSource::Remote(source) if add.files.is_empty() => Some(source),
+            _ => None,
+        })
+    }
+
+    fn expand(&self, word: &Word) -> Result<String, Diagnostic> {
+        let expander = Expander::new(self.dockerfile.directives.escape_char(), &self.environment);
+        let expansion = expander
+            .word(&word.value)
+            .map_err(|error| Diagnostic::error("expansion", word.span, error.to_string()))?;
+        Ok(expansion.text)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The tree of a Dockerfile → the solver's graph and the image's config.
 //!
-//! Pure, and therefore in rounds: what is not known about an image comes back as
-//! [`LowerError::NeedsImages`]; the caller resolves it and lowers again.
+//! Pure, and therefore in rounds: what is not known about images and other machines comes back as
+//! [`LowerError::NeedsImages`] and [`LowerError::NeedsRemotes`]; the caller resolves it and lowers
+//! again.
 
+mod add;
 mod arguments;
 mod base;
 mod config;
@@ -12,6 +14,7 @@ mod epoch;
 mod mounts;
 mod outline;
 mod plan;
+pub mod remote;
 mod root;
 mod run;
 mod stage;
@@ -21,18 +24,19 @@ mod transfer;
 pub use outline::{Outline, OutlineArgument, OutlineMount, outline};
 pub use survey::{Extent, Survey, survey};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kiln_solver::op::Network;
-use kiln_solver::{Graph, Platform, Reference, Sha256Digest, VertexId};
-
+use kiln_solver::op::{Network, Source};
 use kiln_solver::pattern::Patterns;
+use kiln_solver::{Graph, Platform, Reference, Sha256Digest, VertexId};
 
 use crate::check::{self, Findings};
 use crate::diagnostic::Diagnostic;
 use crate::image_config::ImageConfig;
-use crate::source::Spanned;
+use crate::source::{Span, Spanned};
 use crate::syntax::Dockerfile;
+use remote::{Pinned, RemoteRequest};
 
 /// What a build is asked to be, apart from the Dockerfile.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub struct Options {
     pub target_platform: Option<Platform>,
     /// Whether this is one of several platforms, so that names of steps must tell them apart.
     pub multi_platform: bool,
+    /// What COPY and ADD take files from.
+    pub context: MainContext,
     /// `--build-context`, by name; a name may end in `::platform`.
     pub contexts: BTreeMap<String, NamedContext>,
     /// `--label`
@@ -88,6 +94,7 @@ impl Options {
             build_platform,
             target_platform: None,
             multi_platform: false,
+            context: MainContext::Directory,
             contexts: BTreeMap::new(),
             labels: BTreeMap::new(),
             network: Network::Default,
@@ -108,6 +115,25 @@ impl Options {
     }
 }
 
+/// What the context of a build is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MainContext {
+    /// A directory of the client's.
+    Directory,
+    /// Something of another machine or from standard input, which was pinned because the Dockerfile
+    /// is in it.
+    Remote {
+        /// What it is.
+        source: Source,
+        /// What to call it before people.
+        description: String,
+        /// Whether it is a file that is unpacked.
+        is_archive: bool,
+        /// Its time in seconds since 1970, if it has one and that was asked for.
+        time: Option<i64>,
+    },
+}
+
 /// What a named context is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedContext {
@@ -117,10 +143,8 @@ pub enum NamedContext {
     Layout(String),
     /// A directory of the client's, which the executor knows by this name.
     Local(String),
-    /// A git repository.
-    Git(String),
-    /// A file behind an address.
-    Http(String),
+    /// A git repository, or a file behind an address.
+    Remote(String),
 }
 
 /// What steps may only ask for if whoever builds agrees.
@@ -181,10 +205,15 @@ pub struct ResolvedImage {
     pub config: ImageConfig,
 }
 
-/// The images that are resolved already.
+/// The images, and what else lies outside, that are resolved already.
 pub trait Images {
     /// What is known about an image; `None` if nothing is yet.
     fn image(&self, request: &ImageRequest) -> Option<&ResolvedImage>;
+
+    /// What is known of other machines; `None` if nothing is yet.
+    fn remote(&self, _request: &RemoteRequest) -> Option<&Pinned> {
+        None
+    }
 }
 
 impl Images for BTreeMap<ImageRequest, ResolvedImage> {
@@ -226,6 +255,8 @@ pub struct Layer {
 pub enum LowerError {
     /// These images must be known first; the places say who wants them.
     NeedsImages(Vec<Spanned<ImageRequest>>),
+    /// This must be known of other machines first, with the places that want it.
+    NeedsRemotes(Vec<(RemoteRequest, Option<Span>)>),
     /// The Dockerfile cannot be built.
     Invalid(Vec<Diagnostic>),
 }
@@ -253,7 +284,7 @@ pub fn lower(
     images: &dyn Images,
 ) -> Result<Lowered, LowerError> {
     lower_or_stop(dockerfile, options, images).map_err(|error| match error {
-        LowerError::NeedsImages(_) => error,
+        LowerError::NeedsImages(_) | LowerError::NeedsRemotes(_) => error,
         LowerError::Invalid(first) => {
             let all = survey::survey_tree(dockerfile, options, images, Extent::Needed);
             match all.diagnostics.iter().any(Diagnostic::is_error) {
@@ -275,7 +306,9 @@ fn lower_or_stop(
     let target = stages.target(options.target.as_deref())?;
     let (global, errors) = arguments::global(dockerfile, &stages, options, target);
     fail_if_any(errors)?;
-    let epoch = epoch::resolve(options, &global)?;
+    let epoch = epoch::resolve(dockerfile, &stages, options, &global, images)?;
+    let options = &*epoch::with_number(Cow::Borrowed(options), epoch);
+    let (global, _) = arguments::global(dockerfile, &stages, options, target);
     let (mut plan, errors) = plan::Plan::new(dockerfile, &stages, options, &global);
     fail_if_any(errors)?;
     plan.resolve(target, images)?;

@@ -141,7 +141,8 @@ pub fn outline(
     errors.extend(found);
     let (_, found) = plan.survey(Some(target), images);
     errors.extend(found);
-    let epoch = epoch::resolve(options, &global).map_err(|error| vec![*error])?;
+    let (epoch, found) = epoch::resolve_if_known(dockerfile, &stages, options, &global, images);
+    errors.extend(found);
     let findings = Findings::default();
     let builder = Builder::new(dockerfile, options, &global, &plan, images, epoch, findings);
     let (uses, found) = builder.uses();
@@ -152,7 +153,7 @@ pub fn outline(
     let file =
         FileArguments::of(dockerfile, &stages, options, target).map_err(|error| match error {
             LowerError::Invalid(errors) => errors,
-            LowerError::NeedsImages(_) => Vec::new(),
+            LowerError::NeedsImages(_) | LowerError::NeedsRemotes(_) => Vec::new(),
         })?;
     let stage = &stages.all[target];
     let mut outline = Outline {

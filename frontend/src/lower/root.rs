@@ -3,6 +3,7 @@
 
 use kiln_solver::{Platform, Reference};
 
+use super::remote::RemoteSource;
 use super::{Checked, ImageLocation, ImageRequest, NamedContext, Options};
 use crate::diagnostic::Diagnostic;
 use crate::source::Span;
@@ -15,6 +16,11 @@ pub(super) enum Root {
     /// A directory of the client's, and the context's name.
     Local {
         directory: String,
+        context: String,
+    },
+    /// Something of another machine, and the context's name.
+    Remote {
+        source: RemoteSource,
         context: String,
     },
     /// An image; if a named context says so, its name.
@@ -103,9 +109,16 @@ impl<'a> Roots<'a> {
                 directory: directory.clone(),
                 context: key.to_owned(),
             },
-            NamedContext::Git(_) => return Err(unsupported(span, "a git repository as a context")),
-            NamedContext::Http(_) => return Err(unsupported(span, "an address as a context")),
+            NamedContext::Remote(address) => Root::Remote {
+                source: remote_context(key, address, span)?,
+                context: key.to_owned(),
+            },
         }))
+    }
+
+    /// The named context that a text without a platform names.
+    pub(super) fn find_named(&self, name: &str) -> Option<(&str, &NamedContext)> {
+        self.find_context(name, self.options.target_platform())
     }
 
     /// The context `name::platform` or else `name`, names compared in full.
@@ -133,6 +146,9 @@ impl<'a> Roots<'a> {
     }
 }
 
-fn unsupported(span: Span, what: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic::unsupported(span, what))
+fn remote_context(key: &str, address: &str, span: Span) -> Checked<RemoteSource> {
+    RemoteSource::of_context(address).map_err(|error| {
+        let message = format!("the context {key}: {error}");
+        Box::new(Diagnostic::error("invalid-context", span, message))
+    })
 }

@@ -12,6 +12,7 @@ use super::display::{self, Numbering};
 use super::environment::Environment;
 use super::outline::Uses;
 use super::plan::{Origin, Plan, Step};
+use super::remote::RemoteRequest;
 use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage, epoch};
 use crate::check::{self, Findings, StepFacts, VariableScope};
 use crate::diagnostic::Diagnostic;
@@ -120,6 +121,8 @@ pub(super) struct Builder<'a> {
     /// Whether it uses what an unknown base image may define.
     is_uncertain: Cell<bool>,
     errors: Vec<Diagnostic>,
+    /// What must be known of other machines before the graph is complete.
+    pub(super) missing: Vec<(RemoteRequest, Option<Span>)>,
     /// What each stage takes from outside, if somebody wants to know.
     uses: Option<RefCell<BTreeMap<usize, Uses>>>,
     current_stage: usize,
@@ -151,6 +154,7 @@ impl<'a> Builder<'a> {
             current: RefCell::new(None),
             is_uncertain: Cell::new(false),
             errors: Vec::new(),
+            missing: Vec::new(),
             uses: None,
             current_stage: 0,
             budget: Cell::new(limits::VARIABLES),
@@ -162,6 +166,9 @@ impl<'a> Builder<'a> {
         self.stages();
         if !self.errors.is_empty() {
             return Err(LowerError::Invalid(self.errors));
+        }
+        if !self.missing.is_empty() {
+            return Err(LowerError::NeedsRemotes(self.missing));
         }
         let Some(mut state) = self.finished.remove(&target) else {
             return Err(Diagnostic::error_nowhere("no-stage", "the target was not lowered").into());

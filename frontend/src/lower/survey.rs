@@ -137,10 +137,9 @@ impl Surveyor<'_> {
         let (global, errors) = arguments::global(dockerfile, stages, options, target);
         survey.diagnostics.extend(errors);
         from_rules(&findings, dockerfile, stages, options, target, &global);
-        let epoch = epoch::resolve(options, &global).unwrap_or_else(|error| {
-            survey.diagnostics.push(*error);
-            None
-        });
+        let (epoch, errors) =
+            epoch::resolve_if_known(dockerfile, stages, options, &global, self.images);
+        survey.diagnostics.extend(errors);
         let (mut plan, errors) = Plan::new(dockerfile, stages, options, &global);
         survey.diagnostics.extend(errors);
         let all = extent == Extent::All && options.target.is_none();

@@ -6,14 +6,24 @@ use kiln_solver::op::{Copy, CopySource, FileAction, FileOp, InputIndex, Op, Unpa
 use kiln_solver::{RelPath, VertexId};
 
 use super::Checked;
+use super::add::AddedSource;
 use super::config::owner;
 use super::plan::{Origin, Step};
+use super::remote::RemoteSource;
 use super::stage::{Builder, State, describe};
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::file_mode;
 use crate::source::Span;
 use crate::syntax::{InlineFile, Transfer, Word};
+
+/// Sources of one instruction that are copied together.
+enum SourceGroup {
+    /// Paths of the context or a stage, and heredocs.
+    Local(Vec<CopySource>),
+    /// One source of another machine.
+    Remote(RemoteSource, Span),
+}
 
 impl Builder<'_> {
     pub(super) fn transfer(
@@ -25,20 +35,30 @@ impl Builder<'_> {
         is_add: bool,
     ) -> Checked<()> {
         let span = step.instruction.span;
-        let copy = self.copy(state, transfer, is_add)?;
+        let template = self.template(state, transfer, is_add)?;
+        let sources = self.sources(state, transfer, is_add)?;
         let text = self.expanded_name(state, step)?;
         let message = self.message(state, transfer, is_add)?;
-        let from = match transfer.paths.is_empty() {
-            true => None,
-            false => self.origin(origin, span)?,
-        };
         // Onto another base, a linked copy is the same layer; a change of modes needs the base.
-        let linked = transfer.link && copy.mode.is_none();
+        let linked = transfer.link && template.mode.is_none();
         let base = if linked { None } else { state.root };
         let name = state
             .numbering
             .name(&text, step.triggered, &state.environment);
-        let vertex = self.file_vertex(base, from, copy, &name, span, state.ignore_cache);
+        let mut inputs = Vec::new();
+        let base = base.map(|base| input(&mut inputs, base));
+        let mut actions = Vec::new();
+        for group in sources {
+            let Some((from, copy)) = self.copy(group, template.clone(), transfer, origin, span)?
+            else {
+                continue;
+            };
+            let from = from.map(|from| input(&mut inputs, from));
+            actions.push(FileAction::Copy(Copy { from, ..copy }));
+        }
+        let op = Op::File(FileOp { base, actions });
+        let description = describe(name.clone(), Some(span));
+        let vertex = self.graph.add(op, inputs, description, state.ignore_cache);
         let root = match state.root {
             Some(root) if linked => {
                 let description = describe(link_name(&name), Some(span));
@@ -56,64 +76,106 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn file_vertex(
-        &mut self,
-        base: Option<VertexId>,
-        from: Option<VertexId>,
-        mut copy: Copy,
-        name: &str,
-        span: Span,
-        ignore_cache: bool,
-    ) -> VertexId {
-        let mut inputs = Vec::new();
-        let base = base.map(|base| input(&mut inputs, base));
-        copy.from = from.map(|from| input(&mut inputs, from));
-        let op = Op::File(FileOp {
-            base,
-            actions: vec![FileAction::Copy(copy)],
-        });
-        self.graph.add(
-            op,
-            inputs,
-            describe(name.to_owned(), Some(span)),
-            ignore_cache,
-        )
-    }
-
-    /// The operation, without its inputs.
-    fn copy(&self, state: &State, transfer: &Transfer, is_add: bool) -> Checked<Copy> {
-        let mut sources = Vec::new();
-        for word in &transfer.paths {
-            let path = self.expand(state, &word.value, word.span)?;
-            check_source(&path, word.span, is_add)?;
-            sources.push(CopySource::Path(path));
-        }
-        for file in &transfer.files {
-            sources.push(self.inline(state, file)?);
-        }
-        self.check_checksum(transfer)?;
+    /// What all copies of one instruction have in common.
+    fn template(&self, state: &State, transfer: &Transfer, is_add: bool) -> Checked<Copy> {
         let word = &transfer.destination;
         let destination = self.expand(state, &word.value, word.span)?;
         let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
         let mode = self.expand_optional(state, transfer.chmod.as_ref())?;
-        let unpack = is_add && transfer.unpack.unwrap_or(true);
         Ok(Copy {
             from: None,
-            sources,
+            sources: Vec::new(),
             destination: RelPath::resolve(&cwd, &destination),
             destination_is_directory: names_directory(&destination),
             owner: self
                 .expand_optional(state, transfer.chown.as_ref())?
                 .and_then(|o| owner(&o.value)),
             mode: mode.map(|mode| parse_mode(&mode)).transpose()?,
-            unpack: if unpack {
-                Unpack::Archives
-            } else {
-                Unpack::Never
-            },
+            unpack: unpack_if(is_add && transfer.unpack.unwrap_or(true)),
             exclude: super::config::values(&transfer.exclude),
-            keep_parents: transfer.parents,
+            keep_parents: false,
         })
+    }
+
+    /// The sources in order; what lies in the same place and is copied the same way, together.
+    fn sources(
+        &self,
+        state: &State,
+        transfer: &Transfer,
+        is_add: bool,
+    ) -> Checked<Vec<SourceGroup>> {
+        let checksum = self.expand_optional(state, transfer.checksum.as_ref())?;
+        let mut groups: Vec<SourceGroup> = Vec::new();
+        let push_local = |groups: &mut Vec<SourceGroup>, source| match groups.last_mut() {
+            Some(SourceGroup::Local(sources)) => sources.push(source),
+            _ => groups.push(SourceGroup::Local(vec![source])),
+        };
+        for word in &transfer.paths {
+            let path = Word::new(self.expand(state, &word.value, word.span)?, word.span);
+            match AddedSource::of(&path, checksum.as_ref(), transfer.keep_git_dir.as_ref())? {
+                AddedSource::Path => push_local(&mut groups, CopySource::Path(path.value)),
+                AddedSource::Remote(_) if !is_add => return Err(not_for_copy(&path)),
+                AddedSource::Remote(source) => groups.push(SourceGroup::Remote(source, word.span)),
+            }
+        }
+        for file in &transfer.files {
+            let source = self.inline(state, file)?;
+            push_local(&mut groups, source);
+        }
+        if let Some(checksum) = &checksum
+            && !matches!(&groups[..], [SourceGroup::Remote(..)])
+        {
+            let message = "--checksum is only for one source behind an address";
+            return Err(Box::new(Diagnostic::error(
+                "invalid-checksum",
+                checksum.span,
+                message,
+            )));
+        }
+        Ok(groups)
+    }
+
+    /// The copy of one group and the vertex that it reads; `None` if that is not known yet.
+    fn copy(
+        &mut self,
+        group: SourceGroup,
+        template: Copy,
+        transfer: &Transfer,
+        origin: Origin,
+        span: Span,
+    ) -> Checked<Option<(Option<VertexId>, Copy)>> {
+        match group {
+            SourceGroup::Local(sources) => {
+                let is_path = |source: &CopySource| matches!(source, CopySource::Path(_));
+                let from = match sources.iter().any(is_path) {
+                    true => self.origin(origin, span)?,
+                    false => None,
+                };
+                let copy = Copy {
+                    sources,
+                    keep_parents: transfer.parents,
+                    ..template
+                };
+                Ok(Some((from, copy)))
+            }
+            SourceGroup::Remote(source, span) => {
+                let name = format!("[internal] load {}", source.describe());
+                let path = match &source {
+                    RemoteSource::Git { .. } => "/".to_owned(),
+                    RemoteSource::Http(request) => literal(&request.name),
+                };
+                let Some(from) = self.remote_vertex(&source, name, span)? else {
+                    return Ok(None);
+                };
+                let is_file = matches!(source, RemoteSource::Http(_));
+                let copy = Copy {
+                    sources: vec![CopySource::Path(path)],
+                    unpack: unpack_if(is_file && transfer.unpack == Some(true)),
+                    ..template
+                };
+                Ok(Some((Some(from), copy)))
+            }
+        }
     }
 
     fn expand_optional(&self, state: &State, word: Option<&Word>) -> Checked<Option<Word>> {
@@ -142,18 +204,6 @@ impl Builder<'_> {
             name: file.name.value.clone(),
             data,
         })
-    }
-
-    fn check_checksum(&self, transfer: &Transfer) -> Checked<()> {
-        let Some(checksum) = &transfer.checksum else {
-            return Ok(());
-        };
-        let message = "--checksum is only for one source behind an address";
-        Err(Box::new(Diagnostic::error(
-            "invalid-checksum",
-            checksum.span,
-            message,
-        )))
     }
 
     /// The entry of the history.
@@ -207,67 +257,47 @@ fn parse_mode(word: &Word) -> Checked<kiln_solver::op::ModeChange> {
     })
 }
 
-/// Addresses are only for ADD, and not for this version.
-fn check_source(path: &str, span: Span, is_add: bool) -> Checked<()> {
-    let (what, article) = if is_git(path) {
-        ("git repository", "a")
-    } else if path.starts_with("http://") || path.starts_with("https://") {
-        ("URL", "a")
-    } else {
-        return Ok(());
-    };
-    Err(Box::new(if is_add {
-        Diagnostic::unsupported(span, &format!("{article} {what} as a source of ADD"))
-    } else {
-        let message = format!("{article} {what} cannot be a source of COPY");
-        Diagnostic::error("invalid-source", span, message).hint("use ADD")
-    }))
+fn unpack_if(archives: bool) -> Unpack {
+    match archives {
+        true => Unpack::Archives,
+        false => Unpack::Never,
+    }
 }
 
-/// Whether a source is a git repository: `git://`, `ssh://`, `user@host:path`, or an HTTP address
-/// whose path ends in `.git`.
-fn is_git(source: &str) -> bool {
-    if let Some((scheme, rest)) = source.split_once("://") {
-        let path = rest.split(['?', '#']).next().unwrap_or_default();
-        return match scheme.to_ascii_lowercase().as_str() {
-            "git" | "ssh" => true,
-            "http" | "https" => path.contains('/') && path.ends_with(".git"),
-            _ => false,
-        };
+fn not_for_copy(path: &Word) -> Box<Diagnostic> {
+    let message = format!("{} cannot be a source of COPY", path.value);
+    Box::new(Diagnostic::error("invalid-source", path.span, message).hint("use ADD"))
+}
+
+/// A pattern that matches a name and nothing else.
+fn literal(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            '\\' => pattern.push_str("[\\\\]"),
+            '*' | '?' | '[' => pattern.extend(['[', character, ']']),
+            _ => pattern.push(character),
+        }
     }
-    let Some((user, rest)) = source.split_once('@') else {
-        return false;
-    };
-    let Some((host, _)) = rest.split_once(':') else {
-        return false;
-    };
-    let is_user = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-    !user.is_empty() && user.chars().all(is_user) && !host.is_empty() && host.chars().all(is_host)
+    pattern
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use kiln_solver::pattern::glob_matches;
+
+    use super::literal;
 
     #[test]
-    fn git_repositories_are_told_from_paths() {
-        for source in [
-            "git@github.com:a/b",
-            "https://x/y.git#main",
-            "ssh://x/y",
-            "git://x",
-        ] {
-            assert!(is_git(source), "{source}");
-        }
-        for source in [
-            "https://x/y",
-            "a/b.git",
-            "./git@x:y",
-            "github.com/a/b",
-            "a@b",
-        ] {
-            assert!(!is_git(source), "{source}");
+    fn a_literal_pattern_matches_its_name_only() {
+        let names = ["plain", "a*b", "a?", "[x]", "a\\b", "a]b", "x-[^a-z]*"];
+        for name in names {
+            let pattern = literal(name);
+            let matched: Vec<_> = names
+                .iter()
+                .filter(|other| glob_matches(pattern.as_bytes(), other.as_bytes()))
+                .collect();
+            assert_eq!(matched, [&name], "{pattern}");
         }
     }
 }

@@ -92,6 +92,8 @@ fn vertex(text: &mut String, source: &Source, lowered: &Lowered, id: VertexId) {
             writeln!(text, "    {} {:?}", image.reference, image.diff_ids)
         }
         Op::Source(From::Local(local)) => writeln!(text, "    local {}", local.name),
+        Op::Source(From::Git(git)) => writeln!(text, "    {git:?}"),
+        Op::Source(From::Http(http)) => writeln!(text, "    {http:?}"),
         Op::Merge => {
             let inputs: Vec<_> = vertex.inputs.iter().map(|id| id.index()).collect();
             writeln!(text, "    merge {inputs:?}")

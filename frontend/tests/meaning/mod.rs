@@ -62,6 +62,11 @@ fn lowered(dockerfile: &Dockerfile, options: &Options) -> String {
                 let errors = findings.iter().filter(|found| found.is_error());
                 return errors.map(|found| format!("{}\n", found.code)).collect();
             }
+            // What is asked for tells what is meant, too.
+            Err(LowerError::NeedsRemotes(requests)) => {
+                let requests = requests.iter().map(|(request, _)| format!("{request:?}\n"));
+                return requests.collect();
+            }
             Err(LowerError::NeedsImages(requests)) => {
                 for request in requests {
                     let digest = Sha256Digest::new([1; 32]);

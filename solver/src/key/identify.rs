@@ -2,9 +2,9 @@
 
 use super::KeyWriter;
 use crate::op::{
-    CacheMount, Copy, CopySource, Exec, FileAction, FileOp, ImageSource, ModeChange, Mount,
-    MountKind, Network, Op, Owner, Reads, SecretMount, Security, Selection, Sharing, Source,
-    SshMount, Unpack,
+    CacheMount, CheckoutTimes, Copy, CopySource, Exec, FileAction, FileOp, GitDirectory, GitSource,
+    HttpSource, ImageSource, ModeChange, Mount, MountKind, Network, Op, Owner, Reads, SecretMount,
+    Security, Selection, Sharing, Source, SshMount, Unpack,
 };
 
 /// Something whose identity goes into a key.
@@ -102,6 +102,53 @@ impl Identify for Source {
                 writer.enter("local");
                 writer.leave();
             }
+            Source::Git(git) => group(writer, "git", git),
+            Source::Http(http) => group(writer, "http", http),
+        }
+    }
+}
+
+impl Identify for GitSource {
+    fn identify(&self, writer: &mut dyn KeyWriter) {
+        let GitSource {
+            object,
+            subdirectory,
+            git_directory,
+            submodules,
+            times,
+            remote: _,
+            reference: _,
+        } = self;
+        writer.bytes("object", object.as_str().as_bytes());
+        if !subdirectory.is_root() {
+            writer.bytes("subdirectory", subdirectory.as_bytes());
+        }
+        if let Some(GitDirectory { origin, reference }) = git_directory {
+            writer.enter("git-directory");
+            writer.bytes("origin", origin.as_bytes());
+            writer.bytes("reference", reference.as_bytes());
+            writer.leave();
+        }
+        flag(writer, "no-submodules", !submodules);
+        match times {
+            CheckoutTimes::Checkout => {}
+            CheckoutTimes::Commit => writer.bytes("times", b"commit"),
+        }
+    }
+}
+
+impl Identify for HttpSource {
+    fn identify(&self, writer: &mut dyn KeyWriter) {
+        let HttpSource {
+            digest,
+            name,
+            modified,
+            url: _,
+        } = self;
+        writer.bytes("digest", digest.as_bytes());
+        writer.bytes("name", name.as_bytes());
+        if let Some(modified) = modified {
+            writer.bytes("modified", &modified.to_le_bytes());
         }
     }
 }

@@ -118,7 +118,11 @@ pub fn selection_key(input: ContentDigest, reads: &Reads) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Exec, FileAction, FileOp, InputIndex, Network, Security};
+    use crate::digest::Sha256Digest;
+    use crate::op::{
+        CheckoutTimes, Exec, FileAction, FileOp, GitDirectory, GitSource, HttpSource, InputIndex,
+        Network, Security, Source,
+    };
     use crate::path::RelPath;
     use crate::platform::Platform;
 
@@ -152,6 +156,51 @@ mod tests {
     fn the_encoding_is_frozen() {
         let expected = include_str!("../../../testdata/frozen/key-v1.txt").trim();
         assert_eq!(key(exec(&["/bin/true"])).to_string(), expected);
+    }
+
+    #[test]
+    fn the_encoding_of_sources_is_frozen() {
+        let object: crate::ObjectId = "0123456789abcdef0123456789abcdef01234567"
+            .parse()
+            .expect("40 digits");
+        let git = GitSource {
+            object,
+            subdirectory: RelPath::root(),
+            git_directory: None,
+            submodules: true,
+            times: CheckoutTimes::Checkout,
+            remote: "https://host/repository.git".to_owned(),
+            reference: "refs/heads/main".to_owned(),
+        };
+        let everything = GitSource {
+            subdirectory: RelPath::parse(b"a/b").expect("a path"),
+            git_directory: Some(GitDirectory {
+                origin: "https://host/repository.git".to_owned(),
+                reference: "refs/heads/main".to_owned(),
+            }),
+            submodules: false,
+            times: CheckoutTimes::Commit,
+            ..git.clone()
+        };
+        let http = HttpSource {
+            digest: Sha256Digest::new([7; 32]),
+            name: "file".to_owned(),
+            modified: None,
+            url: "https://host/file".to_owned(),
+        };
+        let dated = HttpSource {
+            modified: Some(1_700_000_000),
+            ..http.clone()
+        };
+        let sources = [
+            Source::Git(git),
+            Source::Git(everything),
+            Source::Http(http),
+            Source::Http(dated),
+        ];
+        let keys = sources.map(|source| definition_key(&Op::Source(source), &[]).to_string());
+        let expected = include_str!("../../../testdata/frozen/source-keys-v1.txt");
+        assert_eq!(keys.join("\n"), expected.trim());
     }
 
     #[test]

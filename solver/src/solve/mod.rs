@@ -231,8 +231,9 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
         Ok(())
     }
 
+    /// Whether a vertex must be opened before a key can be known.
     fn is_source(&self, id: VertexId) -> bool {
-        matches!(*self.graph.vertex(id).op, Op::Source(_))
+        matches!(&*self.graph.vertex(id).op, Op::Source(source) if !source.is_pinned())
     }
 
     fn task(&self, action: Action) -> Task {

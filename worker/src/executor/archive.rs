@@ -63,8 +63,8 @@ pub(super) fn unpack(
     Ok(true)
 }
 
-/// Whether bytes begin like a tar or like something compressed.
-fn may_be_archive(probe: &[u8]) -> bool {
+/// Whether the first 512 bytes of something are those of a tar or of something compressed.
+pub fn may_be_archive(probe: &[u8]) -> bool {
     is_tar(probe)
         || [&b"\x1f\x8b"[..], b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"]
             .iter()

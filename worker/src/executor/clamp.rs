@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::error::ExecutorError;
-use super::file::commit_packed;
-use crate::layer::{Contents, PackEntry};
+use crate::layer::{Contents, PackEntry, commit_layer};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Entry, LayerTree, Timestamp};
@@ -55,6 +54,6 @@ fn clamp(
     let entries: Vec<PackEntry> = tree.entries().iter().map(clamped).collect();
     Ok(SnapshotLayer {
         created: layer.created,
-        ..commit_packed(store, entries.into_iter())?
+        ..commit_layer(store, entries.into_iter())?
     })
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use kiln_solver::{RelPath, StepError};
 
 use crate::io_error::IoError;
-use crate::layer::{DiffError, DirectoryError, ExtractError, IngestError, PackError};
+use crate::layer::{CommitError, DiffError, DirectoryError, ExtractError, IngestError, PackError};
+use crate::source::SourceError;
 use crate::store::{BlobError, IndexError, LayerError, StoreError};
 
 /// Why a step could not be performed.
@@ -74,6 +75,10 @@ pub enum ExecutorError {
     Index(#[from] IndexError),
     #[error(transparent)]
     Pack(#[from] PackError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(transparent)]
     Diff(#[from] DiffError),
     #[error(transparent)]

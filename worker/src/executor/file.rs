@@ -16,7 +16,7 @@ use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::io_error::AtPath;
-use crate::layer::{PackEntry, pack};
+use crate::layer::{PackEntry, commit_layer};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Entry, Timestamp, View};
@@ -51,7 +51,7 @@ impl Worker {
                 }
                 entry
             });
-            Ok(base.with(commit_packed(store, entries)?))
+            Ok(base.with(commit_layer(store, entries)?))
         })
         .await
     }
@@ -141,28 +141,6 @@ impl Change<'_> {
     }
 }
 
-/// Packs entries into a layer that the store keeps as a tar.
-pub(super) fn commit_packed(
-    store: &Store,
-    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
-) -> Result<SnapshotLayer, ExecutorError> {
-    let (path, mut file) = store.scratch().new_file()?;
-    let packed = pack(entries, &mut file).inspect_err(|_| {
-        // The packing error is the one to report.
-        let _ = std::fs::remove_file(&path);
-    })?;
-    store.adopt_blob(&path, &packed.diff_id.into())?;
-    let content = packed.tree.content();
-    store
-        .layers()
-        .put_tree(&packed.diff_id, Arc::new(packed.tree))?;
-    Ok(SnapshotLayer {
-        diff_id: packed.diff_id,
-        content,
-        created: Some(Timestamp::now()),
-    })
-}
-
 /// A directory of an input as the root of a layer of its own, and the directory's own entry.
 pub(super) fn copied_directory(
     store: &Store,
@@ -202,7 +180,7 @@ pub(super) fn copied_directory(
         None if resolved.is_root() => Entry::directory(resolved, 0o755, Timestamp::now()),
         None => return Err(not_found()),
     };
-    Ok((commit_packed(store, change.entries()?)?, entry))
+    Ok((commit_layer(store, change.entries()?)?, entry))
 }
 
 /// A pattern that matches this path only.
@@ -241,5 +219,5 @@ pub(super) fn context_layer(
             entry: found.entry.clone(),
         })
         .collect();
-    commit_packed(store, entries.into_iter())
+    Ok(commit_layer(store, entries.into_iter())?)
 }

@@ -13,6 +13,7 @@ mod mode;
 mod mounts;
 mod output;
 mod owner;
+mod read;
 mod reuse;
 mod select;
 
@@ -26,16 +27,19 @@ use kiln_solver::op::{ImageSource, Reads, Source};
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
 
+pub use archive::may_be_archive;
 pub use clamp::no_younger_than;
 pub use error::ExecutorError;
 pub(crate) use layers::is_within_reach;
 pub use layers::missing as missing_layers;
 pub use output::Output;
+pub use read::read_file;
 
 use crate::context::Context;
 use crate::sandbox::{Groups, Limit, Sandbox};
 use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
+use crate::source::Sources;
 use crate::ssh::Agents;
 use crate::store::Store;
 
@@ -75,6 +79,8 @@ pub struct Worker {
     pub store: Store,
     /// The client's directories, by name.
     pub directories: HashMap<String, LocalDirectory>,
+    /// Where files and repositories of other machines come from.
+    pub sources: Arc<Sources>,
     /// Where base images' layers come from.
     pub layer_source: Arc<dyn LayerSource>,
     /// Secrets that steps may ask for.
@@ -109,6 +115,10 @@ impl Worker {
         match source {
             Source::Image(ImageSource { diff_ids, .. }) => {
                 Ok(Output::Snapshot(Arc::new(Snapshot::of_image(diff_ids))))
+            }
+            Source::Git(_) | Source::Http(_) => {
+                let snapshot = self.sources.open(source, reporter).await?;
+                Ok(Output::Snapshot(Arc::new(snapshot.unwrap_or_default())))
             }
             Source::Local(local) => {
                 let known = self.directories.get(&local.name).cloned();

@@ -22,7 +22,11 @@ pub fn describe(store: &Store, item: &Item) -> Option<String> {
         ItemKind::Blob if !item.images.is_empty() => Some("a document of an image".to_owned()),
         ItemKind::Context => Some("what is known of a build context's files".to_owned()),
         ItemKind::Build => Some("the record and logs of a build".to_owned()),
-        ItemKind::Blob | ItemKind::Checkout => None,
+        ItemKind::Checkout => {
+            let remote = std::fs::read_to_string(item.paths.first()?.join("remote")).ok()?;
+            Some(format!("mirror of {}", crate::source::git::shown(&remote)))
+        }
+        ItemKind::Blob => None,
     }
 }
 

@@ -63,7 +63,7 @@ pub enum ItemKind {
     Blob,
     /// What steps keep in `RUN --mount=type=cache`.
     CacheMount,
-    /// What is known of a context's files.
+    /// What is known of a context's files, or of a file behind an address.
     Context,
     /// A repository that was fetched.
     Checkout,

@@ -70,6 +70,7 @@ impl Survey {
         for (directory, kind) in [
             ("cache-mounts", ItemKind::CacheMount),
             ("contexts", ItemKind::Context),
+            ("addresses", ItemKind::Context),
             ("git", ItemKind::Checkout),
             ("builds", ItemKind::Build),
         ] {

@@ -4,6 +4,7 @@
 //! that tar (what COPY makes), as a directory (what RUN leaves, and what a RUN must see) or as a
 //! compressed blob (what a registry sent). Any of them yields the others.
 
+mod commit;
 mod compress;
 mod contents;
 mod diff;
@@ -18,6 +19,7 @@ mod size;
 mod tar_stream;
 mod zstd;
 
+pub use commit::{CommitError, commit_layer};
 pub use compress::{CompressError, Compression, LevelError, layer_blob};
 pub(crate) use contents::open_below;
 pub use contents::{Contents, FileBytes};

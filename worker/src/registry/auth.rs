@@ -10,8 +10,8 @@ use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
 use super::challenge::{self, Challenge};
 use super::credentials::{self, Credential};
 use super::error::RegistryError;
-use super::http::Http;
 use super::token::{TokenRequest, basic, realm_url};
+use crate::http::Http;
 
 /// A registry and a repository in it.
 pub(super) type Place = (String, String);

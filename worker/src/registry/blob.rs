@@ -6,6 +6,7 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::client::Registry;
 use super::error::RegistryError;
+use crate::http::HttpError;
 use crate::image::Reference;
 
 /// The bytes of a blob, in order.
@@ -76,11 +77,7 @@ impl<'r> BlobStream<'r> {
     async fn reopen(&mut self, error: &reqwest::Error) -> Result<(), RegistryError> {
         let settings = self.registry.http.settings();
         if self.breaks == settings.retries {
-            return Err(RegistryError::of_request(
-                &self.url,
-                error,
-                settings.read_timeout,
-            ));
+            return Err(HttpError::of_request(&self.url, error, settings.read_timeout).into());
         }
         self.breaks += 1;
         let mut headers = HeaderMap::new();

@@ -14,7 +14,7 @@ use super::RegistrySettings;
 use super::auth::{Authority, Place};
 use super::blob::BlobStream;
 use super::error::RegistryError;
-use super::http::{Http, Request, is_this_machine, shown};
+use crate::http::{Http, HttpError, Request, is_this_machine, shown};
 use crate::image::{Reference, media_type};
 
 /// How much of an error's text is read.
@@ -257,7 +257,8 @@ pub(super) async fn read_body(
     }
     let mut body = Vec::new();
     let timeout = http.settings().read_timeout;
-    let failed = |error: reqwest::Error| RegistryError::of_request(&url, &error, timeout);
+    let failed =
+        |error: reqwest::Error| RegistryError::from(HttpError::of_request(&url, &error, timeout));
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() as u64 + chunk.len() as u64 > limit {
             return Err(RegistryError::TooLong { url, limit });

@@ -1,9 +1,9 @@
 //! What can go wrong with a registry, told so that one knows what to check.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::HttpError;
 use crate::io_error::IoError;
 
 /// Why a registry did not give what was asked for.
@@ -97,43 +97,15 @@ pub enum RegistryError {
     Setup(String),
 }
 
-impl RegistryError {
-    /// Tells a failed request by its cause.
-    pub(super) fn of_request(url: &str, error: &reqwest::Error, timeout: Duration) -> Self {
-        let url = url.to_owned();
-        if error.is_timeout() && !error.is_connect() {
-            return Self::Stalled { url, timeout };
-        }
-        let reason = innermost(error);
-        Self::Unreachable {
-            hint: hint(&reason),
-            url,
-            reason,
+impl From<HttpError> for RegistryError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unreachable { url, reason, hint } => Self::Unreachable { url, reason, hint },
+            HttpError::Stalled { url, timeout } => Self::Stalled { url, timeout },
+            HttpError::Protocol { url, problem } => Self::Protocol { url, problem },
+            HttpError::Io(error) => Self::Io(error),
+            HttpError::Certificate { path, reason } => Self::Certificate { path, reason },
+            HttpError::Setup(reason) => Self::Setup(reason),
         }
     }
-}
-
-fn hint(reason: &str) -> &'static str {
-    let reason = reason.to_ascii_lowercase();
-    if reason.contains("causedasendentity") {
-        "it shows a CA's certificate as its own; sign one for the server with it, with \
-         basicConstraints=CA:FALSE"
-    } else if reason.contains("refused") {
-        "is it running, and is the port right?"
-    } else if reason.contains("certificate") || reason.contains("unknownissuer") {
-        "its certificate is not trusted here; install its CA's certificate, or configure it"
-    } else if reason.contains("lookup") || reason.contains("resolve") || reason.contains("name") {
-        "check the host's name and this machine's DNS"
-    } else {
-        "check the network, and the proxy if one is set"
-    }
-}
-
-/// The message of the first cause; the outer ones only say that something was tried.
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -8,7 +8,6 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
-mod http;
 mod token;
 
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::auth::Proof;
 use super::credentials::Credential;
 use super::error::RegistryError;
-use super::http::{Http, Request, shown};
+use crate::http::{Http, Request, shown};
 
 /// How long a token lives whose server does not say (distribution, "Token Authentication").
 const DEFAULT_LIFE: u64 = 60;

@@ -8,6 +8,9 @@
 //! ROOT/layers/HEX/tree      what the layer of that diff id holds; its presence says that it is whole
 //! ROOT/layers/HEX/fs*       its files, as a lower directory for overlayfs
 //! ROOT/contexts/HEX         what is known of a context's files (see [`crate::context`])
+//! ROOT/addresses/HEX        what is known of a file behind an address (see [`crate::source`])
+//! ROOT/git/HEX              a mirror of a repository (see [`crate::source`])
+//! ROOT/known_hosts          keys of ssh servers that repositories were fetched from
 //! ROOT/builds/TIME-ID       the record of a build; its `record.jsonl` is locked while it runs
 //! ROOT/cache-mounts/HEX     directories of `RUN --mount=type=cache`
 //! ROOT/running/HEX         the step of that content key while it runs: locked, with its log

@@ -1,4 +1,7 @@
-//! Requests as such: connections, certificates, redirects, retries.
+//! Requests as such: connections, certificates, redirects, retries. Registries and addresses in
+//! Dockerfiles are asked through this.
+
+mod error;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -6,9 +9,10 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, Response, StatusCode, Url, redirect};
 
-use super::RegistrySettings;
-use super::error::RegistryError;
+pub use error::HttpError;
+
 use crate::io_error::AtPath;
+use crate::registry::RegistrySettings;
 
 const MAXIMUM_REDIRECTS: usize = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -16,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Makes requests. Clients are made when first needed: reading all of a system's certificates takes
 /// longer than a build that has nothing to do.
-pub(super) struct Http {
+pub(crate) struct Http {
     settings: RegistrySettings,
     /// Without certificates or proxies: http to this machine.
     direct: OnceLock<Client>,
@@ -26,26 +30,29 @@ pub(super) struct Http {
 
 /// A request that can be made several times.
 #[derive(Clone)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Option<String>,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<String>,
+    /// Whether a redirect may lead from https to http: the bytes are verified by other means.
+    pub(crate) may_leave_https: bool,
 }
 
 impl Request {
-    pub(super) fn new(method: Method, url: Url) -> Self {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
         Self {
             method,
             url,
             headers: HeaderMap::new(),
             body: None,
+            may_leave_https: false,
         }
     }
 }
 
 impl Http {
-    pub(super) fn new(settings: RegistrySettings) -> Self {
+    pub(crate) fn new(settings: RegistrySettings) -> Self {
         Self {
             settings,
             direct: OnceLock::new(),
@@ -53,12 +60,12 @@ impl Http {
         }
     }
 
-    pub(super) fn settings(&self) -> &RegistrySettings {
+    pub(crate) fn settings(&self) -> &RegistrySettings {
         &self.settings
     }
 
     /// Makes a request, again if it fails for a reason that may pass, and follows redirects.
-    pub(super) async fn send(&self, request: &Request) -> Result<Response, RegistryError> {
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, HttpError> {
         let mut attempt = 0;
         loop {
             let outcome = self.follow(request.clone()).await;
@@ -66,7 +73,7 @@ impl Http {
                 Ok(response) => status_may_pass(response.status()),
                 Err(error) => matches!(
                     error,
-                    RegistryError::Unreachable { .. } | RegistryError::Stalled { .. }
+                    HttpError::Unreachable { .. } | HttpError::Stalled { .. }
                 ),
             };
             if !may_pass || attempt == self.settings.retries {
@@ -77,25 +84,25 @@ impl Http {
         }
     }
 
-    async fn follow(&self, mut request: Request) -> Result<Response, RegistryError> {
+    async fn follow(&self, mut request: Request) -> Result<Response, HttpError> {
         for _ in 0..=MAXIMUM_REDIRECTS {
             let response = self.send_once(&request).await?;
-            let Some(target) = redirect_target(&request.url, &response)? else {
+            let Some(target) = redirect_target(&request, &response)? else {
                 return Ok(response);
             };
-            // Blobs often lie with another company, whom the registry's password does not concern.
+            // Bytes often lie with another company, whom this one's password does not concern.
             if target.origin() != request.url.origin() {
                 request.headers.remove(AUTHORIZATION);
             }
             request.url = target;
         }
-        Err(RegistryError::Protocol {
+        Err(HttpError::Protocol {
             url: request.url.to_string(),
             problem: "too many redirects".to_owned(),
         })
     }
 
-    async fn send_once(&self, request: &Request) -> Result<Response, RegistryError> {
+    async fn send_once(&self, request: &Request) -> Result<Response, HttpError> {
         let client = self.client(&request.url)?;
         let mut builder = client
             .request(request.method.clone(), request.url.clone())
@@ -105,12 +112,12 @@ impl Http {
         }
         let failed = |error: reqwest::Error| {
             let timeout = self.settings.read_timeout;
-            RegistryError::of_request(shown(&request.url).as_str(), &error, timeout)
+            HttpError::of_request(shown(&request.url).as_str(), &error, timeout)
         };
         builder.send().await.map_err(failed)
     }
 
-    fn client(&self, url: &Url) -> Result<Client, RegistryError> {
+    fn client(&self, url: &Url) -> Result<Client, HttpError> {
         let is_direct = url.scheme() == "http" && is_this_machine(url);
         let cell = if is_direct { &self.direct } else { &self.full };
         if let Some(client) = cell.get() {
@@ -120,7 +127,7 @@ impl Http {
         Ok(cell.get_or_init(|| client).clone())
     }
 
-    fn build(&self, is_direct: bool) -> Result<Client, RegistryError> {
+    fn build(&self, is_direct: bool) -> Result<Client, HttpError> {
         choose_cryptography();
         let mut builder = Client::builder()
             .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
@@ -137,17 +144,17 @@ impl Http {
         }
         builder
             .build()
-            .map_err(|error| RegistryError::Setup(super::error::innermost(&error)))
+            .map_err(|error| HttpError::Setup(error::innermost(&error)))
     }
 
-    fn certificates(&self) -> Result<Vec<Certificate>, RegistryError> {
+    fn certificates(&self) -> Result<Vec<Certificate>, HttpError> {
         let mut certificates = Vec::new();
         for path in &self.settings.certificates {
             let pem = std::fs::read(path).at("read", path)?;
             let bundle =
-                Certificate::from_pem_bundle(&pem).map_err(|error| RegistryError::Certificate {
+                Certificate::from_pem_bundle(&pem).map_err(|error| HttpError::Certificate {
                     path: path.clone(),
-                    reason: super::error::innermost(&error),
+                    reason: error::innermost(&error),
                 })?;
             certificates.extend(bundle);
         }
@@ -156,7 +163,7 @@ impl Http {
 }
 
 /// A URL to show: what comes after `?` may be a signature that grants access.
-pub(super) fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     let _ = url.set_password(None);
@@ -164,7 +171,7 @@ pub(super) fn shown(url: &Url) -> String {
 }
 
 /// Whether a URL leads to this machine, where http is no risk.
-pub(super) fn is_this_machine(url: &Url) -> bool {
+pub(crate) fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
@@ -183,12 +190,13 @@ fn choose_cryptography() {
     });
 }
 
-fn redirect_target(url: &Url, response: &Response) -> Result<Option<Url>, RegistryError> {
+fn redirect_target(request: &Request, response: &Response) -> Result<Option<Url>, HttpError> {
+    let url = &request.url;
     let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect) else {
         return Ok(None);
     };
-    let malformed = |problem: String| RegistryError::Protocol {
+    let malformed = |problem: String| HttpError::Protocol {
         url: shown(url),
         problem,
     };
@@ -199,9 +207,12 @@ fn redirect_target(url: &Url, response: &Response) -> Result<Option<Url>, Regist
         .join(text)
         .map_err(|error| malformed(format!("it redirects to something that is no URL: {error}")))?;
     let leaves_https = url.scheme() == "https" && target.scheme() != "https";
-    if leaves_https || !matches!(target.scheme(), "http" | "https") {
+    if (leaves_https && !request.may_leave_https) || !matches!(target.scheme(), "http" | "https") {
         let to = shown(&target);
-        return Err(malformed(format!("it redirects from https to {to}")));
+        return Err(malformed(format!(
+            "it redirects from {} to {to}",
+            url.scheme()
+        )));
     }
     Ok(Some(target))
 }
