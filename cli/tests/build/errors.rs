@@ -58,10 +58,6 @@ const DOCKERFILES: &[(&str, &[&str])] = &[
         "FROM base\nUSER nobody-here\nRUN true\n",
         &["nobody-here", ">>> RUN true"],
     ),
-    (
-        "FROM base\nCOPY --chown=nobody-here Dockerfile /x\n",
-        &["nobody-here", ">>> COPY"],
-    ),
     ("FROM scratch\nRUN true\n", &["/bin/sh", ">>> RUN true"]),
     (
         "FROM base\nRUN --mount=type=secret,id=key,required=true true\n",

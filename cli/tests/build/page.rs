@@ -148,7 +148,7 @@ fn the_page_is_used_by_mouse_and_keyboard() {
         "Peak memory",
         "RUN echo one && echo two",
         "one",
-        "args was echo",
+        "the command was",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }

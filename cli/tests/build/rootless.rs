@@ -110,7 +110,8 @@ fn diff_ids(layout: &Path) -> Vec<Value> {
 fn a_user_makes_the_same_layers_as_root() {
     // What is made new has the time of the build, mount points of RUN as well, and so has a directory
     // that a file is put into. One that a directory is copied to has the time of that.
-    let dockerfile = "FROM base\nCOPY mount-points /\nCOPY --chown=1000:1001 d /tmp/\nCOPY e /tmp/\nADD made.tar /tmp/\nCOPY --chmod=4755 h /tmp/\n\
+    let dockerfile = "FROM base AS unpacked\nADD made.tar /x/\n\
+        FROM base\nCOPY mount-points /\nCOPY --chown=1000:1001 d /tmp/\nCOPY e /tmp/\nCOPY --from=unpacked /x/made /tmp/\nCOPY --chmod=4755 h /tmp/\n\
         RUN cp /tmp/g /tmp/run && chown 1000:50 /tmp/run && ln /tmp/run /tmp/hard && rm /etc/group && \
         find / -xdev -exec touch -h -d @1000000000 {} + 2>/dev/null; true\n";
     let user = User::new(base::small(), dockerfile);

@@ -38,11 +38,11 @@ const TABLES: [(&str, &str); 5] = [
     ),
     (
         "record",
-        "typeof(key) = 'blob' AND length(key) = 32 AND typeof(result) = 'blob' AND typeof(created) = 'integer' AND typeof(used) = 'integer'",
+        "typeof(key) = 'blob' AND length(key) = 32 AND typeof(result) = 'blob' AND typeof(content) = 'blob' AND length(content) = 32 AND typeof(created) = 'integer' AND typeof(used) = 'integer'",
     ),
     (
         "step",
-        "typeof(content) = 'blob' AND length(content) = 32 AND typeof(operation) = 'blob' AND typeof(inputs) = 'blob' AND typeof(explanation) = 'blob' AND typeof(created) = 'integer'",
+        "typeof(content) = 'blob' AND length(content) = 32 AND typeof(outline) = 'blob' AND typeof(inputs) = 'blob' AND typeof(explanation) = 'blob' AND typeof(created) = 'integer'",
     ),
     (
         "selection",
