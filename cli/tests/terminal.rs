@@ -97,7 +97,8 @@ fn screens(new_width: usize) -> String {
     std::fs::write(&events, EVENTS).expect("writable");
     let terminal = Terminal::start(directory.path());
     let replay = format!("{} {} tty", replay().display(), events.display());
-    let line = format!("clear; echo above; {replay}; echo below");
+    // What is typed is on the screen, too, and must not be taken for the end, wherever it is cut.
+    let line = format!("clear; echo above; {replay}; echo be''low");
     terminal.tmux(&["send-keys", &line, "Enter"]);
 
     let before = terminal.wait_for("log", |screen| screen.contains("# two"));
@@ -127,7 +128,7 @@ fn frames_do_not_pile_up_above_the_screen() {
     std::fs::write(&events, EVENTS).expect("writable");
     let terminal = Terminal::start(directory.path());
     let replay = format!(
-        "clear; {} {} tty; echo below",
+        "clear; {} {} tty; echo be''low",
         replay().display(),
         events.display()
     );
