@@ -94,7 +94,7 @@ fn files_get_their_names_modes_and_times_as_from_buildkit() {
         ("slash/__unnamed__", "f 600 0:0 2"),
         ("tar", "d 755 0:0"),
         ("untar", "d 755 9:9"),
-        ("untar/d", "d 755 9:9"),
+        ("untar/d", "d 755 0:0"),
         ("untar/d/file", "f 640 9:9 3"),
         ("w", "d 755 0:0"),
         ("w/dated", "f 600 0:0 6"),

@@ -218,6 +218,8 @@ fn automatic_collection_keeps_the_cap() {
     let config = bench.path("kiln.toml");
     fs::write(&config, "[gc]\nmaxUsedSpace = \"12MB\"\n").expect("writable");
     for number in 0..6 {
+        // What was used last is told by the second.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
         bench.build(&format!(
             "--config {} --build-arg N={number}",
             text(&config)

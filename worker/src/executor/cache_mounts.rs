@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use kiln_solver::StepReporter;
 use kiln_solver::op::{CacheMount, Exec, InputIndex, MountKind, Sharing};
 use kiln_solver::{LogStream, RelPath};
-use rustix::fs::FlockOperation;
+use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
 use super::error::ExecutorError;
@@ -156,8 +156,9 @@ impl Taking<'_> {
             None => give(&new, cache.uid, cache.gid, cache.mode)?,
             Some(from) => self.fill(&new, from, &cache.source)?,
         }
-        match fs::rename(&new, &files) {
-            Err(_) if files.exists() => fs::remove_dir_all(&new).at("remove", &new)?,
+        // An empty directory would be replaced, though a step may see it already.
+        match rustix::fs::renameat_with(CWD, &new, CWD, &files, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => fs::remove_dir_all(&new).at("remove", &new)?,
             result => result.at("move into place", &files)?,
         }
         Ok(files)

@@ -5,12 +5,15 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 /// What a store does to a disk.
 pub trait Disk: Send + Sync {
     /// Writes some of the bytes at the file's position, and says how many.
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Gives a file or directory another name, in place of the file that has it.
+    /// Gives a file another name, in place of the file that has it, or a directory one that nothing has:
+    /// an empty directory, which rename(2) would replace, may be in use.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Asked before the index is changed: SQLite writes its files by itself, but no change begins
@@ -27,7 +30,10 @@ impl Disk for RealDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        if !from.is_dir() {
+            return fs::rename(from, to);
+        }
+        Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
     }
 
     fn may_change_index(&self) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine;
 use kiln_solver::{LogStream, StepReporter};
@@ -23,6 +24,14 @@ const TRANSPORTS: &str = "http:https:git:ssh";
 const MOST_OUTPUT: u64 = 256 << 20;
 /// The most that is kept of what git complains, in bytes.
 const MOST_COMPLAINT: u64 = 64 << 10;
+/// How long is waited before what a connection broke is tried again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+/// What git says of connections that broke.
+const TRANSIENT: [&str; 3] = [
+    "Connection reset by peer",
+    "Connection timed out",
+    "early EOF",
+];
 /// How long a server may send nothing, in seconds.
 const PATIENCE: &str = "60";
 
@@ -153,8 +162,25 @@ impl Git {
         self.run_with(action, arguments, &How::default()).await
     }
 
-    /// Runs a command and returns what it says.
+    /// Runs a command and returns what it says. What a busy server or a bad line broke is tried again.
     pub(super) async fn run_with(
+        &self,
+        action: &'static str,
+        arguments: &[&str],
+        how: &How<'_>,
+    ) -> Result<Vec<u8>, SourceError> {
+        for pause in PAUSES {
+            match self.attempt(action, arguments, how).await {
+                Err(SourceError::Git { reason, .. }) if is_transient(&reason) => {
+                    tokio::time::sleep(pause).await;
+                }
+                result => return result,
+            }
+        }
+        self.attempt(action, arguments, how).await
+    }
+
+    async fn attempt(
         &self,
         action: &'static str,
         arguments: &[&str],
@@ -251,6 +277,10 @@ async fn read_limited(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> io:
         }
     }
     Ok(bytes)
+}
+
+fn is_transient(reason: &str) -> bool {
+    TRANSIENT.iter().any(|said| reason.contains(said))
 }
 
 /// The last thing that git complained of, without its own way of saying that something is fatal.
