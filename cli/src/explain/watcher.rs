@@ -1,7 +1,7 @@
 //! `kiln build --explain`: says in each step's log why it runs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_solver::progress::{Event, EventKind, Fact, LogStream, Progress, StepId};
 use kiln_solver::{Key, Miss, MissReason};
@@ -35,6 +35,10 @@ impl Explainer {
         }
     }
 
+    fn steps(&self) -> MutexGuard<'_, HashMap<StepId, Step>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn say(&self, step: StepId, lines: &[String]) {
         if lines.is_empty() {
             return;
@@ -52,11 +56,11 @@ impl Explainer {
 
     /// Files are compared when the step is done: only then both layers are known.
     fn files(&self, step: StepId) -> Vec<String> {
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.steps().remove(&step);
         let Some(Step {
             content: Some(content),
             miss: Some(miss),
-        }) = steps.remove(&step)
+        }) = known
         else {
             return Vec::new();
         };
@@ -72,20 +76,15 @@ impl Explainer {
 impl Progress for Explainer {
     fn report(&self, event: Event) {
         let step = event.step;
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         match &event.kind {
             EventKind::Learned(Fact::Content(key)) => {
-                steps.entry(step).or_default().content = Some(*key);
+                self.steps().entry(step).or_default().content = Some(*key);
             }
             EventKind::Learned(Fact::Missed(miss)) => {
-                steps.entry(step).or_default().miss = Some(Arc::clone(miss));
-                drop(steps);
+                self.steps().entry(step).or_default().miss = Some(Arc::clone(miss));
                 self.say(step, &causes(miss, LONGEST));
             }
-            EventKind::Finished => {
-                drop(steps);
-                self.say(step, &self.files(step));
-            }
+            EventKind::Finished => self.say(step, &self.files(step)),
             _ => {}
         }
         self.inner.report(event);
