@@ -145,6 +145,22 @@ impl Graph {
         found
     }
 
+    /// The vertices whose layers make up those of `target`: itself, what it is based on, and so on.
+    pub fn based_on(&self, target: VertexId) -> Vec<VertexId> {
+        let mut found = vec![target];
+        let mut next = 0;
+        while let Some(id) = found.get(next) {
+            let Vertex { op, inputs, .. } = self.vertex(*id);
+            for InputIndex(index) in op.bases(inputs.len()) {
+                if !found.contains(&inputs[index]) {
+                    found.push(inputs[index]);
+                }
+            }
+            next += 1;
+        }
+        found
+    }
+
     /// The vertices that directly need `id`, each once.
     pub fn consumers(&self, id: VertexId) -> Vec<VertexId> {
         let neighbors = self.vertices.neighbors_directed(id.0, Direction::Outgoing);

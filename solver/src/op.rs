@@ -404,6 +404,18 @@ impl Op {
     }
 }
 
+impl Op {
+    /// The inputs whose layers are part of what the operation yields, lowest first.
+    pub fn bases(&self, inputs: usize) -> Vec<InputIndex> {
+        match self {
+            Op::Source(_) => Vec::new(),
+            Op::Merge => (0..inputs).map(InputIndex).collect(),
+            Op::Exec(exec) => exec.root.into_iter().collect(),
+            Op::File(file) => file.base.into_iter().collect(),
+        }
+    }
+}
+
 impl Exec {
     fn reads(&self, index: InputIndex) -> Vec<Reads> {
         let root = (self.root == Some(index)).then_some(Reads::Everything);

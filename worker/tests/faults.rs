@@ -194,6 +194,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
             agents: Default::default(),
             limits: Default::default(),
             sandbox: Sandbox::default(),
+            exported: None,
         }),
         cache: Arc::new(StoreCache::new(store.clone(), layer_source)),
         reporter: Reporter::new(Arc::new(Silence)),

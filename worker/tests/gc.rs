@@ -1,7 +1,5 @@
 //! What holds a store's bytes, and what prune lets go.
 
-use std::sync::Arc;
-
 use kiln_solver::{ContentDigest, DiffId, Key, Sha256Digest, StepKeys};
 use kiln_worker::gc::{Holder, Item, ItemKind, Policy, Pruned, Space, Survey, prune};
 use kiln_worker::snapshot::{Snapshot, SnapshotLayer};
@@ -30,7 +28,7 @@ fn fill(store: &Store) {
             .expect("writable");
         store
             .layers()
-            .put_tree(&diff_id, Arc::new(LayerTree::new([])))
+            .put_tree(&diff_id, &LayerTree::new([]).encode())
             .expect("writable");
     }
     store.put_blob(b"nobody needs this").expect("writable");
@@ -203,9 +201,9 @@ fn prune_leaves_what_is_being_made() {
     let directory = filled();
     let other = open(&directory);
     let diff_id = DiffId::new([3; 32]);
-    let tree = Arc::new(LayerTree::new([]));
+    let tree = LayerTree::new([]).encode();
     let digest = other.put_blob(b"three").expect("writable");
-    other.layers().put_tree(&diff_id, tree).expect("writable");
+    other.layers().put_tree(&diff_id, &tree).expect("writable");
     let store = open(&directory);
     prune_with(&store, Policy::default());
     assert!(other.has_blob(&digest) && other.layers().contains(&diff_id));

@@ -22,7 +22,7 @@ use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
 use kiln_solver::op::Network as StepNetwork;
 use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
-use kiln_worker::executor::{LocalDirectory, Output, StepLimits, Worker};
+use kiln_worker::executor::{ExportedLayers, LocalDirectory, Output, StepLimits, Worker};
 use kiln_worker::sandbox::{Sandbox, Shortfall};
 use kiln_worker::secret::Secrets;
 use kiln_worker::snapshot::Snapshot;
@@ -149,8 +149,17 @@ pub async fn build(
     warn(&loaded.source, &lowered.warnings);
     let layer_source = Arc::new(book.into_layer_source());
     let directories = directories(settings, &context.files, loaded.excludes)?;
-    let Solving { solver, cache } =
-        Solving::new(backends, directories, Arc::clone(&layer_source), reporter);
+    let exported = outputs::exported_layers(settings, &backends.store, &lowered)?;
+    let ahead = exported
+        .as_ref()
+        .map(|exported| Arc::clone(&exported.ahead));
+    let Solving { solver, cache } = Solving::new(
+        backends,
+        directories,
+        exported,
+        Arc::clone(&layer_source),
+        reporter,
+    );
     let snapshot = match lowered.target {
         None => Arc::new(Snapshot::default()),
         Some(target) => {
@@ -173,7 +182,12 @@ pub async fn build(
     let products = tokio::task::block_in_place(|| {
         Products::finish(settings, &backends.store, config, snapshot, epoch)
     })?;
-    Ok(outputs::write(settings, backends, &layer_source, &products, reporter).await?)
+    let outside = outputs::Surroundings {
+        backends,
+        base: &layer_source,
+        ahead,
+    };
+    Ok(outputs::write(settings, outside, &products, reporter).await?)
 }
 
 /// What performs a graph.
@@ -186,6 +200,7 @@ impl Solving {
     fn new(
         backends: &Backends,
         directories: HashMap<String, LocalDirectory>,
+        exported: Option<ExportedLayers>,
         layer_source: Arc<BaseLayers>,
         reporter: &Reporter,
     ) -> Self {
@@ -200,6 +215,7 @@ impl Solving {
             secrets: backends.secrets.clone(),
             agents: backends.agents.clone(),
             sandbox: Sandbox::default(),
+            exported,
         };
         let solver = Solver {
             executor: Arc::new(worker),
@@ -214,7 +230,7 @@ impl Solving {
     fn of_context(backends: &Backends, reporter: &Reporter) -> Self {
         let images = ImageBook::new(Arc::clone(&backends.images), false);
         let layer_source = Arc::new(images.into_layer_source());
-        Self::new(backends, HashMap::new(), layer_source, reporter)
+        Self::new(backends, HashMap::new(), None, layer_source, reporter)
     }
 }
 

@@ -1,15 +1,19 @@
 //! Writes what the build was asked for, in the forms that were asked for.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
+use kiln_frontend::Lowered;
 use kiln_solver::{Reporter, Sha256Digest};
-use kiln_worker::executor::{LayerSource, missing_layers};
+use kiln_worker::executor::{ExportedLayers, LayerSource, missing_layers};
 use kiln_worker::export::{
     BuiltImage, BuiltLayer, Destination as WriteTo, Exported, Flavor, LayoutDestination,
     LocalOptions, OciOptions, to_directory, to_oci, to_store, to_tar,
 };
 use kiln_worker::image::Reference;
-use kiln_worker::layer::Compression;
+use kiln_worker::layer::{Ahead, Compression};
 use kiln_worker::snapshot::Snapshot;
+use kiln_worker::store::Store;
 use serde_json::{Map, Value, json};
 
 use super::finish::{Product, Products};
@@ -36,14 +40,51 @@ pub struct Digests {
     pub config: Sha256Digest,
 }
 
+/// What outputs are written with.
+pub(super) struct Surroundings<'s> {
+    pub(super) backends: &'s Backends,
+    /// Where the base image's layers come from.
+    pub(super) base: &'s BaseLayers,
+    /// What has compressed layers while steps ran.
+    pub(super) ahead: Option<Arc<Ahead>>,
+}
+
+/// The layers that the first output that compresses any will want: they can be compressed while
+/// later steps run. An output that rewrites times has other layers.
+pub(super) fn exported_layers(
+    settings: &BuildSettings,
+    store: &Store,
+    lowered: &Lowered,
+) -> Result<Option<ExportedLayers>> {
+    let compresses = |output: &&Output| {
+        use OutputKind::{OciArchive, OciDirectory};
+        let is_layout = matches!(output.kind, OciArchive(_) | OciDirectory(_));
+        let is_compressed = output.compression.algorithm != Some(Algorithm::Uncompressed);
+        is_layout && is_compressed && !output.rewrite_timestamps
+    };
+    let (Some(output), Some(target)) = (settings.outputs.iter().find(compresses), lowered.target)
+    else {
+        return Ok(None);
+    };
+    let ahead = Ahead::new(store, compression(&output.compression)?);
+    Ok(Some(ExportedLayers {
+        vertices: lowered.graph.based_on(target).into_iter().collect(),
+        ahead: Arc::new(ahead),
+    }))
+}
+
 /// Writes all outputs.
 pub(super) async fn write(
     settings: &BuildSettings,
-    backends: &Backends,
-    base: &BaseLayers,
+    surroundings: Surroundings<'_>,
     products: &Products,
     reporter: &Reporter,
 ) -> Result<Built> {
+    let Surroundings {
+        backends,
+        base,
+        ahead,
+    } = &surroundings;
     let names = references(&settings.tags)?;
     let mut exported = None;
     for output in &settings.outputs {
@@ -51,6 +92,7 @@ pub(super) async fn write(
         let writing = Writing {
             backends,
             base,
+            ahead: ahead.as_ref(),
             image: &BuiltImage {
                 file_time: products.file_time,
                 ..built_image(settings, output, base, product)
@@ -117,6 +159,7 @@ fn title(output: &Output) -> &'static str {
 struct Writing<'w> {
     backends: &'w Backends,
     base: &'w BaseLayers,
+    ahead: Option<&'w Arc<Ahead>>,
     image: &'w BuiltImage,
     snapshot: &'w Snapshot,
     names: &'w [Reference],
@@ -177,6 +220,9 @@ impl Writing<'_> {
             force_compression: false,
             flavor: Flavor::Oci,
         };
+        if let Some(ahead) = self.ahead.cloned() {
+            tokio::task::spawn_blocking(move || ahead.finish()).await?;
+        }
         Ok(to_oci(&self.backends.store, self.image.clone(), options, step).await?)
     }
 

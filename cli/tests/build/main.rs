@@ -32,6 +32,7 @@ mod machine;
 mod outputs;
 mod page;
 mod peers;
+mod pipelining;
 mod prune;
 mod rootless;
 mod secrets;

@@ -151,7 +151,7 @@ fn lay_out(
             path: parent.join_name(name),
             ..source.clone()
         };
-        if let Some(owner) = copying.owner {
+        if let Some(owner) = copying.change.owner {
             (entry.uid, entry.gid) = (owner.uid, owner.gid);
         }
         match &source.kind {

@@ -1,11 +1,14 @@
 //! A layer in the making: what file operations put on a base, without touching a disk.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, IntoValues};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
 
 use super::error::ExecutorError;
+use super::transplant::Transplant;
 use crate::layer::{FileBytes, PackEntry};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, resolve};
 
@@ -27,6 +30,9 @@ pub(super) struct LayerBuilder<'b> {
     fresh: Option<RelPath>,
     /// The directory that something was put into last.
     current: Option<RelPath>,
+    /// What a copy put below a directory of `entries` that had nothing below; not looked into before it
+    /// is settled.
+    transplant: Option<Transplant>,
 }
 
 impl<'b> LayerBuilder<'b> {
@@ -36,6 +42,7 @@ impl<'b> LayerBuilder<'b> {
             entries: BTreeMap::new(),
             fresh: None,
             current: None,
+            transplant: None,
         }
     }
 
@@ -207,12 +214,49 @@ impl<'b> LayerBuilder<'b> {
             .retain(|below, _| below == path || !below.starts_with(path));
     }
 
+    /// Whether nothing is below a directory, neither in the base nor here.
+    pub(super) fn shows_nothing_below(&self, directory: &RelPath) -> bool {
+        let below = (Bound::Excluded(directory), Bound::Unbounded);
+        let next = self.entries.range::<RelPath, _>(below).next();
+        let is_empty_here = next.is_none_or(|(path, _)| !path.starts_with(directory));
+        let is_empty_below = self.is_fresh(directory) || self.base.layers().is_empty();
+        is_empty_here && is_empty_below && self.transplant.is_none()
+    }
+
+    /// Puts all of a copy below a directory under which nothing is. Before anything else is done to this
+    /// layer than to that directory, it must be settled.
+    pub(super) fn put_below(&mut self, transplant: Transplant) {
+        self.transplant = Some(transplant);
+    }
+
+    /// Makes what was put below a directory as open to changes as everything else.
+    pub(super) fn settle(&mut self) {
+        for PackEntry { entry, bytes, .. } in self.transplant.take().into_iter().flatten() {
+            self.insert(entry, bytes);
+        }
+    }
+
     /// The entries, ready to be packed: what differs from the base, and the directories that it is in.
     pub(super) fn finish(mut self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
         for path in self.redundant() {
             self.entries.remove(&path);
         }
-        self.entries.into_values().map(|entry| *entry)
+        let after = match &self.transplant {
+            None => BTreeMap::new(),
+            Some(transplant) => {
+                let behind = (Bound::Excluded(transplant.to()), Bound::Unbounded);
+                let next = self.entries.range::<RelPath, _>(behind).next();
+                match next.map(|(path, _)| path.clone()) {
+                    Some(path) => self.entries.split_off(&path),
+                    None => BTreeMap::new(),
+                }
+            }
+        };
+        InOrder {
+            before: self.entries.into_values(),
+            transplant: self.transplant,
+            after: after.into_values(),
+        }
     }
 
     /// Paths at which the base has the same, and nothing else in this layer needs them.
@@ -239,6 +283,33 @@ impl<'b> LayerBuilder<'b> {
         redundant
     }
 }
+
+/// A layer's entries in the order of their paths: what is below a directory follows it at once.
+struct InOrder {
+    before: IntoValues<RelPath, Box<PackEntry>>,
+    transplant: Option<Transplant>,
+    after: IntoValues<RelPath, Box<PackEntry>>,
+}
+
+impl Iterator for InOrder {
+    type Item = PackEntry;
+
+    fn next(&mut self) -> Option<PackEntry> {
+        if let Some(entry) = self.before.next() {
+            return Some(*entry);
+        }
+        let transplanted = self.transplant.as_mut().and_then(Transplant::next);
+        transplanted.or_else(|| self.after.next().map(|entry| *entry))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let transplanted = self.transplant.as_ref().map_or(0, Transplant::len);
+        let left = self.before.len() + transplanted + self.after.len();
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for InOrder {}
 
 /// Whether a base has the very same thing at the same path. Times of directories do not count: they
 /// tell of what is in them.

@@ -1,7 +1,6 @@
 //! COPY and ADD: from what is selected to entries of a layer, with the rules of `cp -a` as BuildKit
 //! applies them.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use kiln_solver::op::{Copy, CopySource, ModeChange, Unpack};
@@ -10,52 +9,27 @@ use kiln_solver::{ContentDigest, RelPath};
 
 use super::archive;
 use super::builder::{LayerBuilder, NewDirectory};
+use super::copied::{Links, MetadataChange, copied};
 use super::error::ExecutorError;
-use super::mode;
 use super::output::Files;
 use super::owner::Ids;
 use super::select::{Selected, select};
+use super::transplant::Transplant;
 use crate::layer::FileBytes;
 use crate::store::Store;
-use crate::tree::{DirectoryKind, Entry, EntryKind, Found, Timestamp, Xattrs};
+use crate::tree::{Entry, EntryKind, Found, Timestamp, Xattrs};
 
 /// Mode of a file whose content stands in the Dockerfile.
 const INLINE_MODE: u32 = 0o644;
-
-/// A file that hard links name: its layer, since a link names what its own layer has there, and its
-/// path.
-type LinkTarget = (usize, RelPath);
-
-/// Where files that have several names went.
-#[derive(Default)]
-pub(super) struct Links {
-    /// The files that hard links name; few trees have any.
-    targets: HashSet<LinkTarget>,
-    placed: HashMap<LinkTarget, RelPath>,
-}
-
-impl Links {
-    /// Looks for hard links among what is copied.
-    fn among<'v>(entries: impl Iterator<Item = Found<'v>>) -> Self {
-        let targets = entries.filter_map(|found| match &found.entry.kind {
-            EntryKind::HardLink { target } => Some((found.layer, target.clone())),
-            _ => None,
-        });
-        Self {
-            targets: targets.collect(),
-            placed: HashMap::new(),
-        }
-    }
-}
 
 /// Everything that a copy needs beside the layer it goes into.
 pub(super) struct Copying<'c> {
     pub(super) store: &'c Store,
     pub(super) copy: &'c Copy,
     /// Where paths come from.
-    pub(super) files: &'c Files,
-    /// `--chown`, resolved.
-    pub(super) owner: Option<Ids>,
+    pub(super) files: &'c Arc<Files>,
+    /// What `--chown` and `--chmod` make of them.
+    pub(super) change: MetadataChange,
     /// The time of what is made new.
     pub(super) now: Timestamp,
 }
@@ -68,11 +42,13 @@ impl Copying<'_> {
             self.copy_with_parents(files, layer)?;
         } else {
             for selected in select(&files.view, &self.copy.selection())? {
+                layer.settle();
                 self.copy_selected(files, &selected, layer)?;
             }
         }
         for source in &self.copy.sources {
             if let CopySource::Inline { name, data } = source {
+                layer.settle();
                 self.copy_inline(name, data, layer)?;
             }
         }
@@ -93,6 +69,11 @@ impl Copying<'_> {
             return Ok(());
         }
         let target = self.target(selected.is_directory(), &selected.name, layer)?;
+        if let Some(transplant) = self.transplant(selected, &target, layer)? {
+            layer.put_below(transplant);
+            self.set_time(files, selected, &target, layer);
+            return Ok(());
+        }
         let mut links = Links::among(selected.entries.iter().copied());
         for found in &selected.entries {
             let below = found
@@ -109,6 +90,26 @@ impl Copying<'_> {
         }
         self.set_time(files, selected, &target, layer);
         Ok(())
+    }
+
+    /// A directory that goes whole to where nothing is needs no look at each of its entries now.
+    fn transplant(
+        &self,
+        selected: &Selected<'_>,
+        target: &RelPath,
+        layer: &LayerBuilder<'_>,
+    ) -> Result<Option<Transplant>, ExecutorError> {
+        let is_whole = selected.is_directory() && self.copy.exclude.is_empty();
+        if !is_whole || !layer.shows_nothing_below(target) {
+            return Ok(None);
+        }
+        self.change.check()?;
+        Ok(Transplant::new(
+            self.files,
+            selected,
+            target.clone(),
+            self.change.clone(),
+        ))
     }
 
     /// A directory as destination takes the time of the one that was copied, and nothing else of it.
@@ -246,7 +247,7 @@ impl Copying<'_> {
             mtime: self.now,
             xattrs: Xattrs::new(),
         };
-        let entry = self.with_owner_and_mode(entry)?;
+        let entry = self.change.apply(entry)?;
         self.check_target(&entry, layer)?;
         layer.touch_parent(&entry.path, self.now);
         layer.put(entry, FileBytes::Memory(Arc::clone(data)));
@@ -262,34 +263,12 @@ impl Copying<'_> {
         links: &mut Links,
         layer: &mut LayerBuilder<'_>,
     ) -> Result<(), ExecutorError> {
-        let source = found.entry;
-        let mut entry = Entry {
-            path: path.clone(),
-            ..source.clone()
-        };
-        let mut file = found;
-        match &source.kind {
-            EntryKind::Directory(_) => {
-                entry.kind = EntryKind::Directory(DirectoryKind::Merged);
-            }
-            EntryKind::File { .. } | EntryKind::HardLink { .. } => {
-                let target = match &source.kind {
-                    EntryKind::HardLink { target } => (found.layer, target.clone()),
-                    _ => (found.layer, source.path.clone()),
-                };
-                if let Some(first) = links.placed.get(&target) {
-                    let target = first.clone();
-                    entry.kind = EntryKind::HardLink { target };
-                } else if links.targets.contains(&target) {
-                    // The first of the names that are copied becomes the file.
-                    file = in_layer(files, &target)?;
-                    entry.kind = file.entry.kind.clone();
-                    links.placed.insert(target, path);
-                }
-            }
-            _ => {}
+        let (file, kind) = links.place(files, found, &path)?;
+        let mut entry = copied(found.entry, path);
+        if let Some(kind) = kind {
+            entry.kind = kind;
         }
-        let entry = self.with_owner_and_mode(entry)?;
+        let entry = self.change.apply(entry)?;
         self.check_target(&entry, layer)?;
         layer.put(entry, files.bytes(file));
         Ok(())
@@ -307,26 +286,14 @@ impl Copying<'_> {
         }
     }
 
-    fn with_owner_and_mode(&self, mut entry: Entry) -> Result<Entry, ExecutorError> {
-        if let Some(Ids { uid, gid }) = self.owner {
-            (entry.uid, entry.gid) = (uid, gid);
-        }
-        if let Some(change) = &self.copy.mode
-            && !matches!(entry.kind, EntryKind::Symlink { .. })
-        {
-            entry.mode = mode::apply(change, entry.mode, entry.is_directory())?;
-        }
-        Ok(entry)
-    }
-
     /// Parents that are made get the owner of `--chown` and the mode of an octal `--chmod`, but not
     /// its special bits.
     pub(super) fn new_directory(&self) -> NewDirectory {
-        let mode = match &self.copy.mode {
+        let mode = match &self.change.mode {
             Some(ModeChange::Octal(bits)) => bits & 0o777,
             Some(ModeChange::Symbolic(_)) | None => 0o755,
         };
-        let Ids { uid, gid } = self.owner.unwrap_or(Ids { uid: 0, gid: 0 });
+        let Ids { uid, gid } = self.change.owner.unwrap_or(Ids { uid: 0, gid: 0 });
         NewDirectory {
             mode,
             uid,
@@ -334,17 +301,4 @@ impl Copying<'_> {
             mtime: self.now,
         }
     }
-}
-
-/// The file that a hard link names.
-fn in_layer<'f>(files: &'f Files, target: &LinkTarget) -> Result<Found<'f>, ExecutorError> {
-    let (layer, path) = target;
-    let tree = files.view.layers().get(*layer);
-    let entry = tree.and_then(|tree| tree.get(path));
-    entry
-        .map(|entry| Found {
-            layer: *layer,
-            entry,
-        })
-        .ok_or_else(|| ExecutorError::NotFound(path.clone()))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kiln_solver::op::{Exec, Network, Security};
 use kiln_solver::progress::Fact;
-use kiln_solver::{Exit, LogStream, Outcome, RelPath, StepReporter};
+use kiln_solver::{Exit, LogStream, Outcome, RelPath, Step, StepReporter};
 use rustix::io::Errno;
 
 use super::error::ExecutorError;
@@ -26,8 +26,9 @@ impl Worker {
         &self,
         exec: &Exec,
         inputs: &[Output],
-        reporter: &StepReporter,
+        step: &Step<Output>,
     ) -> Result<Outcome<Output>, ExecutorError> {
+        let reporter = &step.reporter;
         self.fetch_inputs(inputs, reporter).await?;
         let root = match exec.root {
             Some(index) => Arc::clone(layers::snapshot(&inputs[index.0])?),
@@ -67,6 +68,9 @@ impl Worker {
             sandbox::Exit::Signal(signal) => return Ok(Outcome::Exited(Exit::Signal(signal))),
         }
         let layer = self.blocking(move |store| prepared.commit(store)).await?;
+        if let Some(ahead) = self.ahead(step.vertex) {
+            ahead.layer(layer.diff_id);
+        }
         Ok(Outcome::Done(Output::Snapshot(Arc::new(root.with(layer)))))
     }
 }
@@ -192,13 +196,10 @@ impl Prepared {
         store
             .layers()
             .put_directory(&packed.diff_id, "", &self.upper())?;
-        let content = packed.tree.content();
-        store
-            .layers()
-            .put_tree(&packed.diff_id, Arc::new(packed.tree))?;
+        store.layers().put_tree(&packed.diff_id, &packed.tree)?;
         Ok(SnapshotLayer {
             diff_id: packed.diff_id,
-            content,
+            content: packed.tree.content,
             created: Some(Timestamp::now()),
         })
     }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kiln_solver::op::{Copy, CopySource, FileAction, FileOp, InputIndex, Owner, Unpack};
-use kiln_solver::{RelPath, Step};
+use kiln_solver::{DiffId, RelPath, Step};
 
 use super::Worker;
 use super::builder::{LayerBuilder, NewDirectory};
+use super::copied::MetadataChange;
 use super::copy::Copying;
 use super::error::ExecutorError;
 use super::layers;
@@ -16,7 +17,7 @@ use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::io_error::AtPath;
-use crate::layer::{PackEntry, commit_layer};
+use crate::layer::{PackEntry, commit_layer, commit_layer_of_result};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Entry, Timestamp, View};
@@ -36,6 +37,7 @@ impl Worker {
         };
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
         let earlier = step.earlier.clone();
+        let ahead = self.ahead(step.vertex).cloned();
         self.blocking(move |store| {
             let change = Change {
                 store,
@@ -44,6 +46,7 @@ impl Worker {
                 base: &base,
             };
             let entries = change.entries()?;
+            let relatives = change.relatives(earlier.as_ref());
             let mut earlier = EarlierLayer::open(store, earlier.as_ref())?;
             let entries = entries.map(move |mut entry| {
                 if let Some(earlier) = &mut earlier {
@@ -51,7 +54,9 @@ impl Worker {
                 }
                 entry
             });
-            Ok(base.with(commit_layer(store, entries)?))
+            let layer = commit_layer_of_result(store, entries, ahead.as_deref())?;
+            store.layers().relate(&layer.diff_id, relatives.into_iter());
+            Ok(base.with(layer))
         })
         .await
     }
@@ -73,6 +78,7 @@ impl Change<'_> {
         let mut layer = LayerBuilder::new(&base);
         let now = Timestamp::now();
         for action in &self.operation.actions {
+            layer.settle();
             match action {
                 FileAction::MakeDirectory {
                     path,
@@ -100,12 +106,15 @@ impl Change<'_> {
                         // A stage without anything in it, or a copy of inline files only.
                         None => Files::of_layers(View::default(), Vec::new()),
                     };
-                    let owner = self.owner(copy.owner.as_ref(), &base)?;
+                    let change = MetadataChange {
+                        owner: self.owner(copy.owner.as_ref(), &base)?,
+                        mode: copy.mode.clone(),
+                    };
                     let copying = Copying {
                         store: self.store,
                         copy,
-                        files: &files,
-                        owner,
+                        files: &Arc::new(files),
+                        change,
                         now,
                     };
                     copying.run(&mut layer)?;
@@ -113,6 +122,30 @@ impl Change<'_> {
             }
         }
         Ok(layer.finish())
+    }
+
+    /// Layers that may have the same files: what an earlier step made, and what is copied from.
+    fn relatives(&self, earlier: Option<&Output>) -> Vec<DiffId> {
+        let top = |output: &Output| match output {
+            Output::Snapshot(snapshot) => snapshot.diff_ids().last().copied(),
+            Output::Context(_) => None,
+        };
+        let copies = self
+            .operation
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                FileAction::Copy(copy) => copy.from,
+                FileAction::MakeDirectory { .. } => None,
+            });
+        let copied = copies.flat_map(|InputIndex(index)| match &self.inputs[index] {
+            Output::Snapshot(snapshot) => snapshot.diff_ids(),
+            Output::Context(_) => Vec::new(),
+        });
+        // The upper layers of a stage hold what was made in it.
+        let mut copied: Vec<DiffId> = copied.collect();
+        copied.reverse();
+        earlier.and_then(top).into_iter().chain(copied).collect()
     }
 
     fn files(&self, from: InputIndex, copy: &Copy) -> Result<Files, ExecutorError> {

@@ -4,6 +4,7 @@ mod archive;
 mod builder;
 mod cache_mounts;
 mod clamp;
+mod copied;
 mod copy;
 mod error;
 mod exec;
@@ -16,8 +17,9 @@ mod owner;
 mod read;
 mod reuse;
 mod select;
+mod transplant;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +27,9 @@ use async_trait::async_trait;
 use kiln_solver::key::selection_key;
 use kiln_solver::op::{ImageSource, Reads, Source};
 use kiln_solver::pattern::Patterns;
-use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
+use kiln_solver::{
+    ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter, VertexId,
+};
 
 pub use archive::may_be_archive;
 pub use clamp::no_younger_than;
@@ -36,6 +40,7 @@ pub use output::Output;
 pub use read::read_file;
 
 use crate::context::Context;
+use crate::layer::Ahead;
 use crate::sandbox::{Groups, Limit, Sandbox};
 use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
@@ -91,9 +96,26 @@ pub struct Worker {
     pub limits: StepLimits,
     /// Runs commands.
     pub sandbox: Sandbox,
+    /// What of the results will leave compressed; `None` if nothing does.
+    pub exported: Option<ExportedLayers>,
+}
+
+/// The steps whose layers will leave the store compressed, and what compresses them meanwhile.
+pub struct ExportedLayers {
+    /// The steps.
+    pub vertices: HashSet<VertexId>,
+    /// What compresses.
+    pub ahead: Arc<Ahead>,
 }
 
 impl Worker {
+    /// What compresses the layer of a step, if that will leave the store.
+    fn ahead(&self, vertex: VertexId) -> Option<&Arc<Ahead>> {
+        let exported = self.exported.as_ref()?;
+        let is_exported = exported.vertices.contains(&vertex);
+        is_exported.then_some(&exported.ahead)
+    }
+
     /// Runs work that blocks on disks away from the threads that wait for the network.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -146,7 +168,7 @@ impl Worker {
                 let snapshot = self.change_files(operation, &inputs, step).await?;
                 Ok(Outcome::Done(Output::Snapshot(Arc::new(snapshot))))
             }
-            Op::Exec(exec) => self.execute(exec, &inputs, &step.reporter).await,
+            Op::Exec(exec) => self.execute(exec, &inputs, step).await,
             Op::Merge => {
                 let mut merged = Snapshot::default();
                 for input in &inputs {

@@ -10,7 +10,7 @@ use super::output::open_layers;
 use crate::io_error::AtPath;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
-use crate::tree::{EntryKind, Found};
+use crate::tree::EntryKind;
 
 /// The first bytes of a file, at most `limit`; links are followed inside the snapshot. `None` if no
 /// file is there. The snapshot's layers must be in the store.
@@ -26,10 +26,8 @@ pub fn read_file(
         return Ok(None);
     };
     if let EntryKind::HardLink { target } = &found.entry.kind {
-        let tree = &files.view.layers()[found.layer];
-        let entry = tree.get(target);
-        let entry = entry.ok_or_else(|| ExecutorError::NotFound(target.clone()))?;
-        found = Found { entry, ..found };
+        let file = files.view.in_layer(found.layer, target);
+        found = file.ok_or_else(|| ExecutorError::NotFound(target.clone()))?;
     }
     let EntryKind::File { size, .. } = found.entry.kind else {
         return Ok(None);

@@ -1,22 +1,19 @@
 //! Bytes that an earlier layer of the same kind holds already: one long tar is read faster than the
 //! many files that it was made of.
 
-use std::sync::Arc;
-
-use kiln_solver::RelPath;
+use std::iter::Peekable;
 
 use super::error::ExecutorError;
 use super::output::Output;
 use crate::layer::{Contents, PackEntry};
 use crate::store::Store;
-use crate::tree::{Entry, EntryKind, LayerTree};
+use crate::tree::{Entry, EntryKind, TreeError, TreeReader};
 
 /// The layer that an earlier step made.
 pub(super) struct EarlierLayer {
-    tree: Arc<LayerTree>,
+    /// What is left of it; everything before comes before what was looked for last.
+    entries: Peekable<TreeReader<Vec<u8>>>,
     contents: Contents,
-    /// Everything before this position comes before what was looked for last.
-    at: usize,
 }
 
 impl EarlierLayer {
@@ -40,9 +37,8 @@ impl EarlierLayer {
             return Ok(None);
         };
         Ok(Some(Self {
-            tree: store.layers().tree(&layer.diff_id)?,
+            entries: store.layers().read_tree(&layer.diff_id)?.peekable(),
             contents,
-            at: 0,
         }))
     }
 
@@ -52,18 +48,18 @@ impl EarlierLayer {
         if !entry.digest_is_known {
             return;
         }
-        self.go_to(&entry.entry.path);
-        if let Some(known) = self.tree.entries().get(self.at)
-            && known.path == entry.entry.path
-            && is_same_file(known, &entry.entry)
+        let wanted = &entry.entry;
+        // What cannot be read is the same as nothing.
+        let is_before = |known: &Result<Entry, TreeError>| {
+            known.as_ref().is_ok_and(|known| known.path < wanted.path)
+        };
+        while self.entries.next_if(is_before).is_some() {}
+        if let Some(Ok(known)) = self.entries.peek()
+            && known.path == wanted.path
+            && is_same_file(known, wanted)
         {
             entry.bytes = self.contents.bytes(known);
         }
-    }
-
-    fn go_to(&mut self, path: &RelPath) {
-        let rest = &self.tree.entries()[self.at..];
-        self.at += rest.iter().take_while(|known| known.path < *path).count();
     }
 }
 

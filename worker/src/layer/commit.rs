@@ -1,7 +1,6 @@
 //! From entries to a layer of the store.
 
-use std::sync::Arc;
-
+use super::ahead::Ahead;
 use super::pack::{PackEntry, PackError, pack};
 use crate::io_error::IoError;
 use crate::snapshot::SnapshotLayer;
@@ -31,19 +30,33 @@ pub fn commit_layer(
     store: &Store,
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
 ) -> Result<SnapshotLayer, CommitError> {
+    commit_layer_of_result(store, entries, None)
+}
+
+/// The same of a layer that, with `ahead`, is compressed while it is packed.
+pub fn commit_layer_of_result(
+    store: &Store,
+    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
+    ahead: Option<&Ahead>,
+) -> Result<SnapshotLayer, CommitError> {
     let (path, mut file) = store.scratch().new_file()?;
-    let packed = pack(entries, &mut file).inspect_err(|_| {
+    let packed = match ahead {
+        None => pack(entries, &mut file),
+        Some(ahead) => {
+            let mut followed = ahead.follow(file, &path)?;
+            let packed = pack(entries, &mut followed.writer);
+            packed.inspect(|packed| followed.finish(packed.diff_id))
+        }
+    };
+    let packed = packed.inspect_err(|_| {
         // The packing error is the one to report.
         let _ = std::fs::remove_file(&path);
     })?;
     store.adopt_blob(&path, &packed.diff_id.into())?;
-    let content = packed.tree.content();
-    store
-        .layers()
-        .put_tree(&packed.diff_id, Arc::new(packed.tree))?;
+    store.layers().put_tree(&packed.diff_id, &packed.tree)?;
     Ok(SnapshotLayer {
         diff_id: packed.diff_id,
-        content,
+        content: packed.tree.content,
         created: Some(Timestamp::now()),
     })
 }

@@ -2,10 +2,12 @@
 //! the compressor, since all of these decide the bytes.
 
 use std::io::{self, Read};
+use std::sync::mpsc;
 
-use kiln_solver::{DiffId, StepReporter};
+use kiln_solver::{DiffId, Sha256Digest, StepReporter};
 use sha2::{Digest, Sha256};
 
+use super::growing::GrowingReader;
 use super::size::{SizeError, tar_size};
 use super::tar_stream::{OpenTarError, open_tar};
 use super::{gzip, zstd};
@@ -13,7 +15,7 @@ use crate::image::media_type;
 use crate::io_error::{AtPath, IoError, what_to_do};
 use crate::meter::Meter;
 use crate::stop::Stop;
-use crate::store::{BlobError, IndexError, LayerBlob, Store};
+use crate::store::{BlobError, BlobWriter, IndexError, LayerBlob, Store};
 
 /// How layers are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,10 +147,53 @@ pub fn layer_blob(
     }
     let (digest, size) = match compression {
         Compression::Uncompressed => ((*diff_id).into(), tar_size(store, diff_id)?),
-        _ => compress(store, diff_id, compression, threads, stop, reporter)?,
+        _ => {
+            let mut tar = Tar {
+                inner: open_tar(store, diff_id)?,
+                hasher: Sha256::new(),
+                expected: *diff_id,
+                stop,
+                meter: Meter::new(reporter, format!("compressing {diff_id}"), None),
+            };
+            let blob = compress(store, &mut tar, compression, threads)
+                .map_err(|error| stream_error(*diff_id, error))?;
+            tar.meter.finish();
+            blob.finish(None, "a compressed layer")?
+        }
     };
+    put(store, diff_id, compression, digest, size)
+}
+
+/// Compresses a layer's tar while it is being written. The name comes once it is whole, or never.
+pub(super) fn compress_growing(
+    store: &Store,
+    tar: GrowingReader,
+    name: &mpsc::Receiver<DiffId>,
+    compression: Compression,
+    threads: usize,
+    stop: &Stop,
+) -> Result<(), CompressError> {
+    let mut tar = Stoppable { inner: tar, stop };
+    let compressed = compress(store, &mut tar, compression, threads);
+    // Without a name there is no layer, and nothing to report.
+    let Ok(diff_id) = name.recv() else {
+        return Ok(());
+    };
+    let blob = compressed.map_err(|error| stream_error(diff_id, error))?;
+    let (digest, size) = blob.finish(None, "a compressed layer")?;
+    put(store, &diff_id, compression, digest, size).map(drop)
+}
+
+/// Notes which blob holds a layer.
+fn put(
+    store: &Store,
+    diff_id: &DiffId,
+    compression: Compression,
+    digest: Sha256Digest,
+    size: u64,
+) -> Result<LayerBlob, CompressError> {
     let blob = LayerBlob {
-        compression: label,
+        compression: compression.label(),
         digest,
         size,
         media_type: compression.media_type().to_owned(),
@@ -159,32 +204,47 @@ pub fn layer_blob(
 
 fn compress(
     store: &Store,
-    diff_id: &DiffId,
+    tar: &mut (dyn Read + Send),
     compression: Compression,
     threads: usize,
-    stop: &Stop,
-    reporter: &StepReporter,
-) -> Result<(kiln_solver::Sha256Digest, u64), CompressError> {
-    let mut tar = Tar {
-        inner: open_tar(store, diff_id)?,
-        hasher: Sha256::new(),
-        expected: *diff_id,
-        stop,
-        meter: Meter::new(reporter, format!("compressing {diff_id}"), None),
-    };
+) -> Result<BlobWriter, StreamError> {
     let mut blob = store.new_blob()?;
     let done = match compression {
-        Compression::Zstd { level } => zstd::compress(&mut tar, &mut blob, level, threads),
-        Compression::Gzip { level } => gzip::compress(&mut tar, &mut blob, level, threads),
-        Compression::Uncompressed => io::copy(&mut tar, &mut blob).map(drop),
+        Compression::Zstd { level } => zstd::compress(tar, &mut blob, level, threads),
+        Compression::Gzip { level } => gzip::compress(tar, &mut blob, level, threads),
+        Compression::Uncompressed => io::copy(tar, &mut blob).map(drop),
     };
-    done.at("write", store.root())
-        .map_err(|error| CompressError::Stream {
-            layer: *diff_id,
-            error,
-        })?;
-    tar.meter.finish();
-    Ok(blob.finish(None, "a compressed layer")?)
+    done.at("write", store.root())?;
+    Ok(blob)
+}
+
+/// Why a stream of bytes could not be compressed.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+fn stream_error(layer: DiffId, error: StreamError) -> CompressError {
+    match error {
+        StreamError::Blob(error) => error.into(),
+        StreamError::Io(error) => CompressError::Stream { layer, error },
+    }
+}
+
+/// Bytes that end with an error once nobody wants them any more.
+struct Stoppable<'s, R> {
+    inner: R,
+    stop: &'s Stop,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check()?;
+        self.inner.read(buffer)
+    }
 }
 
 /// A layer's tar on its way into a compressor: it fails before its end if it is not the layer's, so

@@ -91,6 +91,9 @@ impl Read for RangeReader {
         let wanted = buffer
             .len()
             .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
         let length = self.file.read_at(&mut buffer[..wanted], self.offset)?;
         self.offset += length as u64;
         self.left -= length as u64;

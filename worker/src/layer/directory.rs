@@ -6,8 +6,9 @@ use std::sync::Arc;
 use kiln_solver::DiffId;
 
 use super::contents::Contents;
-use super::extract::{ExtractError, extract};
+use super::extract::{ExtractError, extract_beside};
 use super::ingest::{IngestError, ingest};
+use super::twins::Twins;
 use crate::store::{LayerError, Store, StoreError};
 use crate::tree::{LayerTree, View};
 
@@ -52,7 +53,9 @@ pub fn directory(store: &Store, below: &View, diff_id: &DiffId) -> Result<PathBu
         },
     };
     let unfinished = store.scratch().new_directory().map_err(StoreError::from)?;
-    extract(&settled, &contents, &unfinished, store.scratch().disk())?;
+    let twins = Twins::find(store, diff_id, &settled);
+    let disk = store.scratch().disk();
+    extract_beside(&settled, &contents, &twins, &unfinished, disk)?;
     Ok(store
         .layers()
         .put_directory(diff_id, &variant, &unfinished)?)

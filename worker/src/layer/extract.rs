@@ -15,6 +15,7 @@ use rustix::fs::{
 
 use super::contents::Contents;
 use super::overlay;
+use super::twins::Twins;
 use crate::io_error::{IoError, what_to_do};
 use crate::store::{Disk, DiskFile};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp};
@@ -46,6 +47,17 @@ pub fn extract(
     directory: &Path,
     disk: &Arc<dyn Disk>,
 ) -> Result<(), ExtractError> {
+    extract_beside(tree, contents, &Twins::default(), directory, disk)
+}
+
+/// The same for a directory that nobody changes afterwards: it may share files with its twins.
+pub(super) fn extract_beside(
+    tree: &LayerTree,
+    contents: &Contents,
+    twins: &Twins,
+    directory: &Path,
+    disk: &Arc<dyn Disk>,
+) -> Result<(), ExtractError> {
     let root = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         .map_err(|source| fail(&RelPath::root(), source))?;
     let extraction = Extraction {
@@ -54,20 +66,19 @@ pub fn extract(
         contents,
         disk,
     };
-    let (directories, others): (Vec<&Entry>, Vec<&Entry>) = tree
-        .entries()
-        .iter()
-        .partition(|entry| entry.is_directory());
-    let (links, others): (Vec<&Entry>, Vec<&Entry>) = others
-        .into_iter()
-        .partition(|entry| matches!(entry.kind, EntryKind::HardLink { .. }));
+    let numbered = || tree.entries().iter().enumerate();
+    let directories: Vec<&Entry> = tree.entries().iter().filter(|e| e.is_directory()).collect();
     for entry in &directories {
         extraction.make_directory(entry)?;
     }
-    others
-        .par_chunks(64)
-        .try_for_each(|chunk| chunk.iter().try_for_each(|entry| extraction.make(entry)))?;
-    for entry in links {
+    let others: Vec<(usize, &Entry)> = numbered().filter(|(_, e)| !e.is_directory()).collect();
+    others.par_chunks(64).try_for_each(|chunk| {
+        let mut unshared = chunk
+            .iter()
+            .filter(|(index, entry)| !twins.share(*index, &entry.path, &extraction.root));
+        unshared.try_for_each(|(_, entry)| extraction.make(entry))
+    })?;
+    for (_, entry) in others {
         extraction.make_link(entry)?;
     }
     // Last, since making what is in a directory changes its times, and its mode may forbid it.

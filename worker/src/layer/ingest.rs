@@ -115,7 +115,7 @@ fn ingest_blob(
         .new_unnamed_file()
         .map_err(LayerError::from)?;
     let tree = Arc::new(read_layer(store, diff_id, blob, &mut copy)?);
-    store.layers().put_tree(diff_id, Arc::clone(&tree))?;
+    store.layers().put_tree(diff_id, &tree.encode())?;
     Ok((tree, Contents::Tar(Arc::new(copy.into_file()))))
 }
 

@@ -4,12 +4,14 @@
 //! that tar (what COPY makes), as a directory (what RUN leaves, and what a RUN must see) or as a
 //! compressed blob (what a registry sent). Any of them yields the others.
 
+mod ahead;
 mod commit;
 mod compress;
 mod contents;
 mod diff;
 mod directory;
 mod extract;
+mod growing;
 mod gzip;
 mod header;
 mod ingest;
@@ -17,9 +19,11 @@ mod overlay;
 mod pack;
 mod size;
 mod tar_stream;
+mod twins;
 mod zstd;
 
-pub use commit::{CommitError, commit_layer};
+pub use ahead::Ahead;
+pub use commit::{CommitError, commit_layer, commit_layer_of_result};
 pub use compress::{CompressError, Compression, LevelError, layer_blob};
 pub(crate) use contents::open_below;
 pub use contents::{Contents, FileBytes};

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::contents::FileBytes;
 use super::header;
 use crate::io_error::IoError;
-use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
+use crate::tree::{DirectoryKind, EncodedTree, Entry, EntryKind, TreeWriter};
 
 /// Files up to this size are read whole, ahead of their turn.
 const SMALL: u64 = 256 * 1024;
@@ -43,7 +43,7 @@ pub struct Packed {
     /// The tar's size.
     pub size: u64,
     /// What the layer holds.
-    pub tree: LayerTree,
+    pub tree: EncodedTree,
 }
 
 /// Why a layer could not be packed.
@@ -71,18 +71,18 @@ pub fn pack(
         size: 0,
         pending: Vec::new(),
     };
-    let mut done = Vec::with_capacity(entries.len());
+    let mut tree = TreeWriter::new(entries.len());
     if entries.len() < WORTH_A_THREAD {
         for entry in entries {
             let read_ahead = read_small(&entry);
-            done.push(tar.append(entry, read_ahead)?);
+            tree.push(&tar.append(entry, read_ahead)?);
         }
     } else {
         std::thread::scope(|scope| {
             let (sender, batches) = mpsc::sync_channel(1);
             scope.spawn(move || read_ahead(entries, &sender));
             for (entry, read_ahead) in batches.into_iter().flatten() {
-                done.push(tar.append(entry, read_ahead)?);
+                tree.push(&tar.append(entry, read_ahead)?);
             }
             Ok::<_, PackError>(())
         })?;
@@ -91,12 +91,12 @@ pub fn pack(
     Ok(Packed {
         diff_id,
         size,
-        tree: LayerTree::from_sorted(done),
+        tree: tree.finish(),
     })
 }
 
-/// A small file's bytes, read before its turn; `None` for what has none or is too long.
-type ReadAhead = Option<Result<Vec<u8>, PackError>>;
+/// A small file's bytes and their hash, read before its turn; `None` for what has none or is too long.
+type ReadAhead = Option<Result<(Vec<u8>, blake3::Hash), PackError>>;
 
 fn read_ahead(
     entries: impl Iterator<Item = PackEntry>,
@@ -146,7 +146,10 @@ fn read_small(entry: &PackEntry) -> ReadAhead {
             read.map_err(|source| read_error(entry, source))
         });
     Some(match read {
-        Ok(_) if bytes.len() as u64 == size => Ok(bytes),
+        Ok(_) if bytes.len() as u64 == size => {
+            let hash = blake3::hash(&bytes);
+            Ok((bytes, hash))
+        }
         Ok(_) => Err(changed(entry)),
         Err(error) => Err(error),
     })
@@ -198,10 +201,10 @@ impl TarWriter<'_> {
         };
         let offset = self.size + self.pending.len() as u64;
         let digest = match read_ahead {
-            Some(bytes) => {
-                let bytes = bytes?;
+            Some(read) => {
+                let (bytes, hash) = read?;
                 self.pending.extend_from_slice(&bytes);
-                blake3::hash(&bytes)
+                hash
             }
             None => self.copy_large(&entry, size)?,
         };

@@ -10,7 +10,7 @@ use kiln_solver::DiffId;
 use super::lease::Leases;
 use super::scratch::{Scratch, remove_tree};
 use crate::io_error::{AtPath, IoError, is_not_found};
-use crate::tree::{LayerTree, TreeError};
+use crate::tree::{EncodedTree, LayerTree, TreeError, TreeReader};
 
 /// Why a layer could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,7 @@ pub struct Layers {
     scratch: Arc<Scratch>,
     leases: Arc<Leases>,
     trees: Mutex<HashMap<DiffId, Arc<LayerTree>>>,
+    relatives: Mutex<HashMap<DiffId, Vec<DiffId>>>,
 }
 
 impl Layers {
@@ -46,6 +47,7 @@ impl Layers {
             scratch,
             leases,
             trees: Mutex::default(),
+            relatives: Mutex::default(),
         }
     }
 
@@ -68,29 +70,51 @@ impl Layers {
             return Ok(Arc::clone(tree));
         }
         let path = self.lease(diff_id)?.join("tree");
-        let bytes = fs::read(&path).at("read", &path).map_err(|error| {
-            if is_not_found(&error) {
-                LayerError::Missing(*diff_id)
-            } else {
-                error.into()
-            }
-        })?;
+        let bytes = read_tree_file(diff_id, &path)?;
         let tree = LayerTree::decode(&bytes).map_err(|source| LayerError::Tree { path, source })?;
         let tree = Arc::new(tree);
         trees.insert(*diff_id, Arc::clone(&tree));
         Ok(tree)
     }
 
+    /// The same, an entry at a time.
+    pub fn read_tree(&self, diff_id: &DiffId) -> Result<TreeReader<Vec<u8>>, LayerError> {
+        let path = self.lease(diff_id)?.join("tree");
+        let bytes = read_tree_file(diff_id, &path)?;
+        TreeReader::new(bytes).map_err(|source| LayerError::Tree { path, source })
+    }
+
     /// Notes what a layer holds. Its bytes, as a tar or as a directory, must be there already: from
     /// now on the layer counts as whole.
-    pub fn put_tree(&self, diff_id: &DiffId, tree: Arc<LayerTree>) -> Result<(), LayerError> {
+    pub fn put_tree(&self, diff_id: &DiffId, tree: &EncodedTree) -> Result<(), LayerError> {
         let path = self.make_home(diff_id)?.join("tree");
         if !path.exists() {
-            self.scratch.put_bytes(&tree.encode(), &path)?;
+            self.scratch.put_bytes(&tree.bytes, &path)?;
         }
-        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        trees.insert(*diff_id, tree);
         Ok(())
+    }
+
+    /// Notes, as long as this process lives, which layers may hold much of what a layer holds.
+    pub fn relate(&self, diff_id: &DiffId, others: impl Iterator<Item = DiffId>) {
+        let mut relatives = self
+            .relatives
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = relatives.entry(*diff_id).or_default();
+        for other in others {
+            if other != *diff_id && !known.contains(&other) {
+                known.push(other);
+            }
+        }
+    }
+
+    /// What was noted.
+    pub(crate) fn relatives(&self, diff_id: &DiffId) -> Vec<DiffId> {
+        let relatives = self
+            .relatives
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        relatives.get(diff_id).cloned().unwrap_or_default()
     }
 
     /// The layer's files, if they are there as a directory. A layer that looks different on
@@ -123,4 +147,13 @@ impl Layers {
         fs::create_dir_all(&home).at("create", &home)?;
         Ok(home)
     }
+}
+
+fn read_tree_file(diff_id: &DiffId, path: &Path) -> Result<Vec<u8>, LayerError> {
+    fs::read(path)
+        .at("read", path)
+        .map_err(|error| match is_not_found(&error) {
+            true => LayerError::Missing(*diff_id),
+            false => error.into(),
+        })
 }

@@ -1,6 +1,7 @@
 //! What one layer holds, as a sorted list.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use kiln_solver::{ContentDigest, RelPath};
 
@@ -72,11 +73,14 @@ impl LayerTree {
 
     /// The entry at a path.
     pub fn get(&self, path: &RelPath) -> Option<&Entry> {
-        let index = self
-            .entries
+        Some(&self.entries[self.position(path)?])
+    }
+
+    /// The position of the entry at a path.
+    pub(super) fn position(&self, path: &RelPath) -> Option<usize> {
+        self.entries
             .binary_search_by(|entry| entry.path.cmp(path))
-            .ok()?;
-        Some(&self.entries[index])
+            .ok()
     }
 
     /// The deepest directory above `path` that can be in this layer: what the path has in common with
@@ -93,9 +97,14 @@ impl LayerTree {
 
     /// The entry at a path, if it is there, and all below it.
     pub fn subtree(&self, path: &RelPath) -> &[Entry] {
+        &self.entries[self.positions_below(path)]
+    }
+
+    /// The positions of the entry at a path, if it is there, and of all below it.
+    pub(super) fn positions_below(&self, path: &RelPath) -> Range<usize> {
         let start = self.entries.partition_point(|entry| entry.path < *path);
         let length = self.entries[start..].partition_point(|entry| entry.path.starts_with(path));
-        &self.entries[start..start + length]
+        start..start + length
     }
 
     /// Whether what the layer shows depends on the layers below: it has implied directories, or
@@ -110,8 +119,7 @@ impl LayerTree {
 
     /// Names the layer by its content, modification times left out.
     pub fn content(&self) -> ContentDigest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"kiln layer content 1");
+        let mut hasher = content_hasher();
         for entry in &self.entries {
             entry.hash_content(&mut hasher);
         }
@@ -127,21 +135,114 @@ impl LayerTree {
         self.entries.iter().map(size).sum()
     }
 
-    /// The bytes to keep on disk.
-    pub fn encode(&self) -> Vec<u8> {
-        let bytes = HEADER.to_vec();
-        postcard::to_extend(&self.entries, bytes)
-            .expect("entries hold nothing that postcard refuses")
+    /// The bytes to keep on disk, and the layer's content.
+    pub fn encode(&self) -> EncodedTree {
+        let mut writer = TreeWriter::new(self.entries.len());
+        self.entries.iter().for_each(|entry| writer.push(entry));
+        writer.finish()
     }
 
     /// The inverse of [`LayerTree::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, TreeError> {
-        let body = bytes.strip_prefix(HEADER).ok_or(TreeError::Header)?;
-        let entries: Vec<Entry> = postcard::from_bytes(body)?;
-        if let Some(pair) = entries.windows(2).find(|pair| pair[0].path >= pair[1].path) {
-            return Err(TreeError::Order(pair[1].path.clone()));
-        }
+        let entries = TreeReader::new(bytes)?.collect::<Result<_, _>>()?;
         Ok(Self { entries })
+    }
+}
+
+fn content_hasher() -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"kiln layer content 1");
+    hasher
+}
+
+/// A tree as it stands on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedTree {
+    /// See [`LayerTree`].
+    pub bytes: Vec<u8>,
+    /// What [`LayerTree::content`] says of it.
+    pub content: ContentDigest,
+}
+
+/// Encodes a tree entry by entry.
+pub struct TreeWriter {
+    bytes: Vec<u8>,
+    hasher: blake3::Hasher,
+}
+
+impl TreeWriter {
+    /// Begins a tree of so many entries.
+    pub fn new(length: usize) -> Self {
+        Self {
+            bytes: encode_onto(HEADER.to_vec(), &length),
+            hasher: content_hasher(),
+        }
+    }
+
+    /// Adds an entry, whose path comes after those of all before.
+    pub fn push(&mut self, entry: &Entry) {
+        self.bytes = encode_onto(std::mem::take(&mut self.bytes), entry);
+        entry.hash_content(&mut self.hasher);
+    }
+
+    /// The tree, of which all entries were added.
+    pub fn finish(self) -> EncodedTree {
+        EncodedTree {
+            bytes: self.bytes,
+            content: ContentDigest::new(*self.hasher.finalize().as_bytes()),
+        }
+    }
+}
+
+fn encode_onto(bytes: Vec<u8>, value: &impl serde::Serialize) -> Vec<u8> {
+    postcard::to_extend(value, bytes).expect("entries hold nothing that postcard refuses")
+}
+
+/// Decodes a tree entry by entry. After an error there are no more.
+pub struct TreeReader<B> {
+    bytes: B,
+    at: usize,
+    left: usize,
+    last: Option<RelPath>,
+}
+
+impl<B: AsRef<[u8]>> TreeReader<B> {
+    /// Begins with the header.
+    pub fn new(bytes: B) -> Result<Self, TreeError> {
+        let all = bytes.as_ref();
+        let body = all.strip_prefix(HEADER).ok_or(TreeError::Header)?;
+        let (left, rest) = postcard::take_from_bytes(body)?;
+        let at = all.len() - rest.len();
+        Ok(Self {
+            bytes,
+            at,
+            left,
+            last: None,
+        })
+    }
+
+    fn decode(&mut self) -> Result<Entry, TreeError> {
+        let all = self.bytes.as_ref();
+        let (entry, rest): (Entry, _) = postcard::take_from_bytes(&all[self.at..])?;
+        self.at = all.len() - rest.len();
+        if self.last.as_ref().is_some_and(|last| *last >= entry.path) {
+            return Err(TreeError::Order(entry.path));
+        }
+        self.last = Some(entry.path.clone());
+        Ok(entry)
+    }
+}
+
+impl<B: AsRef<[u8]>> Iterator for TreeReader<B> {
+    type Item = Result<Entry, TreeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let decoded = self.decode();
+        if decoded.is_err() {
+            self.left = 0;
+        }
+        Some(decoded)
     }
 }
 
@@ -187,7 +288,10 @@ mod tests {
     #[test]
     fn decode_is_the_inverse_of_encode() {
         let tree = LayerTree::new([directory("x"), directory("x/y")]);
-        assert_eq!(LayerTree::decode(&tree.encode()).expect("decodes"), tree);
+        assert_eq!(
+            LayerTree::decode(&tree.encode().bytes).expect("decodes"),
+            tree
+        );
         assert!(LayerTree::decode(b"kilntree\x02").is_err());
     }
 

@@ -9,5 +9,5 @@ mod view;
 
 pub use compare::{ChangeKind, PathChange, changes};
 pub use entry::{DirectoryKind, Entry, EntryKind, Timestamp, Xattrs};
-pub use layer_tree::{LayerTree, TreeError};
+pub use layer_tree::{EncodedTree, LayerTree, TreeError, TreeReader, TreeWriter};
 pub use view::{Found, View, resolve};

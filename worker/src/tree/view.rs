@@ -1,6 +1,5 @@
 //! What a stack of layers shows: the union that an overlay mount would show, without a mount.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
@@ -22,6 +21,8 @@ pub struct View {
 pub struct Found<'v> {
     /// The layer's position in the stack.
     pub layer: usize,
+    /// The entry's position in the layer.
+    pub index: usize,
     /// The entry.
     pub entry: &'v Entry,
 }
@@ -46,14 +47,34 @@ impl View {
     /// What is at a path, symbolic links not followed anywhere in it.
     pub fn get(&self, path: &RelPath) -> Option<Found<'_>> {
         for (layer, tree) in self.layers.iter().enumerate().rev() {
-            if let Some(entry) = tree.get(path) {
-                return (entry.kind != EntryKind::Whiteout).then_some(Found { layer, entry });
+            if let Some(index) = tree.position(path) {
+                let found = self.at(layer, index);
+                return (found.entry.kind != EntryKind::Whiteout).then_some(found);
             }
             if hides_below(tree, path) {
                 return None;
             }
         }
         None
+    }
+
+    /// What stands at a position of a layer.
+    ///
+    /// # Panics
+    /// If nothing does.
+    pub fn at(&self, layer: usize, index: usize) -> Found<'_> {
+        let entry = &self.layers[layer].entries()[index];
+        Found {
+            layer,
+            index,
+            entry,
+        }
+    }
+
+    /// What a layer itself has at a path: the file that a hard link of that layer names.
+    pub fn in_layer(&self, layer: usize, path: &RelPath) -> Option<Found<'_>> {
+        let index = self.layers.get(layer)?.position(path)?;
+        Some(self.at(layer, index))
     }
 
     /// Where a path leads, symbolic links followed inside the root. What does not exist is taken
@@ -75,16 +96,22 @@ impl View {
 
     /// The entry at a path, if it is there, and all below it, in path order. Links are not followed.
     pub fn subtree(&self, path: &RelPath) -> Vec<Found<'_>> {
-        let mut shown: BTreeMap<&RelPath, Found<'_>> = BTreeMap::new();
+        let mut shown = Vec::new();
         for (layer, tree) in self.layers.iter().enumerate() {
             if hides_below(tree, path) {
                 shown.clear();
             }
-            for entry in tree.subtree(path) {
-                lay_over(&mut shown, Found { layer, entry });
-            }
+            let upper: Vec<Found<'_>> = tree
+                .positions_below(path)
+                .map(|index| self.at(layer, index))
+                .collect();
+            shown = match (shown.is_empty(), upper.is_empty()) {
+                (_, true) => shown,
+                (true, false) => without_whiteouts(upper),
+                (false, false) => lay_over(shown, upper),
+            };
         }
-        shown.into_values().collect()
+        shown
     }
 
     /// A layer as it appears on top of this stack. Implied directories take the metadata of what is
@@ -187,27 +214,37 @@ fn hides_below(tree: &LayerTree, path: &RelPath) -> bool {
     false
 }
 
-fn lay_over<'v>(shown: &mut BTreeMap<&'v RelPath, Found<'v>>, found: Found<'v>) {
-    let path = &found.entry.path;
-    let keeps_what_is_below = matches!(
-        found.entry.kind,
-        EntryKind::Directory(DirectoryKind::Merged | DirectoryKind::Implied)
-    ) && shown
-        .get(path)
-        .is_none_or(|below| below.entry.is_directory());
-    if !keeps_what_is_below {
-        let hidden: Vec<_> = shown
-            .range::<RelPath, _>(path..)
-            .take_while(|(below, _)| below.starts_with(path))
-            .map(|(below, _)| *below)
-            .collect();
-        for below in hidden {
-            shown.remove(below);
+fn without_whiteouts(mut entries: Vec<Found<'_>>) -> Vec<Found<'_>> {
+    entries.retain(|found| found.entry.kind != EntryKind::Whiteout);
+    entries
+}
+
+/// What two sorted lists show, one over the other.
+fn lay_over<'v>(lower: Vec<Found<'v>>, upper: Vec<Found<'v>>) -> Vec<Found<'v>> {
+    let mut shown = Vec::with_capacity(lower.len() + upper.len());
+    let mut lower = lower.into_iter().peekable();
+    for found in upper {
+        let path = &found.entry.path;
+        while let Some(below) = lower.next_if(|below| below.entry.path < *path) {
+            shown.push(below);
+        }
+        let hidden = lower.next_if(|below| below.entry.path == *path);
+        let keeps_what_is_below = matches!(
+            found.entry.kind,
+            EntryKind::Directory(DirectoryKind::Merged | DirectoryKind::Implied)
+        ) && hidden.is_none_or(|below| below.entry.is_directory());
+        if !keeps_what_is_below {
+            while lower
+                .next_if(|below| below.entry.path.starts_with(path))
+                .is_some()
+            {}
+        }
+        if found.entry.kind != EntryKind::Whiteout {
+            shown.push(found);
         }
     }
-    if found.entry.kind != EntryKind::Whiteout {
-        shown.insert(path, found);
-    }
+    shown.extend(lower);
+    shown
 }
 
 #[cfg(test)]

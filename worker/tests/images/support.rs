@@ -138,10 +138,9 @@ pub(crate) fn layer(store: &Store, mut entries: Vec<(Entry, Vec<u8>)>) -> DiffId
     let packed = pack(entries.into_iter(), &mut blob).expect("packs");
     blob.finish(Some(packed.diff_id.into()), "test")
         .expect("a blob");
-    let tree = Arc::new(packed.tree);
     store
         .layers()
-        .put_tree(&packed.diff_id, tree)
+        .put_tree(&packed.diff_id, &packed.tree)
         .expect("a tree");
     packed.diff_id
 }
