@@ -5,7 +5,7 @@ use kiln_solver::{Reporter, Sha256Digest};
 use kiln_worker::executor::{LayerSource, missing_layers};
 use kiln_worker::export::{
     BuiltImage, BuiltLayer, Destination as WriteTo, Exported, Flavor, LayoutDestination,
-    LocalOptions, OciOptions, to_directory, to_oci, to_store, to_tar,
+    LocalOptions, OciOptions, has_original, to_directory, to_oci, to_store, to_tar,
 };
 use kiln_worker::image::Reference;
 use kiln_worker::layer::Compression;
@@ -131,7 +131,7 @@ impl Writing<'_> {
         step: &kiln_solver::StepReporter,
     ) -> Result<Option<Exported>> {
         let store = &self.backends.store;
-        self.fetch_what_was_not_needed_yet(step).await?;
+        self.fetch_what_was_not_needed_yet(output, step).await?;
         match &output.kind {
             OutputKind::Image => {
                 let exported = to_store(store, self.image, self.names)?;
@@ -180,9 +180,21 @@ impl Writing<'_> {
         Ok(to_oci(&self.backends.store, self.image.clone(), options, step).await?)
     }
 
-    /// Layers of the base image that no step had to see.
-    async fn fetch_what_was_not_needed_yet(&self, step: &kiln_solver::StepReporter) -> Result<()> {
-        let missing = missing_layers(&self.backends.store, self.base, &self.snapshot.diff_ids())?;
+    /// Layers of the base image that no step had to see, and those of a reproducible image that the
+    /// store has in another form than the one in which they travel.
+    async fn fetch_what_was_not_needed_yet(
+        &self,
+        output: &Output,
+        step: &kiln_solver::StepReporter,
+    ) -> Result<()> {
+        let store = &self.backends.store;
+        let mut missing = missing_layers(store, self.base, &self.snapshot.diff_ids())?;
+        let travels = !matches!(output.kind, OutputKind::Tar(_) | OutputKind::Local(_));
+        if travels && self.image.file_time.is_some() {
+            let layers = self.image.layers.iter();
+            let elsewhere = layers.filter(|layer| !has_original(store, layer));
+            missing.extend(elsewhere.map(|layer| layer.diff_id));
+        }
         if missing.is_empty() {
             return Ok(());
         }

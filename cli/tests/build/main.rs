@@ -33,6 +33,7 @@ mod outputs;
 mod page;
 mod peers;
 mod prune;
+mod reproducible;
 mod rootless;
 mod secrets;
 mod ssh;

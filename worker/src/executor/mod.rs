@@ -3,7 +3,6 @@
 mod archive;
 mod builder;
 mod cache_mounts;
-mod clamp;
 mod copy;
 mod error;
 mod exec;
@@ -16,6 +15,7 @@ mod owner;
 mod read;
 mod reuse;
 mod select;
+mod times;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,12 +28,12 @@ use kiln_solver::pattern::Patterns;
 use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
 
 pub use archive::may_be_archive;
-pub use clamp::no_younger_than;
 pub use error::ExecutorError;
 pub(crate) use layers::is_within_reach;
 pub use layers::missing as missing_layers;
 pub use output::Output;
 pub use read::read_file;
+pub use times::{FileTimes, with_times};
 
 use crate::context::Context;
 use crate::sandbox::{Groups, Limit, Sandbox};

@@ -82,12 +82,14 @@ impl Layers {
     }
 
     /// Notes what a layer holds. Its bytes, as a tar or as a directory, must be there already: from
-    /// now on the layer counts as whole.
+    /// now on the layer counts as whole. A tree that is there stays: it may tell times to the
+    /// nanosecond, which a tar does not have, and then the layer's directory has the same ones.
     pub fn put_tree(&self, diff_id: &DiffId, tree: Arc<LayerTree>) -> Result<(), LayerError> {
         let path = self.make_home(diff_id)?.join("tree");
-        if !path.exists() {
-            self.scratch.put_bytes(&tree.encode(), &path)?;
+        if path.exists() {
+            return Ok(());
         }
+        self.scratch.put_bytes(&tree.encode(), &path)?;
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         trees.insert(*diff_id, tree);
         Ok(())
