@@ -105,10 +105,14 @@ pub fn compare(before: &[KeyPart], after: &[KeyPart]) -> Vec<Difference> {
 /// Explains by the candidate that fewest parts tell from this step, the first of several; its content
 /// key is returned, too.
 pub(crate) fn explain(keys: &StepKeys, candidates: Vec<Earlier>) -> (Reason, Option<Key>) {
-    let compared = candidates.into_iter().map(|candidate| {
+    let same_kind = candidates
+        .into_iter()
+        .filter(|candidate| kind(&candidate.explanation) == kind(&keys.explanation));
+    let compared = same_kind.map(|candidate| {
         let found = compare(&candidate.explanation, &keys.explanation);
         (found, candidate.content)
     });
+    let compared = compared.filter(|(found, _)| does_almost_the_same(found));
     let of_the_key =
         |found: &[Difference]| found.iter().filter(|one| one.about().is_none()).count();
     match compared.min_by_key(|(found, _)| of_the_key(found)) {
@@ -121,5 +125,108 @@ pub(crate) fn explain(keys: &StepKeys, candidates: Vec<Earlier>) -> (Reason, Opt
             };
             (reason, Some(earlier))
         }
+    }
+}
+
+/// What kind of operation an explanation is about.
+fn kind(explanation: &[KeyPart]) -> Option<&'static str> {
+    let kinds = [
+        "op.exec.",
+        "op.file.actions.-.copy.",
+        "op.file.actions.-.make-directory.",
+    ];
+    let has = |kind: &&str| explanation.iter().any(|part| part.path.starts_with(kind));
+    kinds.into_iter().find(has)
+}
+
+/// Whether what a step does is so much like what an earlier one did that people would call it changed. Two
+/// commands that merely run on the same image have nothing to do with each other.
+fn does_almost_the_same(found: &[Difference]) -> bool {
+    let of_path = |end: &str| found.iter().find(|one| one.path.ends_with(end));
+    if let Some(command) = of_path("op.exec.args.-") {
+        // Words that both have at their beginning and end are left out of the difference.
+        let (before, after) = (command.before.join(" "), command.after.join(" "));
+        return before.is_empty() || after.is_empty() || have_much_in_common(&before, &after);
+    }
+    let [sources, destination] = [".copy.sources.-.path", ".copy.destination"].map(of_path);
+    sources.is_none() || destination.is_none()
+}
+
+/// Whether a third of the longer of two texts is the same at their beginnings and ends.
+fn have_much_in_common(a: &str, b: &str) -> bool {
+    let same_start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let (rest_of_a, rest_of_b) = (&a.as_bytes()[same_start..], &b.as_bytes()[same_start..]);
+    let pairs = rest_of_a.iter().rev().zip(rest_of_b.iter().rev());
+    let same_end = pairs.take_while(|(a, b)| a == b).count();
+    3 * (same_start + same_end) >= a.len().max(b.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::ContentDigest;
+
+    fn explanation(parts: &[(&str, &str)]) -> Vec<KeyPart> {
+        let part = |(path, value): &(&str, &str)| KeyPart {
+            path: (*path).to_owned(),
+            value: (*value).to_owned(),
+        };
+        parts.iter().map(part).collect()
+    }
+
+    /// What is said of a step beside an earlier one, by the paths that differ.
+    fn said(earlier: &[(&str, &str)], now: &[(&str, &str)]) -> Result<Vec<String>, Reason> {
+        let key = Key::new([7; 32]);
+        let keys = StepKeys {
+            definition: key,
+            content: key,
+            outline: key,
+            inputs: key,
+            explanation: explanation(now),
+        };
+        let earlier = Earlier {
+            content: Key::new(*ContentDigest::new([8; 32]).as_bytes()),
+            explanation: explanation(earlier),
+        };
+        match explain(&keys, vec![earlier]).0 {
+            Reason::Changed { differences, .. } => {
+                Ok(differences.into_iter().map(|one| one.path).collect())
+            }
+            reason => Err(reason),
+        }
+    }
+
+    #[test]
+    fn an_earlier_step_counts_if_it_did_almost_the_same() {
+        let command = "op.exec.args.-";
+        let cases = [
+            ("make", "make all", true),
+            ("cat a >b", "cat c >b", true),
+            ("apt-get update", "pip install x", false),
+            ("sleep 1", "echo starting; sleep 30", false),
+        ];
+        for (before, after, is_changed) in cases {
+            let found = said(&[(command, before)], &[(command, after)]);
+            assert_eq!(found.is_ok(), is_changed, "{before}, {after}");
+        }
+        let (from, to) = (
+            "op.file.actions.-.copy.sources.-.path",
+            "op.file.actions.-.copy.destination",
+        );
+        assert!(said(&[(from, "a"), (to, "x")], &[(from, "b"), (to, "x")]).is_ok());
+        let other = said(&[(from, "a"), (to, "x")], &[(from, "b"), (to, "y")]);
+        assert_eq!(other, Err(Reason::New));
+        let directory = [("op.file.actions.-.make-directory.path", "a")];
+        assert_eq!(said(&directory, &[(command, "a")]), Err(Reason::New));
+    }
+
+    #[test]
+    fn what_is_about_an_input_counts_if_its_content_changed() {
+        let parts = |name, content| [("about.image.0", name), ("inputs.content.-", content)];
+        let both = said(&parts("a@1", "x"), &parts("a@2", "y"));
+        let expected = ["about.image.0", "inputs.content.-"].map(str::to_owned);
+        assert_eq!(both, Ok(expected.to_vec()));
+        let renamed = said(&parts("a@1", "x"), &parts("b@1", "x"));
+        assert_eq!(renamed, Err(Reason::Gone));
     }
 }
