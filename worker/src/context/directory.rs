@@ -44,7 +44,7 @@ impl Directory {
                 path: absolute,
             })),
             Err(error) if is_gone(error) => Ok(None),
-            Err(error) => Err(error).at("open", absolute),
+            Err(error) => Err(explained(error)).at("open", absolute),
         }
     }
 
@@ -116,8 +116,20 @@ impl Directory {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if is_gone(error) => Ok(None),
-            Err(error) => Err(error).at(action, self.absolute(name)),
+            Err(error) => Err(explained(error)).at(action, self.absolute(name)),
         }
+    }
+}
+
+/// What is not for whoever builds to read is often not meant to be in an image.
+fn explained(error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(
+            error.kind(),
+            format!("{error}; make it readable, or leave it out with .dockerignore"),
+        ),
+        _ => error,
     }
 }
 
