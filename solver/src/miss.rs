@@ -152,8 +152,17 @@ fn does_almost_the_same(found: &[Difference]) -> bool {
     sources.is_none() || destination.is_none()
 }
 
-/// Whether a third of the longer of two texts is the same at their beginnings and ends.
+/// Whether a third of the longer of two texts is the same at their beginnings and ends, or a third of its
+/// words stands in the other, too.
 fn have_much_in_common(a: &str, b: &str) -> bool {
+    let words = |text: &'_ str| -> BTreeSet<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    let (words_of_a, words_of_b) = (words(a), words(b));
+    let common_words = words_of_a.intersection(&words_of_b).count();
+    if 3 * common_words >= words_of_a.len().max(words_of_b.len()) {
+        return true;
+    }
     let same_start = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
     let (rest_of_a, rest_of_b) = (&a.as_bytes()[same_start..], &b.as_bytes()[same_start..]);
     let pairs = rest_of_a.iter().rev().zip(rest_of_b.iter().rev());
@@ -202,6 +211,7 @@ mod tests {
         let cases = [
             ("make", "make all", true),
             ("cat a >b", "cat c >b", true),
+            ("echo $V >v", "id; echo $V >/tmp/v", true),
             ("apt-get update", "pip install x", false),
             ("sleep 1", "echo starting; sleep 30", false),
         ];

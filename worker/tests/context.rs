@@ -192,11 +192,11 @@ fn a_change_between_two_scans_is_seen_however_well_it_is_hidden() {
         ground.settle();
         // The second scan takes the index's word for it.
         for _ in 0..2 {
-            assert_eq!(ground.scanned()["d/f"], file(b"1st"), "{what}");
+            assert_eq!(ground.scanned()["/d/f"], file(b"1st"), "{what}");
         }
         change(&ground.path("d/f"));
         for _ in 0..2 {
-            assert_eq!(ground.scanned()["d/f"], file(expected), "{what}");
+            assert_eq!(ground.scanned()["/d/f"], file(expected), "{what}");
         }
     }
 }
@@ -208,7 +208,7 @@ fn a_change_in_the_moment_of_the_scan_is_seen() {
     for round in 0..200_u32 {
         let content = format!("{round:03}");
         ground.write("f", &content);
-        assert_eq!(ground.scanned()["f"], file(content.as_bytes()));
+        assert_eq!(ground.scanned()["/f"], file(content.as_bytes()));
     }
 }
 
@@ -404,7 +404,7 @@ fn a_file_that_changes_while_it_is_scanned_is_not_torn() {
     fs::write(&place, "at rest").expect("writable");
     ground.settle();
     for _ in 0..2 {
-        assert_eq!(ground.scanned()["f"], file(b"at rest"));
+        assert_eq!(ground.scanned()["/f"], file(b"at rest"));
     }
 }
 

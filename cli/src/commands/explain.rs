@@ -102,20 +102,39 @@ fn steps_without_twin<'b>(build: &'b Build, other: &Build) -> Vec<&'b Step> {
     steps.filter(|step| twin(other, step).is_none()).collect()
 }
 
-/// The step of another build that does the same.
+/// The step of another build that does the same: by its name, or else by its instruction in its stage, or
+/// else by where in its stage it stands.
 fn twin<'b>(build: &'b Build, step: &Step) -> Option<&'b Step> {
-    let steps = || build.steps.values().filter(|other| other.is_cacheable());
-    let place = place(&step.name);
-    steps()
-        .find(|other| other.name == step.name)
-        .or_else(|| steps().find(|other| place.is_some() && place == self::place(&other.name)))
+    let steps = || {
+        let steps = build.steps.values().filter(|other| other.is_cacheable());
+        steps.filter(|other| other.stage() == step.stage())
+    };
+    let (place, instruction) = parts_of_name(&step.name);
+    let same_name = steps().find(|other| other.name == step.name);
+    let same_instruction = || steps().find(|other| parts_of_name(&other.name).1 == instruction);
+    let same_place = || {
+        steps().find(|other| {
+            let (other_place, other) = parts_of_name(&other.name);
+            place.is_some() && place == other_place && keyword(instruction) == keyword(other)
+        })
+    };
+    same_name.or_else(same_instruction).or_else(same_place)
 }
 
-/// Where an instruction stands and which one it is: `[build 2/5] RUN` of `[build 2/5] RUN make`.
-fn place(name: &str) -> Option<&str> {
-    let (_, instruction) = name.split_once("] ")?;
-    let keyword = instruction.split(' ').next()?;
-    name.get(..name.len() - instruction.len() + keyword.len())
+/// `2` and `RUN make` of `[build 2/5] RUN make`.
+fn parts_of_name(name: &str) -> (Option<&str>, &str) {
+    let Some((inside, instruction)) = name.split_once("] ") else {
+        return (None, name);
+    };
+    let place = inside.rsplit([' ', '[']).next();
+    (
+        place.and_then(|place| Some(place.split_once('/')?.0)),
+        instruction,
+    )
+}
+
+fn keyword(instruction: &str) -> Option<&str> {
+    instruction.split(' ').next()
 }
 
 /// A step and why it ran.

@@ -81,7 +81,7 @@ mod tests {
         ];
         let is_new = |entry: &Entry| {
             let path = entry.path.to_string();
-            path.ends_with("new") || path.ends_with("hides") || path == "other-name"
+            path.ends_with("new") || path.ends_with("hides") || path == "/other-name"
         };
         let needed = needed(&entries, |entry| Ok::<_, Infallible>(!is_new(entry)));
         let Ok(needed) = needed;
@@ -92,13 +92,13 @@ mod tests {
             .map(|(entry, _)| entry.path.to_string())
             .collect();
         let expected = [
-            "hides",
-            "hides/in",
-            "hides/in/same",
-            "leads",
-            "leads/new",
-            "named",
-            "other-name",
+            "/hides",
+            "/hides/in",
+            "/hides/in/same",
+            "/leads",
+            "/leads/new",
+            "/named",
+            "/other-name",
         ];
         assert_eq!(kept, expected);
     }
