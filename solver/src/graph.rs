@@ -2,8 +2,8 @@
 //!
 //! Acyclic by construction, since a vertex can only be added after its inputs.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct SourceSpan {
 pub struct Graph {
     vertices: DiGraph<Vertex, InputIndex>,
     known: HashMap<Identity, VertexId>,
+    /// What is left out of directories of the client's.
+    ignored: BTreeMap<VertexId, Vec<String>>,
 }
 
 /// What makes two vertices the same.
@@ -81,6 +83,16 @@ impl Graph {
     /// A graph without vertices.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says by which rules something is left out of a client's directory, for people.
+    pub fn note_ignored(&mut self, id: VertexId, rules: Vec<String>) {
+        self.ignored.insert(id, rules);
+    }
+
+    /// The rules by which something is left out of what a vertex yields.
+    pub fn ignored(&self, id: VertexId) -> &[String] {
+        self.ignored.get(&id).map_or(&[], Vec::as_slice)
     }
 
     /// Adds an operation, or returns the vertex that already does the same on the same inputs.

@@ -61,10 +61,17 @@ pub struct BuildArgs {
     /// type=image keeps it in the store; type=oci,dest=FILE writes an OCI archive (dest=- is
     /// standard output, tar=false writes a directory); type=tar,dest=FILE writes the files alone,
     /// type=local,dest=DIR puts them into a directory, for which DIR by itself is short. Also:
-    /// name=NAME, compression=gzip|zstd|uncompressed, compression-level=N, annotation[-LEVEL].NAME=VALUE;
-    /// rewrite-timestamp=true makes no file of the new layers younger than SOURCE_DATE_EPOCH.
+    /// name=NAME, compression=gzip|zstd|uncompressed, compression-level=N, annotation[-LEVEL].NAME=VALUE.
+    /// With SOURCE_DATE_EPOCH, all files of new layers have that time; rewrite-timestamp=true only makes
+    /// none younger, and rewrite-timestamp=false lets them keep their own.
     #[arg(short, long = "output", value_name = "DEST", help_heading = "Result")]
     pub outputs: Vec<String>,
+    /// Make the same image, bit for bit, on any day and any machine
+    ///
+    /// The image and all files of its new layers have the time SOURCE_DATE_EPOCH or, if it is not set,
+    /// 2 January 1980. What a command writes by itself must not depend on time or chance.
+    #[arg(long, help_heading = "Result")]
+    pub reproducible: bool,
     /// Annotation of the image
     ///
     /// LEVEL is manifest (the default) or manifest-descriptor, with a platform in brackets behind it if

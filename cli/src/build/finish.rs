@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kiln_frontend::image_config::{History, ImageConfig};
 use kiln_solver::Platform;
-use kiln_worker::executor::no_younger_than;
+use kiln_worker::executor::{FileTimes, with_times};
 use kiln_worker::snapshot::Snapshot;
 use kiln_worker::store::Store;
 use kiln_worker::tree::Timestamp as FileTime;
 
-use crate::settings::{BuildSettings, Output};
+use crate::settings::{BuildSettings, Output, OutputKind};
 
 /// An image whose config is final.
 pub(super) struct FinishedImage {
@@ -27,10 +27,10 @@ pub(super) struct Product {
     pub(super) snapshot: Arc<Snapshot>,
 }
 
-/// The result as it was built, and as outputs want it that rewrite times.
+/// The result as it was built, and as outputs want it that have other times.
 pub(super) struct Products {
     plain: Product,
-    rewritten: Option<Product>,
+    rewritten: Vec<(FileTimes, Product)>,
     /// The time that files have in a tar or a directory; `None` is their own.
     pub(super) file_time: Option<FileTime>,
 }
@@ -44,35 +44,40 @@ impl Products {
         snapshot: Arc<Snapshot>,
         epoch: Option<i64>,
     ) -> Result<Self> {
-        let are_wanted = settings
-            .outputs
-            .iter()
-            .any(|output| output.rewrite_timestamps);
-        let rewritten = match epoch.filter(|_| are_wanted) {
-            None => None,
-            Some(seconds) => {
-                let snapshot = Arc::new(no_younger_than(store, &snapshot, seconds)?);
+        let file_time = epoch.map(FileTime::of_seconds);
+        let mut rewritten: Vec<(FileTimes, Product)> = Vec::new();
+        for times in settings.outputs.iter().filter_map(file_times) {
+            let is_new = rewritten.iter().all(|(known, _)| *known != times);
+            if let Some(time) = file_time.filter(|_| is_new) {
+                let snapshot = Arc::new(with_times(store, &snapshot, times, time)?);
                 let image = finish(config.clone(), &snapshot, epoch)?;
-                Some(Product { image, snapshot })
+                rewritten.push((times, Product { image, snapshot }));
             }
-        };
+        }
         let image = finish(config, &snapshot, epoch)?;
         Ok(Self {
             plain: Product { image, snapshot },
             rewritten,
-            file_time: epoch.map(|seconds| FileTime {
-                seconds,
-                nanoseconds: 0,
-            }),
+            file_time,
         })
     }
 
     /// What goes to an output.
     pub(super) fn for_output(&self, output: &Output) -> &Product {
-        match &self.rewritten {
-            Some(rewritten) if output.rewrite_timestamps => rewritten,
-            _ => &self.plain,
-        }
+        let wanted = file_times(output);
+        let mut rewritten = self.rewritten.iter();
+        let found = rewritten.find(|(times, _)| Some(*times) == wanted);
+        found.map_or(&self.plain, |(_, product)| product)
+    }
+}
+
+/// What an output does with the times of files if the build has a time of its own; `None` leaves them, or
+/// leaves it to whoever writes the files.
+pub(super) fn file_times(output: &Output) -> Option<FileTimes> {
+    match (&output.kind, output.rewrite_timestamps) {
+        (OutputKind::Tar(_) | OutputKind::Local(_), _) | (_, Some(false)) => None,
+        (_, None) => Some(FileTimes::Exactly),
+        (_, Some(true)) => Some(FileTimes::AtMost),
     }
 }
 

@@ -42,6 +42,11 @@ pub use outputs::{Built, Digests};
 /// The name of the context that PATH names.
 const MAIN_CONTEXT: &str = "context";
 
+/// The time of a reproducible image that nothing else gives one, in seconds since 1970: 2 January 1980,
+/// the first day that zip archives can hold in every time zone. It is the same for every commit, so that
+/// a layer of which nothing changed has the same digest in all of them.
+const REPRODUCIBLE_EPOCH: i64 = 315_619_200;
+
 /// Why a build did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -267,6 +272,7 @@ fn options(settings: &BuildSettings) -> Options {
         target_platform: settings.platforms.first().cloned(),
         contexts,
         labels: settings.labels.clone(),
+        default_epoch: settings.reproducible.then_some(REPRODUCIBLE_EPOCH),
         network: match settings.network {
             Network::Default => StepNetwork::Default,
             Network::None => StepNetwork::None,

@@ -8,7 +8,7 @@ use kiln_solver::{Reporter, Sha256Digest};
 use kiln_worker::executor::{ExportedLayers, LayerSource, missing_layers};
 use kiln_worker::export::{
     BuiltImage, BuiltLayer, Destination as WriteTo, Exported, Flavor, LayoutDestination,
-    LocalOptions, OciOptions, to_directory, to_oci, to_store, to_tar,
+    LocalOptions, OciOptions, has_original, to_directory, to_oci, to_store, to_tar,
 };
 use kiln_worker::image::Reference;
 use kiln_worker::layer::{Ahead, Compression};
@@ -16,7 +16,7 @@ use kiln_worker::snapshot::Snapshot;
 use kiln_worker::store::Store;
 use serde_json::{Map, Value, json};
 
-use super::finish::{Product, Products};
+use super::finish::{Product, Products, file_times};
 use super::images::BaseLayers;
 use super::{Backends, BuildSettings};
 use crate::settings::{self, Algorithm, Destination, Level, Output, OutputKind};
@@ -50,7 +50,7 @@ pub(super) struct Surroundings<'s> {
 }
 
 /// The layers that the first output that compresses any will want: they can be compressed while
-/// later steps run. An output that rewrites times has other layers.
+/// later steps run. An output that changes files' times has other layers.
 pub(super) fn exported_layers(
     settings: &BuildSettings,
     store: &Store,
@@ -60,7 +60,8 @@ pub(super) fn exported_layers(
         use OutputKind::{OciArchive, OciDirectory};
         let is_layout = matches!(output.kind, OciArchive(_) | OciDirectory(_));
         let is_compressed = output.compression.algorithm != Some(Algorithm::Uncompressed);
-        is_layout && is_compressed && !output.rewrite_timestamps
+        let has_other_times = lowered.epoch.is_some() && file_times(output).is_some();
+        is_layout && is_compressed && !has_other_times
     };
     let (Some(output), Some(target)) = (settings.outputs.iter().find(compresses), lowered.target)
     else {
@@ -174,7 +175,7 @@ impl Writing<'_> {
         step: &kiln_solver::StepReporter,
     ) -> Result<Option<Exported>> {
         let store = &self.backends.store;
-        self.fetch_what_was_not_needed_yet(step).await?;
+        self.fetch_what_was_not_needed_yet(output, step).await?;
         match &output.kind {
             OutputKind::Image => {
                 let exported = to_store(store, self.image, self.names)?;
@@ -226,9 +227,21 @@ impl Writing<'_> {
         Ok(to_oci(&self.backends.store, self.image.clone(), options, step).await?)
     }
 
-    /// Layers of the base image that no step had to see.
-    async fn fetch_what_was_not_needed_yet(&self, step: &kiln_solver::StepReporter) -> Result<()> {
-        let missing = missing_layers(&self.backends.store, self.base, &self.snapshot.diff_ids())?;
+    /// Layers of the base image that no step had to see, and those of a reproducible image that the
+    /// store has in another form than the one in which they travel.
+    async fn fetch_what_was_not_needed_yet(
+        &self,
+        output: &Output,
+        step: &kiln_solver::StepReporter,
+    ) -> Result<()> {
+        let store = &self.backends.store;
+        let mut missing = missing_layers(store, self.base, &self.snapshot.diff_ids())?;
+        let travels = !matches!(output.kind, OutputKind::Tar(_) | OutputKind::Local(_));
+        if travels && self.image.file_time.is_some() {
+            let layers = self.image.layers.iter();
+            let elsewhere = layers.filter(|layer| !has_original(store, layer));
+            missing.extend(elsewhere.map(|layer| layer.diff_id));
+        }
         if missing.is_empty() {
             return Ok(());
         }

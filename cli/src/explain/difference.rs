@@ -2,71 +2,188 @@
 
 use kiln_solver::key::Difference;
 
-use crate::progress::{Colors, sanitize};
+use super::excerpt::{clean, excerpts, shortened};
 
-/// What differs, was and is. `inputs` names the step's inputs; names and values are cut to `longest`
-/// characters.
+/// Names of steps are cut to so many characters.
+const LONGEST_NAME: usize = 60;
+/// How much of a digest tells it from others, in hexadecimal digits.
+const DIGITS: usize = 12;
+
+/// What differs, was and is. `inputs` names the step's inputs; values are cut to `longest` characters,
+/// so that what differs stays.
 pub(super) fn sentence(difference: &Difference, inputs: &[String], longest: usize) -> String {
-    let shown = |text: &str| shown(text, longest);
     let path = difference.path.as_str();
-    if let Some(input) = input_of(path) {
-        let name = inputs.get(input).map_or("an input", String::as_str);
-        return format!("what it reads of {} changed", shown(name));
+    let (before, after) = (difference.before.join(" "), difference.after.join(" "));
+    match difference.about() {
+        Some((_, "image")) => return image(&before, &after),
+        Some(_) => return ignore_rules(difference, longest),
+        None => {}
     }
-    let values = |values: &[String]| format!("\"{}\"", shown(&values.join(" ")));
-    let (before, after) = (values(&difference.before), values(&difference.after));
-    let what = shown(&subject(path));
-    match (difference.before.is_empty(), difference.after.is_empty()) {
-        (true, _) => format!("{what} is new: {after}"),
-        (_, true) => format!("{what} is gone; it was {before}"),
-        (false, false) => format!("{what} was {before} and is {after}"),
+    if let Some(input) = difference.input() {
+        let name = inputs
+            .get(input)
+            .map_or("one of its inputs", String::as_str);
+        return format!("what it reads of {} changed", shortened(name, LONGEST_NAME));
+    }
+    let subject = subject(path);
+    let name = shortened(&subject.name, longest);
+    let is_new = difference.before.is_empty();
+    let is_gone = difference.after.is_empty();
+    match subject.values {
+        Values::Hidden => format!("{name} changed"),
+        Values::Flag if is_new => format!("{name} is set now"),
+        Values::Flag => format!("{name} is not set any more"),
+        Values::Text | Values::Mode | Values::Id => {
+            let (before, after) = (subject.shown(&before), subject.shown(&after));
+            let default = subject.default;
+            let (before, after) = match (is_new, is_gone, default) {
+                (true, false, Some(default)) => (default.to_owned(), after),
+                (false, true, Some(default)) => (before, default.to_owned()),
+                (true, false, None) => {
+                    return format!("{name} is new: \"{}\"", shortened(&after, longest));
+                }
+                (false, true, None) => {
+                    return format!("{name} is gone; it was \"{}\"", shortened(&before, longest));
+                }
+                _ => (before, after),
+            };
+            let (before, after) = excerpts(&before, &after, longest);
+            format!("{name} was \"{before}\" and is \"{after}\"")
+        }
     }
 }
 
-/// The position of the input that a part is about.
-fn input_of(path: &str) -> Option<usize> {
-    let rest = path.strip_prefix("inputs.content")?;
-    match rest.strip_prefix('[') {
-        None => Some(0),
-        Some(rest) => rest.split_once(']')?.0.parse().ok(),
+/// One image in place of another, by their references with digests.
+fn image(before: &str, after: &str) -> String {
+    let parts = |reference: &str| -> (String, String) {
+        let (name, digest) = reference.split_once('@').unwrap_or((reference, ""));
+        let (algorithm, hex) = digest.split_once(':').unwrap_or((digest, ""));
+        let hex: String = hex.chars().take(DIGITS).collect();
+        (clean(name), format!("{algorithm}:{hex}"))
+    };
+    let ((old, old_digest), (new, new_digest)) = (parts(before), parts(after));
+    if old == new {
+        return format!("the image {new} was {old_digest} and is {new_digest}");
+    }
+    format!("the image was {old} ({old_digest}) and is {new} ({new_digest})")
+}
+
+fn ignore_rules(difference: &Difference, longest: usize) -> String {
+    let list = |rules: &[String], verb: &str| {
+        let rules = shortened(&rules.join("\", \""), longest);
+        (!rules.is_empty()).then(|| format!("{verb} \"{rules}\""))
+    };
+    let parts = [
+        list(&difference.before, "without"),
+        list(&difference.after, "now with"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("the ignore rules changed: {}", parts.join(", "))
+}
+
+/// What a part of a key is called, and how its values are shown.
+struct Subject {
+    name: String,
+    values: Values,
+    /// What it is if nothing is said.
+    default: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+enum Values {
+    Text,
+    /// Permission bits, which keys have as decimal numbers.
+    Mode,
+    /// A cache's id, which keys have with a slash before it.
+    Id,
+    /// There or not there.
+    Flag,
+    /// A number that means nothing to people.
+    Hidden,
+}
+
+impl Subject {
+    fn shown(&self, value: &str) -> String {
+        let mode = |value: &str| Some(format!("{:04o}", value.parse::<u32>().ok()?));
+        let shown = match self.values {
+            Values::Mode => mode(value),
+            Values::Id => value.strip_prefix('/').map(str::to_owned),
+            _ => None,
+        };
+        shown.unwrap_or_else(|| value.to_owned())
     }
 }
 
-fn subject(path: &str) -> String {
+fn subject(path: &str) -> Subject {
+    let field = path.rsplit('.').find(|name| *name != "-").unwrap_or(path);
+    let (values, default) = match field {
+        "from" | "root" | "base" => (Values::Hidden, None),
+        "mode" => (Values::Mode, None),
+        "id" => (Values::Id, None),
+        "read-only" | "required" | "destination-is-directory" | "keep-parents" => {
+            (Values::Flag, None)
+        }
+        "sharing" => (Values::Text, Some("shared")),
+        "network" => (Values::Text, Some("default")),
+        "security" => (Values::Text, Some("sandbox")),
+        "unpack" => (Values::Text, Some("never")),
+        _ => (Values::Text, None),
+    };
+    let (name, values) = match (named(path, field), values) {
+        // Names of variables and hosts may be like those of fields.
+        (Ok(name), _) => (name, Values::Text),
+        (Err(name), values) => (name, values),
+    };
+    Subject {
+        name,
+        values,
+        default,
+    }
+}
+
+/// `Ok` if the last part of the path is a name that somebody chose.
+fn named(path: &str, field: &str) -> Result<String, String> {
     if let Some(name) = path.strip_prefix("op.exec.env.") {
-        return format!("the variable {name}");
+        return Ok(format!("the variable {name}"));
     }
     if let Some(name) = path.strip_prefix("op.exec.hosts.") {
-        return format!("the address of the host {name}");
+        return Ok(format!("the address of the host {name}"));
     }
-    if let Some(field) = path.strip_prefix("op.exec.") {
-        return match field.split('.').next() {
+    let words = match field {
+        "read-only" => field.to_owned(),
+        _ => field.replace('-', " "),
+    };
+    if let Some(mount) = path.strip_prefix("op.exec.mounts.") {
+        let kinds = ["cache", "secret", "ssh"];
+        let kind = kinds
+            .iter()
+            .find(|kind| mount.contains(&format!("kind.{kind}.")));
+        let whose = kind.map_or("a mount's".to_owned(), |kind| format!("a {kind} mount's"));
+        return Err(format!("{whose} {words}"));
+    }
+    if let Some(part) = path.strip_prefix("op.exec.") {
+        return Err(match part.split('.').next() {
             Some("args") => "the command".to_owned(),
             Some("cwd") => "the working directory".to_owned(),
-            Some("mounts") => "a mount".to_owned(),
-            _ => format!("the {}", field.replace(['.', '-'], " ").trim()),
-        };
+            Some("root") => "what it stands on".to_owned(),
+            _ => format!("the {words}"),
+        });
     }
     if path.starts_with("op.file.") {
-        let field = path.rsplit('.').find(|name| *name != "-").unwrap_or(path);
-        return match field {
+        return Err(match field {
             "path" if path.contains(".sources") => "what is copied".to_owned(),
-            "destination-is-directory" => "whether the destination is a directory".to_owned(),
             "path" => "the directory".to_owned(),
             "data" => "the text in the Dockerfile".to_owned(),
-            "user" | "group" => "the owner".to_owned(),
-            _ => format!("the {}", field.replace('-', " ")),
-        };
+            "user" => "the owner".to_owned(),
+            "from" => "where it copies from".to_owned(),
+            "base" => "what it stands on".to_owned(),
+            "destination-is-directory" => "a slash behind the destination".to_owned(),
+            "keep-parents" => "--parents".to_owned(),
+            "unpack" => "what is unpacked".to_owned(),
+            _ => format!("the {words}"),
+        });
     }
-    path.to_owned()
-}
-
-fn shown(text: &str, longest: usize) -> String {
-    let clean = sanitize(text.replace('\n', "\\n").as_bytes(), Colors::Strip);
-    match clean.char_indices().nth(longest) {
-        None => clean,
-        Some((end, _)) => format!("{}…", &clean[..end]),
-    }
+    Err(path.to_owned())
 }
 
 #[cfg(test)]

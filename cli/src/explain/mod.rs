@@ -1,8 +1,10 @@
 //! Says in words why a step was not in the cache.
 
 mod difference;
+mod excerpt;
 mod watcher;
 
+use kiln_solver::key::Difference;
 use kiln_solver::miss::{Miss, Reason};
 use kiln_worker::tree::{ChangeKind, PathChange};
 
@@ -15,11 +17,11 @@ const FILES: usize = 10;
 pub fn causes(miss: &Miss, longest: usize) -> Vec<String> {
     match &miss.reason {
         Reason::Forbidden => vec!["the cache was not to be used".to_owned()],
-        Reason::New => vec!["nothing like it was done before".to_owned()],
+        Reason::New => vec!["the cache has nothing like it".to_owned()],
         Reason::Gone => vec!["what it yielded before is no longer in the store".to_owned()],
         Reason::Changed { differences, .. } => {
             let mut causes: Vec<String> = Vec::new();
-            for difference in differences {
+            for difference in differences.iter().filter(|one| is_said(one, differences)) {
                 let cause = difference::sentence(difference, &miss.inputs, longest);
                 if !causes.contains(&cause) {
                     causes.push(cause);
@@ -28,6 +30,24 @@ pub fn causes(miss: &Miss, longest: usize) -> Vec<String> {
             causes
         }
     }
+}
+
+/// Whether a difference is worth a sentence of its own: that an image's content changed follows from that it
+/// is another one.
+fn is_said(difference: &Difference, all: &[Difference]) -> bool {
+    let replaced = |other: &Difference| match other.about() {
+        Some((input, "image")) => is_replacement(other) && difference.input() == Some(input),
+        _ => false,
+    };
+    match difference.about() {
+        Some((_, "image")) => is_replacement(difference),
+        Some(_) => true,
+        None => !all.iter().any(replaced),
+    }
+}
+
+fn is_replacement(image: &Difference) -> bool {
+    !image.before.is_empty() && !image.after.is_empty()
 }
 
 /// The files that a copy found changed, the first ones by name.
@@ -48,7 +68,6 @@ pub fn changed_files(files: &[PathChange]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use kiln_solver::key::Difference;
     use kiln_solver::{Key, RelPath};
 
     use super::*;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kiln_solver::MissReason;
 use serde::Serialize;
 
 use crate::progress::{Colors, LineBuffer, sanitize};
@@ -48,6 +49,8 @@ struct StepData {
     result: &'static str,
     error: Option<String>,
     why: Option<String>,
+    /// Whether the cache had nothing like it.
+    is_new: bool,
     /// Whether the cache was asked for it.
     cacheable: bool,
     begin: Option<f64>,
@@ -128,6 +131,10 @@ fn step_data(build: &Build, id: u32, step: &Step, log: Excerpt, text: Option<&st
         result: step.ending.word(),
         error: failure,
         why: step.reason().map(|reason| clean(&reason)),
+        is_new: step
+            .miss
+            .as_ref()
+            .is_some_and(|miss| miss.reason == MissReason::New),
         cacheable: step.is_cacheable(),
         begin: step.started.map(milliseconds),
         end: milliseconds(build.end_of(step)),

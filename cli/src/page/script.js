@@ -262,7 +262,9 @@
       element("span", { class: "track", "aria-hidden": "true" }, bar),
       element("span", { class: `took ${tone}` },
         tone === "hit" ? "cached" : duration(took(step)),
-        element("span", { class: "hidden" }, `, ${said}`)));
+        element("span", { class: "hidden" }, `, ${said}`)),
+      // Of what was in the cache, and of what is new, that is all that most people want to know.
+      step.why && tone !== "hit" && !step.is_new ? element("span", { class: "why" }, step.why) : null);
     const details = element("details", null, summary);
     details.addEventListener("toggle", () => {
       if (details.open && details.children.length === 1) details.append(facts(step));

@@ -150,6 +150,9 @@ impl Build {
             None if is_locked => Status::Running,
             None => Status::Killed,
         };
+        if end.is_some() {
+            steps.values_mut().for_each(Step::leave_off);
+        }
         let since_begin = now.duration_since(head.started).max(SignedDuration::ZERO);
         let duration = match status {
             Status::Running => since_begin.unsigned_abs(),
@@ -289,6 +292,13 @@ impl Step {
             Happening::Failed { message } => self.end(at, Ending::Failed(message)),
             Happening::Canceled => self.end(at, Ending::Canceled),
             Happening::Dockerfile { .. } | Happening::Log { .. } | Happening::Ended(_) => {}
+        }
+    }
+
+    /// No step is at work once its build is over: what ends the build ends all of them, without a word.
+    fn leave_off(&mut self) {
+        if self.ending == Ending::Open {
+            self.ending = Ending::Canceled;
         }
     }
 

@@ -40,6 +40,8 @@ pub struct BuildSettings {
     pub iidfile: Option<PathBuf>,
     /// The file that a description of the result is written to.
     pub metadata_file: Option<PathBuf>,
+    /// Whether the same files and arguments must give the same image, bit for bit.
+    pub reproducible: bool,
     /// Annotations of the image in all outputs.
     pub annotations: Vec<Annotation>,
     /// Whether every step runs again.
@@ -114,6 +116,9 @@ impl BuildSettings {
     /// Makes sense of what was typed.
     pub fn resolve(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let outputs = outputs(&args.outputs)?;
+        if args.reproducible {
+            refuse_own_times(&args.outputs, &outputs)?;
+        }
         let from_outputs = outputs
             .iter()
             .flat_map(|output| output.names.iter().cloned());
@@ -149,6 +154,7 @@ impl BuildSettings {
             outputs,
             iidfile: args.iidfile,
             metadata_file: args.metadata_file,
+            reproducible: args.reproducible,
             annotations,
             no_cache: args.no_cache,
             explain: args.explain,
@@ -218,6 +224,20 @@ fn dockerfile(file: Option<PathBuf>, context: &str) -> Result<DockerfileSource, 
 fn is_address(file: &Path) -> bool {
     let text = file.as_os_str().as_encoded_bytes();
     text.starts_with(b"https://") || text.starts_with(b"http://")
+}
+
+/// A reproducible image has nothing to say about when its files were made.
+fn refuse_own_times(typed: &[String], outputs: &[Output]) -> Result<(), UsageError> {
+    let has_own_times = |output: &Output| output.rewrite_timestamps.is_some();
+    match outputs.iter().position(has_own_times) {
+        None => Ok(()),
+        Some(index) => Err(UsageError::new(
+            "--output",
+            &typed[index],
+            "rewrite-timestamp cannot be chosen with --reproducible",
+        )
+        .hint("with --reproducible all files of new layers have the same time")),
+    }
 }
 
 fn outputs(typed: &[String]) -> Result<Vec<Output>, UsageError> {

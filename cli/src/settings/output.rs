@@ -28,8 +28,8 @@ pub struct Output {
     pub names: Vec<String>,
     /// How its layers are compressed.
     pub compression: Compression,
-    /// Whether files of the new layers may be no younger than `SOURCE_DATE_EPOCH`.
-    pub rewrite_timestamps: bool,
+    /// What `rewrite-timestamp` says, if it is there.
+    pub rewrite_timestamps: Option<bool>,
     /// Annotations beside those of `--annotation`.
     pub annotations: Vec<Annotation>,
 }
@@ -86,7 +86,7 @@ impl Output {
             kind: OutputKind::Image,
             names,
             compression,
-            rewrite_timestamps: false,
+            rewrite_timestamps: None,
             annotations: Vec::new(),
         }
     }
@@ -109,7 +109,7 @@ struct Attributes {
     as_directory: bool,
     names: Vec<String>,
     compression: Compression,
-    rewrite_timestamps: bool,
+    rewrite_timestamps: Option<bool>,
     annotations: Vec<Annotation>,
 }
 
@@ -157,7 +157,7 @@ impl Attributes {
                     .ok_or_else(|| wrong(format!("{name}={value} is neither true nor false")))?;
                 match name {
                     "tar" => self.as_directory = !is_true,
-                    _ => self.rewrite_timestamps = is_true,
+                    _ => self.rewrite_timestamps = Some(is_true),
                 }
             }
             "name" => self

@@ -291,6 +291,8 @@ fn killed_and_interrupted_builds_say_so_and_running_ones_stay() {
     end(start(), Signal::INT);
     let canceled = json(&bench, "inspect --format json");
     assert_eq!(canceled["Status"], "Canceled");
+    let run = step(&canceled, "RUN echo begun; sleep 1000");
+    assert_eq!(run["Result"], "canceled");
     let ids = builds(&bench, "ls -q");
     assert_eq!(ids.lines().count(), 2);
     assert_eq!(
@@ -353,5 +355,66 @@ fn a_trace_has_every_step_on_a_lane_of_its_stage() {
     spans.sort_unstable();
     for pair in spans.windows(2) {
         assert!(pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1, "{pair:?}");
+    }
+}
+
+/// What the format asks of each kind of event ("Trace Event Format"), and what Perfetto needs for arrows.
+#[test]
+fn a_trace_is_well_formed() {
+    let bench = app();
+    bench.build("--tag app");
+    bench.build("--tag app");
+    for which in ["^0", "^1"] {
+        let trace = builds(&bench, &format!("trace {which}"));
+        let trace: Value = serde_json::from_str(&trace).expect("it is JSON");
+        let events = trace["traceEvents"].as_array().expect("a list");
+        let number = |event: &Value, name: &str| {
+            let found = event[name].as_u64();
+            found.unwrap_or_else(|| panic!("no number {name} in {event}"))
+        };
+        let mut slices = Vec::new();
+        let mut arrows = std::collections::BTreeMap::<&str, Vec<&Value>>::new();
+        for event in events {
+            assert!(event["name"].is_string() && event["pid"] == 1, "{event}");
+            match event["ph"].as_str().expect("a phase") {
+                "M" => assert!(
+                    event["args"].is_object() && event["tid"].is_u64(),
+                    "{event}"
+                ),
+                "X" => {
+                    let begin = number(event, "ts");
+                    slices.push((number(event, "tid"), begin, begin + number(event, "dur")));
+                }
+                "C" => {
+                    number(event, "ts");
+                    assert!(event["args"]["steps"].is_u64(), "{event}");
+                }
+                "s" | "f" => {
+                    let id = event["id"].as_str().expect("an id");
+                    arrows.entry(id).or_default().push(event);
+                }
+                other => panic!("an event of the phase {other}"),
+            }
+        }
+        for (id, ends) in arrows {
+            let [begin, end] = ends[..] else {
+                panic!("{id} has {} ends", ends.len())
+            };
+            assert_eq!((&begin["ph"], &end["ph"]), (&"s".into(), &"f".into()));
+            assert_eq!(end["bp"], "e", "it belongs to the slice around it");
+            assert!(
+                number(begin, "ts") <= number(end, "ts"),
+                "{id} goes back in time"
+            );
+            for end in ends {
+                let (thread, at) = (number(end, "tid"), number(end, "ts"));
+                let is_around =
+                    |slice: &&(u64, u64, u64)| slice.0 == thread && slice.1 <= at && at <= slice.2;
+                assert!(
+                    slices.iter().any(|slice| is_around(&slice)),
+                    "{end} is in no slice"
+                );
+            }
+        }
     }
 }

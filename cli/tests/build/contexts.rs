@@ -3,10 +3,13 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Stdio;
 
+use crate::base;
 use crate::bench::{Bench, run, text};
 use crate::finished::Finished;
 use crate::listing::of_directory;
+use crate::rootless::User;
 use crate::servers::{Answer, GitDaemon, HttpServer, repositories};
 
 /// Builds from a context that is written as on the command line, with standard input if there is any,
@@ -154,4 +157,51 @@ fn archives_that_mean_harm() {
         build(&bench, "-", "-o type=tar,dest=o.tar", Some(&path)).assert_failed(1, &["cannot"]);
     }
     assert!(!outside.exists() && !bench.path("evil").exists());
+}
+
+#[test]
+fn what_a_user_may_not_read_is_named_and_can_be_left_out() {
+    let user = User::new(base::small(), "FROM scratch\nCOPY . /x\n");
+    let bench = &user.bench;
+    bench.file("secret", "secret");
+    bench.file("closed/file", "closed");
+    run("chmod", &["-R", "a+rX", text(&bench.context(""))]);
+    for name in ["secret", "closed"] {
+        run("chmod", &["000", text(&bench.context(name))]);
+        let path = bench.context(name).display().to_string();
+        let hint = "make it readable, or leave it out with .dockerignore";
+        user.build("")
+            .assert_failed(1, &[&path, "ermission denied", hint]);
+        bench.file(".dockerignore", name);
+        user.build("").assert_well();
+        bench.file(".dockerignore", "");
+        run("chmod", &["755", text(&bench.context(name))]);
+    }
+}
+
+/// The key tells what the file was; the layer must not hold something else.
+#[test]
+fn a_file_that_changes_while_a_build_runs_is_an_error_and_never_cached() {
+    let bench = Bench::with("FROM base\nRUN echo begun; sleep 1\nCOPY f other /\nRUN cat /f\n");
+    bench.file("f", "before");
+    bench.file("other", "other");
+    let mut command = bench.command("");
+    let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().expect("kiln runs");
+    // The step sleeps when the context was looked at.
+    let logs = || Finished::of(bench.kiln().args(["builds", "logs"])).stdout;
+    let began = std::time::Instant::now();
+    while !logs().starts_with(b"==>") {
+        assert!(began.elapsed().as_secs() < 60, "it never began");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    bench.file("f", "after!");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("changed while it was being read"), "{said}");
+    assert!(said.contains(text(&bench.context("f"))), "{said}");
+    assert_eq!(bench.text("f", ""), "after!");
+    bench.file("f", "before");
+    assert_eq!(bench.text("f", ""), "before");
 }

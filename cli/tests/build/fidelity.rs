@@ -325,3 +325,15 @@ fn apt_installs_into_debian() {
     let whole = |root: &str| of_directory(&bench.path(root));
     assert_eq!(whole("local"), whole("b/rootfs"));
 }
+
+/// Its time and its bytes are those of the file that was there before, but that one is hidden.
+#[test]
+fn a_file_that_is_put_back_into_a_directory_made_anew_stays_in_the_image() {
+    let bench = Bench::with(
+        "FROM base
+RUN mkdir /d && echo x >/d/f && touch -d @1000000000 /d/f
+RUN cp -a /d /e && rm -r /d && mkdir /d && cp -a /e/f /d/f
+",
+    );
+    assert_eq!(bench.text("d/f", ""), "x\n");
+}

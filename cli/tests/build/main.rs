@@ -34,6 +34,7 @@ mod page;
 mod peers;
 mod pipelining;
 mod prune;
+mod reproducible;
 mod rootless;
 mod secrets;
 mod ssh;

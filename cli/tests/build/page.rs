@@ -125,6 +125,8 @@ fn hostile_text_is_only_shown() {
 fn the_page_is_used_by_mouse_and_keyboard() {
     let bench = hostile();
     bench.build("");
+    bench.file("Dockerfile", "FROM base\nRUN echo one && echo 2 >&2\n");
+    bench.build("");
     bench.file(
         "Dockerfile",
         "FROM base AS first\nRUN echo one && echo two >&2\nFROM first\nRUN exit 9\n",

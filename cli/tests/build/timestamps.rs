@@ -1,4 +1,4 @@
-//! `SOURCE_DATE_EPOCH` and `rewrite-timestamp=true`: the same image on any day.
+//! `SOURCE_DATE_EPOCH` and `rewrite-timestamp`: what times files of an image have.
 
 use std::fs;
 use std::path::Path;
@@ -58,7 +58,8 @@ fn two_builds_at_different_times_are_one_image() {
     for name in ["one", "two"] {
         let layout = bench.path(name);
         let output = format!(
-            "--no-cache -o type=oci,tar=false,compression=uncompressed,rewrite-timestamp=true,dest={} -o type=oci,tar=false,compression=uncompressed,dest={}-plain",
+            "--no-cache -o type=oci,tar=false,compression=uncompressed,rewrite-timestamp=true,dest={} -o type=oci,tar=false,compression=uncompressed,rewrite-timestamp=false,dest={}-plain -o type=oci,tar=false,compression=uncompressed,dest={}-exact",
+            text(&layout),
             text(&layout),
             text(&layout)
         );
@@ -79,6 +80,13 @@ fn two_builds_at_different_times_are_one_image() {
     assert!(layers[base..].iter().flatten().all(|time| *time <= EPOCH));
     assert!(layers[base].contains(&77));
     assert!(layers[base + 1].contains(&5));
+    let (_, _, exact) = look_into(&bench.path("one-exact"));
+    assert!(
+        exact[base..]
+            .iter()
+            .flatten()
+            .all(|time| *time == EPOCH || *time == 0)
+    );
     let (_, plain_config, plain) = look_into(&bench.path("one-plain"));
     assert!(plain[base..].iter().flatten().any(|time| *time > EPOCH));
     let diff_ids = |config: &Value| {

@@ -251,8 +251,12 @@ impl Builder<'_> {
             name: "context".to_owned(),
         });
         let description = describe("[internal] load build context".to_owned(), None);
-        self.graph
-            .add(Op::Source(source), Vec::new(), description, false)
+        let vertex = self
+            .graph
+            .add(Op::Source(source), Vec::new(), description, false);
+        let rules = self.options.ignored.texts().map(str::to_owned).collect();
+        self.graph.note_ignored(vertex, rules);
+        vertex
     }
 
     /// The vertex that files come from; `None` is an empty directory.

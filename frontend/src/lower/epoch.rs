@@ -18,8 +18,19 @@ const NAME: &str = "SOURCE_DATE_EPOCH";
 /// The value that stands for the time of the build's context.
 pub(super) const CONTEXT: &str = "context";
 
-/// The time that the build arguments or a global ARG fix, in seconds since 1970.
+/// The time that the build arguments or a global ARG fix, in seconds since 1970, or else the default.
 pub(super) fn resolve(
+    dockerfile: &Dockerfile,
+    stages: &Stages<'_>,
+    options: &Options,
+    global: &Environment,
+    images: &dyn Images,
+) -> Result<Option<i64>, LowerError> {
+    let named = named(dockerfile, stages, options, global, images)?;
+    Ok(named.or(options.default_epoch))
+}
+
+fn named(
     dockerfile: &Dockerfile,
     stages: &Stages<'_>,
     options: &Options,
@@ -100,14 +111,16 @@ fn unknown(text: &str, stages: &Stages<'_>, options: &Options) -> Diagnostic {
 /// The options with the time as a number, as ARGs of that name see it.
 pub(super) fn with_number(options: Cow<'_, Options>, epoch: Option<i64>) -> Cow<'_, Options> {
     let number = epoch.map_or(String::new(), |epoch| epoch.to_string());
-    match options.build_args.get(NAME) {
-        Some(given) if *given != number => {
-            let mut options = options.into_owned();
-            options.build_args.insert(NAME.to_owned(), number);
-            Cow::Owned(options)
-        }
-        _ => options,
+    let is_other = match options.build_args.get(NAME) {
+        Some(given) => *given != number,
+        None => epoch.is_some() && epoch == options.default_epoch,
+    };
+    if !is_other {
+        return options;
     }
+    let mut options = options.into_owned();
+    options.build_args.insert(NAME.to_owned(), number);
+    Cow::Owned(options)
 }
 
 /// The variables of a stage that stands for a time.

@@ -58,6 +58,8 @@ pub struct Options {
     pub contexts: BTreeMap<String, NamedContext>,
     /// `--label`
     pub labels: BTreeMap<String, String>,
+    /// The time to use where `SOURCE_DATE_EPOCH` names none, in seconds since 1970.
+    pub default_epoch: Option<i64>,
     /// `--network`
     pub network: Network,
     /// `--add-host`: names and addresses.
@@ -97,6 +99,7 @@ impl Options {
             context: MainContext::Directory,
             contexts: BTreeMap::new(),
             labels: BTreeMap::new(),
+            default_epoch: None,
             network: Network::Default,
             extra_hosts: Vec::new(),
             hostname: None,

@@ -42,6 +42,8 @@ pub struct Patterns {
 
 #[derive(Debug, Clone)]
 struct Pattern {
+    /// As it was written, but cleaned.
+    text: String,
     rule: Rule,
     takes_back: bool,
 }
@@ -68,6 +70,11 @@ impl Patterns {
     /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
+    }
+
+    /// The patterns in order, cleaned.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(|pattern| pattern.text.as_str())
     }
 
     /// Whether some pattern includes again what others exclude.
@@ -134,7 +141,11 @@ impl Pattern {
         };
         glob::parse(body.as_bytes()).map_err(fail)?;
         let rule = Rule::parse(body).map_err(fail)?;
-        Ok(Self { rule, takes_back })
+        Ok(Self {
+            text: clean,
+            rule,
+            takes_back,
+        })
     }
 }
 

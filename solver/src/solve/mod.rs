@@ -10,6 +10,7 @@ use crate::digest::Key;
 use crate::execute::{Cache, Executor, Exit, StepError};
 use crate::graph::{Graph, VertexId};
 use crate::key::{InputPart, definition_key};
+use crate::miss;
 use crate::op::Op;
 use crate::progress::{Fact, Hit, Reporter, StepReporter};
 use crate::schedule::{Action, Found, Schedule};
@@ -245,6 +246,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             id,
             op: Arc::clone(&vertex.op),
             inputs: vertex.inputs.iter().map(name).collect(),
+            about: miss::about(self.graph, &vertex.inputs),
             ignore_cache: vertex.ignore_cache,
             definition: self.definitions[id.index()],
             reporter: self.reporters[id.index()]

@@ -8,7 +8,7 @@ use super::{SolveError, Solver};
 use crate::digest::Key;
 use crate::execute::{Cache, Executor, Exit, Outcome, Step, StepError, StepKeys};
 use crate::graph::VertexId;
-use crate::key::{InputPart, content_key, explain, inputs_key, outline_key};
+use crate::key::{InputPart, KeyPart, content_key, explain, inputs_key, outline_key};
 use crate::miss::{self, Miss, Reason};
 use crate::op::{InputIndex, Op};
 use crate::progress::{Fact, StepReporter};
@@ -29,6 +29,8 @@ pub(super) struct Task {
     pub(super) reporter: StepReporter,
     /// The names of its inputs.
     pub(super) inputs: Vec<String>,
+    /// What an explanation says beside the parts of the key.
+    pub(super) about: Vec<KeyPart>,
     /// Whether it may not come from the cache.
     pub(super) ignore_cache: bool,
 }
@@ -198,7 +200,7 @@ async fn step_keys<E: Executor, C: Cache<E::Output>>(
         content,
         outline: outline_key(&task.op),
         inputs: inputs_key(&parts),
-        explanation: explain(&task.op, &parts),
+        explanation: [task.about.clone(), explain(&task.op, &parts)].concat(),
     })
 }
 

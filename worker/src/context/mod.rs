@@ -3,22 +3,26 @@
 //! Only what a build asks for is looked at. What is known of a file (see [`stat_index`]) is kept from
 //! build to build, so that an unchanged file is not read again.
 
+mod directory;
+mod narrow;
 mod scan;
 mod stat_index;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{RelPath, StepReporter};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::io_error::{AtPath, IoError};
 use crate::layer::FileBytes;
 use crate::store::Store;
 use crate::tree::{Entry, EntryKind, LayerTree, View};
+use narrow::Wide;
 use scan::Scanner;
 use stat_index::StatIndex;
 
@@ -33,7 +37,7 @@ pub struct Context {
     /// What earlier builds knew; let go once everything was scanned.
     known: Mutex<Arc<StatIndex>>,
     /// What was scanned so far, by the path that was asked for.
-    scanned: Mutex<HashMap<RelPath, Arc<LayerTree>>>,
+    scanned: Mutex<HashMap<RelPath, Wide>>,
     learned: Mutex<StatIndex>,
 }
 
@@ -84,9 +88,12 @@ impl Context {
 
     fn tree(&self, path: &RelPath) -> Result<Arc<LayerTree>, IoError> {
         let mut scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = scanned.get(path) {
+            return Ok(tree.whole());
+        }
         // A wider scan knows everything that a narrower one would find.
-        if let Some((_, tree)) = scanned.iter().find(|(wider, _)| path.starts_with(wider)) {
-            return Ok(Arc::clone(tree));
+        if let Some((_, wide)) = scanned.iter().find(|(wider, _)| path.starts_with(wider)) {
+            return Ok(wide.below(path));
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let scanner = Scanner::new(
@@ -101,13 +108,13 @@ impl Context {
             *known = Arc::default();
             return_free_memory();
         }
-        let tree = Arc::new(scan.tree);
+        let tree = Wide::new(scan.tree);
         self.learned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .merge(scan.index);
-        scanned.insert(path.clone(), Arc::clone(&tree));
-        Ok(tree)
+        scanned.insert(path.clone(), tree.clone());
+        Ok(tree.whole())
     }
 
     /// Where the bytes of a file of this context are.
@@ -132,12 +139,16 @@ impl Context {
         self.excludes.excludes(path) && self.root.join(path.as_os_path()).symlink_metadata().is_ok()
     }
 
-    /// Remembers what was learned of the files, for the next build.
+    /// Remembers what was learned of the files, for the next build. Builds that do so at once do it one
+    /// after the other, so that each adds to what it finds.
     pub fn remember(&self) -> Result<(), IoError> {
         let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if learned.is_empty() {
             return Ok(());
         }
+        let directory = self.store.directory("contexts")?;
+        let lock = File::open(&directory).at("open", &directory)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", &directory)?;
         let bytes = learned.encode_over(&StatIndex::load(&self.index_path));
         self.store.scratch().put_bytes(&bytes, &self.index_path)
     }

@@ -1,26 +1,32 @@
 //! Walks a directory in parallel: ignore rules, metadata, and the hashes of files that changed.
+//!
+//! Others may write to it meanwhile. What is read of a file counts only if the file was the same before
+//! and after, and is read again otherwise.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{ContentDigest, RelPath, StepReporter};
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::fs::{FileType, Stat};
 
+use super::directory::Directory;
 use super::stat_index::{Known, KnownDirectory, Stamp, StatIndex};
 use crate::io_error::{AtPath, IoError};
-use crate::layer::{mtime, open_below, read_xattrs};
+use crate::layer::mtime;
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp, Xattrs};
 
 /// How many symbolic links a path may lead through.
 const MAXIMUM_LINKS: usize = 40;
 /// Between two reports of progress.
 const REPORT_EVERY: u64 = 4 * 1024 * 1024;
+/// How often something is looked at that changes at the same time.
+const ATTEMPTS: usize = 5;
 
 /// What a scan found.
 pub(super) struct Scan {
@@ -43,6 +49,26 @@ pub(super) struct Scanner<'s> {
 struct Scanned {
     entry: Entry,
     inode: Option<(u64, u64)>,
+}
+
+impl Scanned {
+    fn new(path: &RelPath, stat: &Stat, kind: EntryKind, xattrs: Xattrs) -> Self {
+        let is_linked = matches!(kind, EntryKind::File { .. }) && stat.st_nlink > 1;
+        // Whoever owns the context's files on the client does not matter to an image.
+        let entry = Entry {
+            path: path.clone(),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid: 0,
+            gid: 0,
+            mtime: mtime(stat),
+            xattrs,
+        };
+        Self {
+            entry,
+            inode: is_linked.then_some((stat.st_dev, stat.st_ino)),
+        }
+    }
 }
 
 impl<'s> Scanner<'s> {
@@ -101,63 +127,77 @@ impl<'s> Scanner<'s> {
             let next = at.join_name(&component);
             let is_hidden =
                 self.excludes.excludes(&next) && !self.excludes.may_include_below(&next);
-            let Some(stat) = self.stat(&next)?.filter(|_| !is_hidden) else {
+            let Some(directory) = self.open(&at)?.filter(|_| !is_hidden) else {
                 return Ok(None);
             };
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Symlink => {
-                    links += 1;
-                    let entry = self.entry(next.clone(), &stat, None)?;
-                    let target = match &entry.entry.kind {
-                        EntryKind::Symlink { target } => target.clone(),
-                        _ => return Ok(None),
-                    };
-                    found.push(entry);
-                    if links > MAXIMUM_LINKS {
-                        return Ok(None);
-                    }
-                    if target.first() == Some(&b'/') {
-                        at = RelPath::root();
-                    }
-                    let names = target
-                        .split(|b| *b == b'/')
-                        .filter(|c| !matches!(*c, b"" | b"."));
-                    pending.extend(names.rev().map(Into::into));
-                }
-                FileType::Directory => {
-                    found.push(self.entry(next.clone(), &stat, None)?);
+            let Some(passed) = self.passed(&directory, &next)? else {
+                return Ok(None);
+            };
+            let target = match &passed.entry.kind {
+                EntryKind::Symlink { target } => target.clone(),
+                EntryKind::Directory(_) => {
                     at = next;
+                    found.push(passed);
+                    continue;
                 }
-                _ if pending.is_empty() => at = next,
+                // What the path leads to is looked at later.
+                _ if pending.is_empty() => return Ok(Some(next)),
                 _ => return Ok(None),
+            };
+            found.push(passed);
+            links += 1;
+            if links > MAXIMUM_LINKS {
+                return Ok(None);
             }
+            if target.first() == Some(&b'/') {
+                at = RelPath::root();
+            }
+            let names = target
+                .split(|b| *b == b'/')
+                .filter(|c| !matches!(*c, b"" | b"."));
+            pending.extend(names.rev().map(Into::into));
         }
         Ok(Some(at))
     }
 
-    fn stat(&self, path: &RelPath) -> Result<Option<Stat>, IoError> {
-        match rustix::fs::statat(self.directory, path.as_os_path(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
-            Err(error) => Err(error).at("stat", self.absolute(path)),
+    /// What a path leads through; the bytes of files are not looked at.
+    fn passed(&self, directory: &Directory, path: &RelPath) -> Result<Option<Scanned>, IoError> {
+        let name = path.file_name().unwrap_or_default();
+        for _ in 0..ATTEMPTS {
+            let Some(stat) = directory.stat(name)? else {
+                return Ok(None);
+            };
+            let scanned = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Symlink | FileType::Directory => {
+                    self.look_at(directory, path, &stat, None)?
+                }
+                _ => Some(Scanned::new(path, &stat, EntryKind::Fifo, Xattrs::new())),
+            };
+            if scanned.is_some() {
+                return Ok(scanned);
+            }
         }
+        Err(restless(directory, name))
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Option<Directory>, IoError> {
+        Directory::open(self.directory, self.root, path)
     }
 
     /// Everything at a resolved path and below it, in path order.
     fn below(&self, path: &RelPath) -> Result<Vec<Scanned>, IoError> {
-        let is_directory = match self.stat(path)? {
-            None => return Ok(Vec::new()),
-            Some(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
-        };
-        if is_directory {
-            return self.list(path);
+        if let Some(directory) = self.open(path)? {
+            return self.list(&directory, path);
         }
         let parent = path.parent().unwrap_or_default();
         let name = path.file_name().unwrap_or_default().to_vec();
+        let Some(directory) = self.open(&parent)? else {
+            return Ok(Vec::new());
+        };
         let mut files = KnownDirectory::new();
         let known_files = self.known.directory(&parent);
         let known = lookup(&known_files, &name);
-        let scanned = self.child(&parent, &name, known)?;
+        let scanned = self.child(&directory, &parent, &name, known)?;
         files.extend(scanned.iter().filter_map(|child| self.as_known(child)));
         // Beside what is known of other files in the directory.
         let others = known_files.iter().filter(|(other, _)| **other != *name);
@@ -167,13 +207,13 @@ impl<'s> Scanner<'s> {
         Ok(scanned.into_iter().map(|child| child.scanned).collect())
     }
 
-    fn list(&self, path: &RelPath) -> Result<Vec<Scanned>, IoError> {
-        let names = self.names(path)?;
+    fn list(&self, directory: &Directory, path: &RelPath) -> Result<Vec<Scanned>, IoError> {
+        let names = directory.names()?;
         let known = self.known.directory(path);
         let children: Vec<Option<Child>> = names
             .par_iter()
             .with_min_len(16)
-            .map(|name| self.child(path, name, lookup(&known, name)))
+            .map(|name| self.child(directory, path, name, lookup(&known, name)))
             .collect::<Result<_, _>>()?;
         let children: Vec<Child> = children.into_iter().flatten().collect();
         let files = children
@@ -185,7 +225,7 @@ impl<'s> Scanner<'s> {
         let below: Vec<Vec<Scanned>> = children
             .par_iter()
             .map(|child| match child.scanned.entry.kind {
-                EntryKind::Directory(_) => self.list(&child.scanned.entry.path),
+                EntryKind::Directory(_) => self.list_child(&child.scanned.entry.path),
                 _ => Ok(Vec::new()),
             })
             .collect::<Result<_, _>>()?;
@@ -199,28 +239,22 @@ impl<'s> Scanner<'s> {
         Ok(all)
     }
 
-    /// The names in a directory, sorted.
-    fn names(&self, path: &RelPath) -> Result<Vec<Box<[u8]>>, IoError> {
-        let absolute = || self.absolute(path);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(self.directory, path.as_os_path(), flags, Mode::empty())
-            .at("open", absolute())?;
-        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
-        let mut listing = RawDir::new(opened, &mut buffer);
-        let mut names: Vec<Box<[u8]>> = Vec::new();
-        while let Some(entry) = listing.next() {
-            let entry = entry.at("read", absolute())?;
-            let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") {
-                names.push(name.into());
+    /// What is in a directory that was there a moment ago.
+    fn list_child(&self, path: &RelPath) -> Result<Vec<Scanned>, IoError> {
+        match self.open(path)? {
+            Some(directory) => self.list(&directory, path),
+            None => {
+                let gone = io::Error::other(
+                    "it was a directory a moment ago; build again once it is at rest",
+                );
+                Err(gone).at("read", self.root.join(path.as_os_path()))
             }
         }
-        names.sort_unstable();
-        Ok(names)
     }
 
     fn child(
         &self,
+        directory: &Directory,
         parent: &RelPath,
         name: &[u8],
         known: Option<&Known>,
@@ -230,22 +264,35 @@ impl<'s> Scanner<'s> {
         if is_excluded && !self.excludes.may_include_below(&path) {
             return Ok(None);
         }
-        // Gone since it was listed.
-        let Some(stat) = self.stat(&path)? else {
-            return Ok(None);
-        };
-        if is_excluded && FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            return Ok(None);
+        for _ in 0..ATTEMPTS {
+            // Gone since it was listed.
+            let Some(stat) = directory.stat(name)? else {
+                return Ok(None);
+            };
+            if is_excluded && FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                return Ok(None);
+            }
+            if let Some(scanned) = self.look_at(directory, &path, &stat, known)? {
+                let stamp = Stamp::of(&stat);
+                return Ok(Some(Child {
+                    scanned,
+                    is_excluded,
+                    stamp,
+                }));
+            }
         }
-        let scanned = self.entry(path, &stat, known)?;
-        Ok(Some(Child {
-            scanned,
-            is_excluded,
-            stamp: Stamp::of(&stat),
-        }))
+        Err(restless(directory, name))
     }
 
-    fn entry(&self, path: RelPath, stat: &Stat, known: Option<&Known>) -> Result<Scanned, IoError> {
+    /// What is at a path that `stat` tells of; `None` if it is something else by now.
+    fn look_at(
+        &self,
+        directory: &Directory,
+        path: &RelPath,
+        stat: &Stat,
+        known: Option<&Known>,
+    ) -> Result<Option<Scanned>, IoError> {
+        let name = path.file_name().unwrap_or_default();
         let (major, minor) = (
             rustix::fs::major(stat.st_rdev),
             rustix::fs::minor(stat.st_rdev),
@@ -253,33 +300,38 @@ impl<'s> Scanner<'s> {
         let mut xattrs = Xattrs::new();
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let size = u64::try_from(stat.st_size).unwrap_or(0);
-                let digest = match known.filter(|known| known.stamp == Stamp::of(stat)) {
+                let known = known.filter(|known| known.stamp == Stamp::of(stat));
+                let digest = match known {
                     Some(known) => {
                         xattrs.clone_from(&known.xattrs);
                         known.digest
                     }
                     None => {
-                        xattrs = read_xattrs(&self.absolute(&path))?;
-                        self.hash(&path, size)?
+                        let Some(read) = self.read(directory, name, stat)? else {
+                            return Ok(None);
+                        };
+                        xattrs = read.xattrs;
+                        read.digest
                     }
                 };
                 EntryKind::File {
-                    size,
+                    size: size(stat),
                     digest,
                     offset: 0,
                 }
             }
             FileType::Directory => {
-                xattrs = read_xattrs(&self.absolute(&path))?;
+                let Some(found) = directory.xattrs(name)? else {
+                    return Ok(None);
+                };
+                xattrs = found;
                 EntryKind::Directory(DirectoryKind::Merged)
             }
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(self.directory, path.as_os_path(), Vec::new())
-                    .at("read", self.absolute(&path))?;
-                EntryKind::Symlink {
-                    target: target.as_bytes().into(),
-                }
+                let Some(target) = directory.read_link(name)? else {
+                    return Ok(None);
+                };
+                EntryKind::Symlink { target }
             }
             FileType::Fifo => EntryKind::Fifo,
             FileType::CharacterDevice => EntryKind::CharDevice { major, minor },
@@ -290,31 +342,35 @@ impl<'s> Scanner<'s> {
                 offset: 0,
             },
         };
-        let is_linked = matches!(kind, EntryKind::File { .. }) && stat.st_nlink > 1;
-        let inode = is_linked.then_some((stat.st_dev, stat.st_ino));
-        // Whoever owns the context's files on the client does not matter to an image.
-        let entry = Entry {
-            path,
-            kind,
-            mode: stat.st_mode & 0o7777,
-            uid: 0,
-            gid: 0,
-            mtime: mtime(stat),
-            xattrs,
-        };
-        Ok(Scanned { entry, inode })
+        Ok(Some(Scanned::new(path, stat, kind, xattrs)))
     }
 
-    fn hash(&self, path: &RelPath, size: u64) -> Result<ContentDigest, IoError> {
-        let absolute = || self.absolute(path);
-        let mut file = open_below(self.directory, path).at("open", absolute())?;
-        let digest = hash_file(&mut file, size).at("read", absolute())?;
+    /// Reads a file that `stat` tells of; `None` if it is not the same any more at the end.
+    fn read(
+        &self,
+        directory: &Directory,
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<Option<Bytes>, IoError> {
+        let Some(mut file) = directory.open_file(name)? else {
+            return Ok(None);
+        };
+        let size = size(stat);
+        let digest = hash_file(&mut file, size).at("read", directory.absolute(name))?;
+        let xattrs = match has_no_xattrs(&file) {
+            true => Some(Xattrs::new()),
+            false => directory.xattrs(name)?,
+        };
+        let after = directory.stat(name)?.map(|stat| Stamp::of(&stat));
+        if after != Some(Stamp::of(stat)) {
+            return Ok(None);
+        }
         let before = self.hashed.fetch_add(size, Ordering::Relaxed);
         if before / REPORT_EVERY != (before + size) / REPORT_EVERY {
             self.reporter
                 .transferred("transferring context", before + size, None);
         }
-        Ok(digest)
+        Ok(xattrs.map(|xattrs| Bytes { digest, xattrs }))
     }
 
     fn as_known(&self, child: &Child) -> Option<(Box<[u8]>, Known)> {
@@ -341,14 +397,12 @@ impl<'s> Scanner<'s> {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         learned.learn(path, files, self.known);
     }
+}
 
-    fn absolute(&self, path: &RelPath) -> PathBuf {
-        if path.is_root() {
-            self.root.to_owned()
-        } else {
-            self.root.join(path.as_os_path())
-        }
-    }
+/// What was read of a file.
+struct Bytes {
+    digest: ContentDigest,
+    xattrs: Xattrs,
 }
 
 struct Child {
@@ -356,6 +410,27 @@ struct Child {
     /// Itself; something below it may be included.
     is_excluded: bool,
     stamp: Stamp,
+}
+
+/// Whether a file certainly has no extended attributes, as most; a name alone is slower to ask.
+fn has_no_xattrs(file: &File) -> bool {
+    use rustix::io::Errno;
+    let mut names = [0; 64];
+    let listed = rustix::fs::flistxattr(file, &mut names[..]);
+    matches!(listed, Ok(0) | Err(Errno::OPNOTSUPP))
+}
+
+fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+fn restless(directory: &Directory, name: &[u8]) -> IoError {
+    let source = "it changes all the time; build again once it is at rest, or leave it out with .dockerignore";
+    IoError {
+        action: "read",
+        path: directory.absolute(name),
+        source: io::Error::other(source),
+    }
 }
 
 fn lookup<'k>(known: &'k [(Box<[u8]>, Known)], name: &[u8]) -> Option<&'k Known> {

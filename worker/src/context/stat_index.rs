@@ -18,6 +18,9 @@ const HEADER: &[u8] = b"kilnstat\x01";
 /// How old a change must be before a file's times can be trusted, in nanoseconds: more than the tick
 /// of any clock that file systems stamp with.
 const SETTLED: i128 = 50_000_000;
+/// The same where a time may have been cut to whole seconds, as by file systems that keep nothing else; of
+/// FAT, every other second.
+const SETTLED_SECONDS: i128 = 2_000_000_000;
 
 /// What identifies the state of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +49,10 @@ impl Stamp {
         let nanoseconds =
             |seconds: i64, rest: u32| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         let start = nanoseconds(scan_start.seconds, scan_start.nanoseconds);
-        [self.modified, self.changed]
-            .iter()
-            .all(|(seconds, rest)| nanoseconds(*seconds, *rest) + SETTLED < start)
+        [self.modified, self.changed].iter().all(|(seconds, rest)| {
+            let tick = if *rest == 0 { SETTLED_SECONDS } else { SETTLED };
+            nanoseconds(*seconds, *rest) + tick < start
+        })
     }
 }
 

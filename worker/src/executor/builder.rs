@@ -274,7 +274,7 @@ impl<'b> LayerBuilder<'b> {
         // From the end, so that what is in a directory comes right before it.
         for (path, known) in self.entries.iter().rev() {
             let is_needed = kept.is_some_and(|kept| kept.starts_with(path)) || links.contains(path);
-            if !is_needed && is_in(self.base, &known.entry) {
+            if !is_needed && self.base.shows(&known.entry) {
                 redundant.push(path.clone());
             } else {
                 kept = Some(path);
@@ -310,31 +310,6 @@ impl Iterator for InOrder {
 }
 
 impl ExactSizeIterator for InOrder {}
-
-/// Whether a base has the very same thing at the same path. Times of directories do not count: they
-/// tell of what is in them.
-fn is_in(base: &View, entry: &Entry) -> bool {
-    let Some(below) = base.get(&entry.path).map(|found| found.entry) else {
-        return false;
-    };
-    let has_same_metadata = (below.mode, below.uid, below.gid)
-        == (entry.mode, entry.uid, entry.gid)
-        && below.xattrs == entry.xattrs;
-    let has_same_content = match (&below.kind, &entry.kind) {
-        (EntryKind::Directory(_), EntryKind::Directory(kind)) => *kind == DirectoryKind::Merged,
-        (
-            EntryKind::File { size, digest, .. },
-            EntryKind::File {
-                size: own_size,
-                digest: own_digest,
-                ..
-            },
-        ) => below.mtime == entry.mtime && (size, digest) == (own_size, own_digest),
-        (_, EntryKind::HardLink { .. }) => false,
-        (kind, own_kind) => below.mtime == entry.mtime && kind == own_kind,
-    };
-    has_same_metadata && has_same_content
-}
 
 /// Linux takes no longer paths and names (PATH_MAX and NAME_MAX of limits.h), so no layer should have
 /// any.

@@ -3,7 +3,6 @@
 mod archive;
 mod builder;
 mod cache_mounts;
-mod clamp;
 mod copied;
 mod copy;
 mod error;
@@ -17,6 +16,7 @@ mod owner;
 mod read;
 mod reuse;
 mod select;
+mod times;
 mod transplant;
 
 use std::collections::{HashMap, HashSet};
@@ -32,12 +32,12 @@ use kiln_solver::{
 };
 
 pub use archive::may_be_archive;
-pub use clamp::no_younger_than;
 pub use error::ExecutorError;
 pub(crate) use layers::is_within_reach;
 pub use layers::missing as missing_layers;
 pub use output::Output;
 pub use read::read_file;
+pub use times::{FileTimes, with_times};
 
 use crate::context::Context;
 use crate::layer::Ahead;

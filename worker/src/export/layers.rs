@@ -44,6 +44,12 @@ pub(super) fn original<'l>(store: &Store, layer: &'l BuiltLayer) -> Option<&'l D
         .filter(|original| store.has_blob(&original.digest))
 }
 
+/// Whether the store has a layer in the form in which it travels, if it did so before.
+pub fn has_original(store: &Store, layer: &BuiltLayer) -> bool {
+    let is_compressed = |original: &Descriptor| original.digest != layer.diff_id.into();
+    !layer.original.as_ref().is_some_and(is_compressed) || original(store, layer).is_some()
+}
+
 /// A descriptor that says the same in OCI's terms.
 pub(super) fn in_oci_terms(descriptor: &Descriptor) -> Descriptor {
     Descriptor {

@@ -25,6 +25,7 @@ use kiln_solver::{DiffId, Platform, Sha256Digest};
 
 pub use atomic_file::AtomicFile;
 pub use error::ExportError;
+pub use layers::has_original;
 pub use local::{LocalOptions, to_directory};
 pub use oci::{Flavor, LayoutDestination, OciOptions, to_oci};
 pub use store::to_store;

@@ -1,6 +1,6 @@
 //! What a step changed: from an overlay's upper directory to the entries of a layer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::contents::{Contents, open_below};
 use super::overlay;
 use super::pack::PackEntry;
 use crate::io_error::{AtPath, IoError};
-use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, Xattrs};
+use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, Xattrs, needed};
 
 /// Why an upper directory could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -204,26 +204,12 @@ fn without_unchanged(
     below: &View,
     contents: &Contents,
 ) -> Result<Vec<Entry>, IoError> {
-    let linked: HashSet<RelPath> = entries.iter().filter_map(link_target).cloned().collect();
-    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
-    for entry in entries.into_iter().rev() {
-        let leads_to_something = kept
-            .last()
-            .is_some_and(|next| next.path.starts_with(&entry.path));
-        let is_needed = leads_to_something || linked.contains(&entry.path);
-        if is_needed || !is_unchanged(&entry, below, contents)? {
-            kept.push(entry);
-        }
-    }
-    kept.reverse();
-    Ok(kept)
-}
-
-fn link_target(entry: &Entry) -> Option<&RelPath> {
-    match &entry.kind {
-        EntryKind::HardLink { target } => Some(target),
-        _ => None,
-    }
+    let needed = needed(&entries, |entry| is_unchanged(entry, below, contents))?;
+    let kept = entries
+        .into_iter()
+        .zip(needed)
+        .filter(|(_, needed)| *needed);
+    Ok(kept.map(|(entry, _)| entry).collect())
 }
 
 fn is_unchanged(entry: &Entry, below: &View, contents: &Contents) -> Result<bool, IoError> {
@@ -244,11 +230,21 @@ fn is_unchanged(entry: &Entry, below: &View, contents: &Contents) -> Result<bool
                 digest,
                 ..
             },
-        ) if size == size_before && entry.mtime.seconds == before.mtime.seconds => {
+        ) if size == size_before && is_same_time(entry.mtime, before.mtime) => {
             Ok(hash_file(contents, entry)? == *digest)
         }
         _ => Ok(false),
     }
+}
+
+/// Whether a file may have been copied up without being written to. What is written in the very second
+/// in which the file below was is told by the nanoseconds: else it would depend on how fast the machine
+/// is whether the layer has it. A time that came in a tar has none.
+fn is_same_time(now: Timestamp, before: Timestamp) -> bool {
+    now.seconds == before.seconds
+        && (now.nanoseconds == before.nanoseconds
+            || now.nanoseconds == 0
+            || before.nanoseconds == 0)
 }
 
 fn hash_file(contents: &Contents, entry: &Entry) -> Result<ContentDigest, IoError> {

@@ -25,7 +25,6 @@ mod zstd;
 pub use ahead::Ahead;
 pub use commit::{CommitError, commit_layer, commit_layer_of_result};
 pub use compress::{CompressError, Compression, LevelError, layer_blob};
-pub(crate) use contents::open_below;
 pub use contents::{Contents, FileBytes};
 pub use diff::{DiffError, diff};
 pub(crate) use diff::{mtime, read_xattrs};

@@ -51,13 +51,26 @@ pub struct Packed {
 pub enum PackError {
     /// A file could not be read.
     #[error(transparent)]
-    Read(#[from] IoError),
+    Read(IoError),
     /// A file is not what it was when the build began.
     #[error("{} changed while it was being read; build again once it is at rest", .0.display())]
     Changed(PathBuf),
     /// The tar could not be written.
     #[error("cannot write a layer: {0}")]
     Write(#[source] io::Error),
+}
+
+impl From<IoError> for PackError {
+    /// What is not there any more, or is behind a link by now, changed.
+    fn from(error: IoError) -> Self {
+        use rustix::io::Errno;
+        match Errno::from_io_error(&error.source) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {
+                Self::Changed(error.path)
+            }
+            _ => Self::Read(error),
+        }
+    }
 }
 
 /// Packs entries, which are sorted by path with each path once, and writes the tar to `sink`.

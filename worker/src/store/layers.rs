@@ -85,7 +85,8 @@ impl Layers {
     }
 
     /// Notes what a layer holds. Its bytes, as a tar or as a directory, must be there already: from
-    /// now on the layer counts as whole.
+    /// now on the layer counts as whole. A tree that is there stays: it may tell times to the
+    /// nanosecond, which a tar does not have, and then the layer's directory has the same ones.
     pub fn put_tree(&self, diff_id: &DiffId, tree: &EncodedTree) -> Result<(), LayerError> {
         let path = self.make_home(diff_id)?.join("tree");
         if !path.exists() {

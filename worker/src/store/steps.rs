@@ -53,6 +53,18 @@ impl Index {
         })
     }
 
+    /// Records what came of something that is no step of a build: nothing is compared with it.
+    pub fn put_record(&self, key: &Key, result: &[u8]) -> Result<(), IndexError> {
+        let now = Timestamp::now().seconds;
+        self.change(|connection| {
+            let mut statement = connection
+                .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?1, ?4, ?4)")?;
+            let (key, kind) = (&key.as_bytes()[..], RecordKind::Content as i64);
+            statement.execute(params![key, kind, result, now])?;
+            Ok(())
+        })
+    }
+
     /// The content key of the step whose result stands under a definition key.
     pub fn content_key(&self, definition: &Key) -> Result<Option<Key>, IndexError> {
         self.with(|connection| {

@@ -5,9 +5,11 @@
 mod compare;
 mod entry;
 mod layer_tree;
+mod redundant;
 mod view;
 
 pub use compare::{ChangeKind, PathChange, changes};
 pub use entry::{DirectoryKind, Entry, EntryKind, Timestamp, Xattrs};
 pub use layer_tree::{EncodedTree, LayerTree, TreeError, TreeReader, TreeWriter};
+pub use redundant::needed;
 pub use view::{Found, View, resolve};

@@ -77,6 +77,32 @@ impl View {
         Some(self.at(layer, index))
     }
 
+    /// Whether this stack has the very same at an entry's path. Times do not count: no content that
+    /// names a layer has any, so what a layer holds must not depend on them either. A further name of
+    /// a file is never the same: what it names may differ.
+    pub fn shows(&self, entry: &Entry) -> bool {
+        let Some(below) = self.get(&entry.path).map(|found| found.entry) else {
+            return false;
+        };
+        let has_same_metadata = (below.mode, below.uid, below.gid)
+            == (entry.mode, entry.uid, entry.gid)
+            && below.xattrs == entry.xattrs;
+        let has_same_content = match (&below.kind, &entry.kind) {
+            (EntryKind::Directory(_), EntryKind::Directory(kind)) => *kind == DirectoryKind::Merged,
+            (
+                EntryKind::File { size, digest, .. },
+                EntryKind::File {
+                    size: own_size,
+                    digest: own_digest,
+                    ..
+                },
+            ) => (size, digest) == (own_size, own_digest),
+            (_, EntryKind::HardLink { .. }) => false,
+            (kind, own_kind) => kind == own_kind,
+        };
+        has_same_metadata && has_same_content
+    }
+
     /// Where a path leads, symbolic links followed inside the root. What does not exist is taken
     /// as it is written. `None` if there are too many links.
     pub fn resolve(&self, path: &RelPath) -> Option<RelPath> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{printable, took};
 use crate::args::{BuildsInspectArgs, Format};
 use crate::human;
-use crate::record::{Build, Ending, Record, Step, critical_path};
+use crate::record::{Build, Ending, Record, Status, Step, critical_path};
 use crate::table;
 
 /// How much of a step's name is printed, in columns.
@@ -135,7 +135,7 @@ fn row(build: &Build, step: &Step, is_critical: bool) -> Vec<String> {
         console::truncate_str(&name, LONGEST_NAME, "…").into_owned(),
         format!(
             "{}{}",
-            step.ending.word(),
+            result(build, step),
             if is_critical { " *" } else { "" }
         ),
         step.started.map_or_else(none, began),
@@ -149,6 +149,14 @@ fn row(build: &Build, step: &Step, is_critical: bool) -> Vec<String> {
         },
         why(step),
     ]
+}
+
+fn result(build: &Build, step: &Step) -> &'static str {
+    match (&step.ending, build.status) {
+        (Ending::Open, Status::Running) => "at work",
+        (Ending::Open, _) => "cut off",
+        (ending, _) => ending.word(),
+    }
 }
 
 fn why(step: &Step) -> String {

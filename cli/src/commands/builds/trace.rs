@@ -5,6 +5,7 @@
 //! side. Times are microseconds from the start of the build.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -118,18 +119,23 @@ fn slice(build: &Build, id: u32, step: &Step, thread: usize, is_critical: bool) 
     })
 }
 
-/// Arrows from the ends of a step's inputs to its beginning, if all of them were at work.
+/// Arrows from the ends of a step's inputs to its beginning, if all of them were at work. An arrow belongs to
+/// the slice in which its time lies, and another slice may begin where this one ends.
 fn flows(build: &Build, id: u32, step: &Step, threads: &BTreeMap<u32, usize>) -> Vec<Value> {
     let Some(begin) = step.started else {
         return Vec::new();
     };
     let inputs = step.inputs.iter().filter_map(|input| {
         let known = build.steps.get(input)?;
-        Some((*input, known.started?, known.ended?))
+        let (begin, end) = (known.started?, known.ended?);
+        Some((
+            *input,
+            begin.max(end.saturating_sub(Duration::from_micros(1))),
+        ))
     });
-    let arrows = inputs.flat_map(|(input, _, end)| {
+    let arrows = inputs.flat_map(|(input, end)| {
         let name = format!("{input}-{id}");
-        let at = |ph: &str, step: &u32, at: std::time::Duration| {
+        let at = |ph: &str, step: &u32, at: Duration| {
             let mut event = json!({
                 "ph": ph, "pid": 1, "tid": threads[step], "cat": "needs", "name": "needs",
                 "id": name, "ts": at.as_micros() as u64,
