@@ -81,7 +81,8 @@ const SHARINGS: [(&str, Sharing); 3] = [
     ("locked", Sharing::Locked),
 ];
 
-const KEYS: [&str; 19] = [
+/// The names of all options, with their other names.
+pub const KEYS: [&str; 19] = [
     "type",
     "from",
     "source",

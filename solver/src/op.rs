@@ -124,6 +124,9 @@ pub struct HttpSource {
     pub url: String,
 }
 
+/// The host name of steps for which nothing else is said, as in BuildKit.
+pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
+
 /// A command and all that it can see.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Exec {
@@ -145,7 +148,7 @@ pub struct Exec {
     pub network: Network,
     /// Whether the command is confined.
     pub security: Security,
-    /// Host name; `None` is `buildkitsandbox`.
+    /// Host name; `None` is [`DEFAULT_HOSTNAME`].
     pub hostname: Option<String>,
     /// More lines for /etc/hosts: name and address.
     pub extra_hosts: Vec<(String, String)>,

@@ -1,5 +1,7 @@
 //! `RUN --mount`, with its paths resolved and its inputs found.
 
+use std::collections::BTreeSet;
+
 use kiln_solver::op::{CacheMount, InputIndex, Mount, MountKind, SecretMount, Sharing, SshMount};
 use kiln_solver::pattern::clean;
 use kiln_solver::{RelPath, VertexId};
@@ -32,7 +34,8 @@ impl Builder<'_> {
         specs.collect()
     }
 
-    /// All mounts, those of directories sorted so that none hides another.
+    /// All mounts. Directories are sorted so that none hides another; what else order does not tell
+    /// apart has one order, too, so that it is in no key.
     pub(super) fn mounts(
         &mut self,
         state: &State,
@@ -41,39 +44,47 @@ impl Builder<'_> {
         specs: &[MountSpec],
         inputs: &mut Vec<VertexId>,
     ) -> Checked<Vec<Mount>> {
-        let (mut directories, mut others) = (Vec::new(), Vec::new());
-        let mut agents = 0;
+        let (mut directories, mut secrets, mut agents) = (Vec::new(), Vec::new(), Vec::new());
+        let mut as_written = Vec::new();
         for ((spec, word), origin) in specs.iter().zip(&run.mounts).zip(&step.origins) {
-            match spec.kind {
-                MountType::Secret => others.push(secret(spec)),
-                MountType::Ssh => {
-                    others.push(ssh(spec, agents));
-                    agents += 1;
+            let (mount, list) = match spec.kind {
+                MountType::Secret => (secret(spec), &mut secrets),
+                MountType::Ssh => (ssh(spec, agents.len()), &mut agents),
+                _ => {
+                    let target = directory_target(state, spec, word.span)?;
+                    directories.push((target, spec, *origin, word.span));
+                    continue;
                 }
-                _ => directories.push(self.directory(state, spec, *origin, word.span, inputs)?),
+            };
+            list.push(mount.clone());
+            as_written.push(mount);
+        }
+        directories.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        let directories = directories.into_iter().map(|(target, spec, origin, span)| {
+            self.directory(&target, spec, origin, span, inputs)
+        });
+        let mut mounts: Vec<_> = directories.collect::<Checked<_>>()?;
+        match hide_each_other(&as_written) {
+            true => mounts.extend(as_written),
+            false => {
+                secrets.sort_by_key(|mount| (mount.target.clone(), variable(mount)));
+                // SSH_AUTH_SOCK names the first agent.
+                mounts.extend(agents);
+                mounts.extend(secrets);
             }
         }
-        directories.sort_by_cached_key(|mount| RelPath::resolve(&RelPath::root(), &mount.target));
-        directories.extend(others);
-        Ok(directories)
+        Ok(mounts)
     }
 
     fn directory(
         &mut self,
-        state: &State,
+        target: &RelPath,
         spec: &MountSpec,
         origin: Origin,
         span: Span,
         inputs: &mut Vec<VertexId>,
     ) -> Checked<Mount> {
-        let root = RelPath::root();
-        let cwd = RelPath::resolve(&root, &state.config.config.working_dir);
-        let target = RelPath::resolve(&cwd, &spec.target);
-        if target.is_root() {
-            let message = format!("{:?} cannot be the target of a mount", spec.target);
-            return Err(Box::new(Diagnostic::error("invalid-mount", span, message)));
-        }
-        let source = RelPath::resolve(&root, &spec.source);
+        let source = RelPath::resolve(&RelPath::root(), &spec.source);
         let kind = match spec.kind {
             MountType::Tmpfs => MountKind::Tmpfs { size: spec.size },
             MountType::Cache => {
@@ -129,6 +140,35 @@ impl Builder<'_> {
             gid: spec.gid.filter(|_| begins_empty).unwrap_or(0),
             source,
         })
+    }
+}
+
+/// Where a directory appears.
+fn directory_target(state: &State, spec: &MountSpec, span: Span) -> Checked<RelPath> {
+    let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
+    let target = RelPath::resolve(&cwd, &spec.target);
+    if target.is_root() {
+        let message = format!("{:?} cannot be the target of a mount", spec.target);
+        return Err(Box::new(Diagnostic::error("invalid-mount", span, message)));
+    }
+    Ok(target)
+}
+
+/// Whether two secrets or agents appear in one place or variable, where the later one counts.
+fn hide_each_other(mounts: &[Mount]) -> bool {
+    let mut places = BTreeSet::new();
+    let targets = mounts.iter().map(|mount| Some(mount.target.clone()));
+    let targets = targets.filter(|target| target.as_deref() != Some(""));
+    let variables = mounts.iter().map(variable);
+    let mut all = targets.chain(variables).flatten();
+    !all.all(|place| places.insert(place))
+}
+
+/// The variable that a secret appears in.
+fn variable(mount: &Mount) -> Option<String> {
+    match &mount.kind {
+        MountKind::Secret(secret) => secret.env.clone(),
+        _ => None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! RUN.
 
-use kiln_solver::op::{Exec, InputIndex, Mount, MountKind, Network, Op, Security};
+use kiln_solver::op::{
+    DEFAULT_HOSTNAME, Exec, InputIndex, Mount, MountKind, Network, Op, Security,
+};
 
 use super::Checked;
 use super::config::{in_shell, values};
@@ -99,7 +101,8 @@ impl Builder<'_> {
         let hostname = argument
             .filter(|name| !name.is_empty())
             .or(self.options.hostname.as_ref());
-        hostname.filter(|name| !name.is_empty()).cloned()
+        let is_another = |name: &&String| !name.is_empty() && *name != DEFAULT_HOSTNAME;
+        hostname.filter(is_another).cloned()
     }
 
     /// The instruction as people see it: set variables with their values, secrets masked.

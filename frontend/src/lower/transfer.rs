@@ -113,7 +113,13 @@ impl Builder<'_> {
         for word in &transfer.paths {
             let path = Word::new(self.expand(state, &word.value, word.span)?, word.span);
             match AddedSource::of(&path, checksum.as_ref(), transfer.keep_git_dir.as_ref())? {
-                AddedSource::Path => push_local(&mut groups, CopySource::Path(path.value)),
+                AddedSource::Path => {
+                    let path = match transfer.parents {
+                        true => path.value,
+                        false => in_one_way(&path.value),
+                    };
+                    push_local(&mut groups, CopySource::Path(path));
+                }
                 AddedSource::Remote(_) if !is_add => return Err(not_for_copy(&path)),
                 AddedSource::Remote(source) => groups.push(SourceGroup::Remote(source, word.span)),
             }
@@ -232,6 +238,19 @@ impl Builder<'_> {
 fn input(inputs: &mut Vec<VertexId>, vertex: VertexId) -> InputIndex {
     inputs.push(vertex);
     InputIndex(inputs.len() - 1)
+}
+
+/// A path as everyone would write it, so that another way of writing it is no other key. A pattern stays
+/// as it is: whether it may match nothing is told by its wildcards.
+fn in_one_way(path: &str) -> String {
+    if path.contains(['*', '?', '[', '\\']) {
+        return path.to_owned();
+    }
+    let clean = RelPath::resolve(&RelPath::root(), path);
+    match clean.to_string().trim_start_matches('/') {
+        "" => ".".to_owned(),
+        clean => clean.to_owned(),
+    }
 }
 
 /// `[1/2] COPY` → `[1/2] LINK COPY`

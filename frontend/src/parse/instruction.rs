@@ -72,22 +72,23 @@ impl Reader<'_> {
             text: self.head.arguments,
             escape: self.escape,
         };
+        let known = known_flags(keyword);
         match keyword {
-            "ADD" => self.with_flags(transfer::ADD_FLAGS, |f| transfer::add(&arguments, f)),
+            "ADD" => self.with_flags(known, |f| transfer::add(&arguments, f)),
             "ARG" => self.ignoring_flags(|| argument_declarations(&arguments)),
             "CMD" => self.without_flags(|| arguments.command_line().map(Command::Cmd)),
-            "COPY" => self.with_flags(transfer::COPY_FLAGS, |f| transfer::copy(&arguments, f)),
+            "COPY" => self.with_flags(known, |f| transfer::copy(&arguments, f)),
             "ENTRYPOINT" => {
                 self.without_flags(|| arguments.command_line().map(Command::Entrypoint))
             }
             "ENV" => self.without_flags(|| pairs(&arguments).map(Command::Env)),
             "EXPOSE" => self.without_flags(|| expose(&arguments)),
-            "FROM" => self.with_flags(FROM_FLAGS, |flags| from(&arguments, flags)),
+            "FROM" => self.with_flags(known, |flags| from(&arguments, flags)),
             "HEALTHCHECK" => self.healthcheck(&arguments),
             "LABEL" => self.without_flags(|| pairs(&arguments).map(Command::Label)),
             "MAINTAINER" => self.without_flags(|| arguments.single().map(Command::Maintainer)),
             "ONBUILD" => self.on_build(&arguments),
-            "RUN" => self.with_flags(options::RUN_FLAGS, |flags| options::run(&arguments, flags)),
+            "RUN" => self.with_flags(known, |flags| options::run(&arguments, flags)),
             "SHELL" => self.without_flags(|| options::shell(&arguments)),
             "STOPSIGNAL" => self.ignoring_flags(|| arguments.single().map(Command::StopSignal)),
             "USER" => self.without_flags(|| arguments.single().map(Command::User)),
@@ -142,7 +143,7 @@ impl Reader<'_> {
         let (kind, rest) = arguments.split_first().ok_or_else(|| arguments.missing())?;
         match kind.value.to_ascii_uppercase().as_str() {
             "NONE" => self.ignoring_flags(|| options::healthcheck_none(&rest)),
-            "CMD" => self.with_flags(options::HEALTHCHECK_FLAGS, |flags| {
+            "CMD" => self.with_flags(known_flags(arguments.keyword), |flags| {
                 options::healthcheck_command(&rest, flags)
             }),
             _ => {
@@ -207,6 +208,22 @@ impl Reader<'_> {
 }
 
 const FROM_FLAGS: Known = &[("platform", Kind::Value)];
+
+fn known_flags(keyword: &str) -> Known {
+    match keyword {
+        "ADD" => transfer::ADD_FLAGS,
+        "COPY" => transfer::COPY_FLAGS,
+        "FROM" => FROM_FLAGS,
+        "HEALTHCHECK" => options::HEALTHCHECK_FLAGS,
+        "RUN" => options::RUN_FLAGS,
+        _ => &[],
+    }
+}
+
+/// The names of the flags that an instruction takes, whose own name is in capitals.
+pub fn flags_of(keyword: &str) -> impl Iterator<Item = &'static str> {
+    known_flags(keyword).iter().map(|(name, _)| *name)
+}
 
 fn from(arguments: &Arguments<'_>, mut flags: Flags) -> Result<Command, Rejected> {
     let platform = flags.value("platform");

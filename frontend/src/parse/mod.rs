@@ -11,6 +11,8 @@ mod transfer;
 
 use std::sync::Arc;
 
+pub use instruction::flags_of;
+
 use crate::diagnostic::Diagnostic;
 use crate::scan::{self, LogicalLine};
 use crate::source::{Source, Span};

@@ -4,13 +4,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use kiln_solver::op::DEFAULT_HOSTNAME;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Groups;
 use crate::secret::Secret;
-
-/// The hostname of a step that asks for no other.
-pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 
 /// One step, complete.
 #[derive(Debug, Clone, Serialize, Deserialize)]
