@@ -137,6 +137,7 @@ fn options(arguments: &[String]) -> Options {
                 options.extra_hosts.push(owned((name, address)));
             }
             "hostname" => options.hostname = Some(value.to_owned()),
+            "default-epoch" => options.default_epoch = value.parse().ok(),
             "no-cache" => options.no_cache = NoCache::All,
             "allow" => match value {
                 "network.host" => options.allowed.host_network = true,

@@ -72,6 +72,7 @@ fn every_option_of_a_build_is_changed_by_a_case() {
         extra_hosts: _,
         hostname: _,
         no_cache: _,
+        default_epoch: _,
         allowed: _,
         // Only rules ask for it; what it leaves out of a context is in no digest of it.
         ignored: _,
@@ -89,6 +90,7 @@ fn every_option_of_a_build_is_changed_by_a_case() {
         "--add-host",
         "--hostname",
         "--no-cache",
+        "--default-epoch",
         "--allow",
         "--check",
     ];
