@@ -16,7 +16,7 @@ use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::io_error::AtPath;
-use crate::layer::{PackEntry, commit_layer};
+use crate::layer::{CommitError, PackEntry, PackError, commit_layer};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Entry, Timestamp, View};
@@ -43,15 +43,7 @@ impl Worker {
                 inputs: &inputs,
                 base: &base,
             };
-            let entries = change.entries()?;
-            let mut earlier = EarlierLayer::open(store, earlier.as_ref())?;
-            let entries = entries.map(move |mut entry| {
-                if let Some(earlier) = &mut earlier {
-                    earlier.provide(&mut entry);
-                }
-                entry
-            });
-            Ok(base.with(commit_layer(store, entries)?))
+            Ok(base.with(change.layer(EarlierLayer::open(store, earlier.as_ref()))?))
         })
         .await
     }
@@ -66,6 +58,25 @@ struct Change<'c> {
 }
 
 impl Change<'_> {
+    /// Makes the layer, with bytes of an earlier one where they are the same. If those turn out to be
+    /// damaged, it is made without them.
+    fn layer(&self, earlier: Option<EarlierLayer>) -> Result<SnapshotLayer, ExecutorError> {
+        let entries = self.entries()?;
+        let Some(mut earlier) = earlier else {
+            return Ok(commit_layer(self.store, entries)?);
+        };
+        let entries = entries.map(move |mut entry| {
+            earlier.provide(&mut entry);
+            entry
+        });
+        match commit_layer(self.store, entries) {
+            Err(CommitError::Pack(PackError::Changed(_) | PackError::Read(_))) => {
+                Ok(commit_layer(self.store, self.entries()?)?)
+            }
+            layer => Ok(layer?),
+        }
+    }
+
     fn entries(
         &self,
     ) -> Result<impl ExactSizeIterator<Item = PackEntry> + Send + use<>, ExecutorError> {
