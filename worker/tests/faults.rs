@@ -314,7 +314,7 @@ fn context() -> tempfile::TempDir {
 fn archive() -> Vec<u8> {
     let compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut archive = tar::Builder::new(compressed);
-    let mut header = |kind, size: u64| {
+    let header = |kind, size: u64| {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(0o755);
@@ -322,7 +322,7 @@ fn archive() -> Vec<u8> {
         header.set_size(size);
         header
     };
-    let bytes: Vec<u8> = (0..40_000_u32).map(|at| (at * at >> 5) as u8).collect();
+    let bytes: Vec<u8> = (0..40_000_u32).map(|at| ((at * at) >> 5) as u8).collect();
     let mut directory = header(tar::EntryType::Directory, 0);
     let mut file = header(tar::EntryType::Regular, bytes.len() as u64);
     let mut link = header(tar::EntryType::Symlink, 0);
