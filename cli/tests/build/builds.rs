@@ -13,7 +13,7 @@ const APP: &str = "FROM base AS first
 COPY file /
 RUN echo out; echo error >&2; printf 'bytes\\377\\n'
 FROM base
-COPY --from=first /file /
+COPY --from=first /file /copied
 RUN seq 1 20000
 ";
 
