@@ -313,10 +313,12 @@ fn context() -> tempfile::TempDir {
 fn archive() -> Vec<u8> {
     let compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut archive = tar::Builder::new(compressed);
-    let mut header = |kind, size: u64| {
+    let header = |kind, size: u64| {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(1);
         header.set_size(size);
         header

@@ -131,7 +131,10 @@ fn a_disk_of_every_size() {
             let limit = match is_of_bytes {
                 // tmpfs counts whole pages.
                 true => format!("size={}k", used_of(&store, "used") + 4 + 96 * step * step),
-                false => format!("nr_inodes={}", used_of(&store, "iused") + 1 + 8 * step * step),
+                false => format!(
+                    "nr_inodes={}",
+                    used_of(&store, "iused") + 1 + 8 * step * step
+                ),
             };
             println!("{limit}");
             room(&limit);
