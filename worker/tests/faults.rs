@@ -318,6 +318,8 @@ fn archive() -> Vec<u8> {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(1);
         header.set_size(size);
         header

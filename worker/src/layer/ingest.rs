@@ -139,9 +139,17 @@ fn read_layer(
         inner: open_blob(store, blob)?,
         hasher: Sha256::new(),
         copy,
+        refused: None,
     };
-    let tree = parse_tar(&mut source, Whiteouts::Deletions)?;
-    io::copy(&mut source, &mut io::sink()).map_err(IngestError::reading)?;
+    let parsed = parse_tar(&mut source, Whiteouts::Deletions).and_then(|tree| {
+        io::copy(&mut source, &mut io::sink()).map_err(IngestError::reading)?;
+        Ok(tree)
+    });
+    if let Some(source) = source.refused {
+        // A store that takes no more says nothing of the blob.
+        return Err(IngestError::Write { source });
+    }
+    let tree = parsed?;
     let found = DiffId::new(source.hasher.finalize().into());
     if found == *diff_id {
         return Ok(tree);
@@ -157,13 +165,19 @@ struct Tee<'c, R> {
     inner: R,
     hasher: Sha256,
     copy: &'c mut dyn Write,
+    /// Why the copy could not be written; whoever reads is only told that it failed.
+    refused: Option<io::Error>,
 }
 
 impl<R: Read> Read for Tee<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..length]);
-        self.copy.write_all(&buffer[..length])?;
+        if let Err(error) = self.copy.write_all(&buffer[..length]) {
+            let told = error.kind().into();
+            self.refused = Some(error);
+            return Err(told);
+        }
         Ok(length)
     }
 }
