@@ -191,6 +191,29 @@ pub fn parse_tar(reader: &mut dyn Read, whiteouts: Whiteouts) -> Result<LayerTre
     Ok(LayerTree::new(parsed.entries))
 }
 
+/// Reads a tar of a cache mount: nothing in it is a deletion, and times are exact. The entries come in the
+/// order of the tar; more than `limit` are refused.
+pub(crate) fn parse_cache_tar(
+    reader: &mut dyn Read,
+    limit: usize,
+) -> Result<Vec<Entry>, IngestError> {
+    let mut archive = tar::Archive::new(BigReads {
+        inner: reader,
+        buffer: Vec::new(),
+        at: 0,
+    });
+    let mut parsed = Parsed::new(Whiteouts::Files);
+    parsed.has_exact_times = true;
+    for entry in archive.entries().map_err(IngestError::reading)? {
+        if parsed.entries.len() >= limit {
+            let problem = format!("it has more than {limit} entries");
+            return Err(IngestError::Damaged(io::Error::other(problem)));
+        }
+        parsed.add(&mut entry.map_err(IngestError::reading)?)?;
+    }
+    Ok(parsed.entries)
+}
+
 /// Reads ahead in large pieces, since the parser asks for 512 bytes at a time.
 struct BigReads<'r> {
     inner: &'r mut dyn Read,
@@ -215,6 +238,7 @@ impl Read for BigReads<'_> {
 
 struct Parsed {
     whiteouts: Whiteouts,
+    has_exact_times: bool,
     entries: Vec<Entry>,
     files: std::collections::HashSet<RelPath>,
 }
@@ -223,6 +247,7 @@ impl Parsed {
     fn new(whiteouts: Whiteouts) -> Self {
         Self {
             whiteouts,
+            has_exact_times: false,
             entries: Vec::new(),
             files: std::collections::HashSet::new(),
         }
@@ -230,6 +255,7 @@ impl Parsed {
 
     fn add(&mut self, source: &mut tar::Entry<'_, impl Read>) -> Result<(), IngestError> {
         let Pax { xattrs, mtime } = pax(source)?;
+        let mtime = mtime.as_ref();
         let path = RelPath::parse(&source.path_bytes())?;
         let header = source.header();
         let number = |value: io::Result<u64>| value.map_err(IngestError::reading);
@@ -238,7 +264,7 @@ impl Parsed {
             uid: id(number(header.uid())?)?,
             gid: id(number(header.gid())?)?,
             mtime: Timestamp {
-                seconds: match mtime {
+                seconds: match mtime.and_then(PaxTime::whole_seconds) {
                     Some(seconds) => seconds,
                     None => i64::try_from(number(header.mtime())?).unwrap_or(i64::MAX),
                 },
@@ -248,6 +274,11 @@ impl Parsed {
             xattrs,
             path,
         };
+        if self.has_exact_times
+            && let Some(exact) = mtime.and_then(PaxTime::exact)
+        {
+            entry.mtime = exact;
+        }
         let file_name = entry.path.file_name();
         if let Some(name) = file_name.and_then(|name| name.strip_prefix(WHITEOUT_PREFIX))
             && self.whiteouts == Whiteouts::Deletions
@@ -415,8 +446,45 @@ fn device(source: &tar::Entry<'_, impl Read>) -> Result<(u32, u32), IngestError>
 #[derive(Default)]
 struct Pax {
     xattrs: Xattrs,
-    /// Whole seconds; the parser applies the other records to the header itself.
-    mtime: Option<i64>,
+    /// The parser applies the other records to the header itself.
+    mtime: Option<PaxTime>,
+}
+
+/// A time as it is written: seconds in decimal, with a fraction or without.
+struct PaxTime(String);
+
+impl PaxTime {
+    /// What stands before the point.
+    fn whole_seconds(&self) -> Option<i64> {
+        self.0.split('.').next()?.parse().ok()
+    }
+
+    /// The moment with its nanoseconds; further digits are dropped.
+    fn exact(&self) -> Option<Timestamp> {
+        let (is_before_1970, text) = match self.0.strip_prefix('-') {
+            Some(text) => (true, text),
+            None => (false, &*self.0),
+        };
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let seconds: i64 = seconds.parse().ok()?;
+        let digits: String = fraction
+            .chars()
+            .chain("000000000".chars())
+            .take(9)
+            .collect();
+        let nanoseconds: u32 = digits.parse().ok()?;
+        Some(match (is_before_1970, nanoseconds) {
+            (false, nanoseconds) => Timestamp {
+                seconds,
+                nanoseconds,
+            },
+            (true, 0) => Timestamp::of_seconds(-seconds),
+            (true, after) => Timestamp {
+                seconds: -seconds - 1,
+                nanoseconds: 1_000_000_000 - after,
+            },
+        })
+    }
 }
 
 fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
@@ -427,8 +495,7 @@ fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
     for record in records {
         let record = record.map_err(IngestError::reading)?;
         if record.key_bytes() == b"mtime" {
-            let seconds = record.value().ok().and_then(|text| text.split('.').next());
-            pax.mtime = seconds.and_then(|seconds| seconds.parse().ok());
+            pax.mtime = record.value().ok().map(|text| PaxTime(text.to_owned()));
         }
         let name = record.key_bytes().strip_prefix(b"SCHILY.xattr.");
         if let Some(name) = name.filter(|name| !overlay::is_overlay_attribute(name)) {
