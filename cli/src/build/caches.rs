@@ -7,14 +7,15 @@ use anyhow::{Context, Result};
 use kiln_solver::{Graph, Key, LogStream, Reporter, StepReporter};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::cache_mount::{
-    CacheMountExport, CacheMountImport, CacheSelection, Taken, WhenBusy, export_cache_mounts,
-    import_cache_mounts,
+    CacheMountError, CacheMountExport, CacheMountImport, CacheSelection, Taken, WhenBusy,
+    export_cache_mounts, import_cache_mounts,
 };
 use kiln_worker::cache_transfer::{
-    DEFAULT_TAG, StepExport, StepExportMode, StepImport, export_steps,
+    DEFAULT_TAG, StepExport, StepExportMode, StepImport, TransferError, export_steps,
 };
 use kiln_worker::executor::LayerSource;
 use kiln_worker::export::LayoutDestination;
+use kiln_worker::image::ArtifactError;
 use kiln_worker::layer::Compression;
 use kiln_worker::snapshot::Snapshot;
 use kiln_worker::stop::Stop;
@@ -56,12 +57,18 @@ fn open_one(
     let tag = from.tag.as_deref().unwrap_or(DEFAULT_TAG);
     let failed = || format!("cannot use the cache in {}", directory.display());
     let images = Arc::clone(&backends.images);
-    let import = StepImport::open(directory, tag, images).with_context(failed)?;
-    tell(step, &format!("it knows {} steps", import.len()));
-    if let Some(selection) = selection(&from.mounts) {
+    let wanted = selection(&from.mounts);
+    let import = match StepImport::open(&backends.store, directory, tag, images) {
+        // Who saved cache mounts alone may want them alone.
+        Err(TransferError::Artifact(ArtifactError::None { .. })) if wanted.is_some() => None,
+        import => Some(import.with_context(failed)?),
+    };
+    let steps = import.as_ref().map_or(0, StepImport::len);
+    tell(step, &format!("it knows {steps} steps"));
+    if let Some(selection) = wanted {
         restore(directory, selection, backends, step).with_context(failed)?;
     }
-    Ok(Some(import))
+    Ok(import)
 }
 
 fn restore(
@@ -77,7 +84,13 @@ fn restore(
         when_busy: WhenBusy::Skip,
         must_exist: false,
     };
-    let imported = import_cache_mounts(&backends.store, &import, &Stop::default(), step)?;
+    let imported = match import_cache_mounts(&backends.store, &import, &Stop::default(), step) {
+        Err(CacheMountError::Artifact(ArtifactError::None { .. })) => {
+            tell(step, "it has no cache mounts");
+            return Ok(());
+        }
+        imported => imported?,
+    };
     for cache in imported {
         let what = match cache.taken {
             Taken::New | Taken::Replaced => "restored",

@@ -163,6 +163,13 @@ impl Attributes {
         {
             return Err(later(option, "registry", typed));
         }
+        // Other types have other attributes.
+        let kinds = fields
+            .iter()
+            .filter_map(|field| field.strip_prefix("type="));
+        if let Some(kind) = kinds.into_iter().find(|kind| LATER.contains(kind)) {
+            return Err(later(option, kind, typed));
+        }
         let mut attributes = Self::default();
         for field in &fields {
             let pair = field.split_once('=');
@@ -172,10 +179,6 @@ impl Attributes {
                 attributes.directory = Some(value.to_owned());
                 continue;
             }
-            let kind = attributes.kind.as_deref();
-            if kind.is_some_and(|kind| LATER.contains(&kind)) {
-                break;
-            }
             if !known.contains(&&*name) && !is_understood(option, &name, value) {
                 let problem = format!("unknown attribute {name:?}");
                 return Err(wrong(problem).known_words(&name, known));
@@ -184,7 +187,6 @@ impl Attributes {
         }
         match attributes.kind.as_deref() {
             Some("local") => Ok(attributes),
-            Some(kind) if LATER.contains(&kind) => Err(later(option, kind, typed)),
             Some(kind) => Err(wrong(format!("unknown type {kind:?}")).known_words(kind, &TYPES)),
             None => Err(wrong("type= is missing".to_owned()).hint("write it as in type=local")),
         }
@@ -300,6 +302,10 @@ mod tests {
             ),
             (
                 "type=gha,scope=x",
+                "type=local keeps one in a directory, which is an OCI image layout",
+            ),
+            (
+                "ref=x,type=registry",
                 "type=local keeps one in a directory, which is an OCI image layout",
             ),
             (

@@ -323,9 +323,9 @@ fn a_cache_that_is_damaged_is_an_error_and_leaves_the_store_whole() {
             "no time",
             |_, config| {
                 let layers = config["layers"].as_array_mut().expect("layers");
-                layers
-                    .iter_mut()
-                    .for_each(|layer| layer["created"]["nanoseconds"] = u32::MAX.into());
+                for layer in layers.iter_mut().filter(|layer| layer["carried"] == true) {
+                    layer["created"]["nanoseconds"] = u32::MAX.into();
+                }
             },
             "out of range",
         ),

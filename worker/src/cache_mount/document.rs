@@ -87,7 +87,7 @@ impl CacheMounts {
         for cache in &config.caches {
             cache.check()?;
             if !names.insert(&cache.name) {
-                return Err(format!("it has the cache {} twice", cache.identity.id));
+                return Err(format!("it has the cache {} twice", cache.identity.shown()));
             }
         }
         Ok(config)
@@ -97,7 +97,7 @@ impl CacheMounts {
 impl CacheMountRecord {
     /// A cache is found by its name; one that is named for another would be found in its stead.
     fn check(&self) -> Result<(), String> {
-        let id = &self.identity.id;
+        let id = self.identity.shown();
         if !is_name_of(&self.name, &self.identity) {
             let expected = self.identity.name();
             return Err(format!(

@@ -129,7 +129,7 @@ impl PackedCache {
 
     fn exported(self) -> ExportedCacheMount {
         ExportedCacheMount {
-            id: self.record.identity.id.clone(),
+            id: self.record.identity.shown().to_owned(),
             size: self.record.size,
             compressed: self.descriptor.size,
             left_out: self.left_out,
@@ -156,7 +156,7 @@ impl Packing<'_> {
         cache: &StoredCacheMount,
         identity: &CacheIdentity,
     ) -> Result<Option<PackedCache>, CacheMountError> {
-        let id = &identity.id;
+        let id = identity.shown();
         // No prune takes it away now.
         let home = self.store.lease("cache-mounts", &cache.name)?;
         let tell = || self.tell(&format!("waiting for the cache {id}, which a build holds"));
@@ -217,8 +217,8 @@ impl Packing<'_> {
                 meter: Meter::new(self.reporter, "packing cache mounts", None),
             };
             let compressed = self.compression.compress(&mut reader, &mut blob, THREADS);
-            // Packing ends, should compressing have failed.
-            drop(reader);
+            // Without a reader packing ends, should compressing have failed.
+            reader.close();
             (packing.join(), compressed)
         });
         compressed.map_err(Failure::Compress)?;
@@ -256,7 +256,7 @@ impl Packing<'_> {
         };
         left_out.extend(changed.iter().filter_map(below).map(LeftOut::Changed));
         let annotations = BTreeMap::from([
-            (document::ID.to_owned(), identity.id.clone()),
+            (document::ID.to_owned(), identity.shown().to_owned()),
             (document::NAME.to_owned(), cache.name.clone()),
         ]);
         PackedCache {
@@ -327,6 +327,13 @@ struct Watched<'w, R> {
     inner: R,
     stop: &'w Stop,
     meter: Meter,
+}
+
+impl<R> Watched<'_, R> {
+    fn close(self) {
+        drop(self.inner);
+        self.meter.finish();
+    }
 }
 
 impl<R: Read> Read for Watched<'_, R> {

@@ -19,6 +19,7 @@ pub(crate) enum Hold {
 }
 
 /// What happens if somebody else holds it already.
+#[derive(Clone, Copy)]
 pub(crate) enum WhenHeld<'w> {
     /// Then not.
     GiveUp,

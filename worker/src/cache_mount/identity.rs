@@ -20,7 +20,7 @@ const USUAL: (u32, u32, u32) = (0o755, 0, 0);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheIdentity {
-    /// What mounts call it.
+    /// What mounts call it, behind a slash; before that stands BUILDKIT_CACHE_MOUNT_NS of the build.
     pub id: String,
     /// Permission bits that it began with.
     pub mode: u32,
@@ -52,6 +52,11 @@ struct Written {
 }
 
 impl CacheIdentity {
+    /// What mounts call it.
+    pub fn shown(&self) -> &str {
+        shown(&self.id)
+    }
+
     /// The name of the cache's directory in every store: 32 hexadecimal digits.
     pub fn name(&self) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -112,6 +117,11 @@ impl CacheIdentity {
     }
 }
 
+/// An id without what stands before it where there is no namespace.
+pub(crate) fn shown(id: &str) -> &str {
+    id.strip_prefix('/').unwrap_or(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,10 +143,16 @@ mod tests {
         let cases = [
             (
                 identity("/c", USUAL, None),
-                "13e5b4ee9a8ad7a0b2bfe3f2c6d02b3b",
+                "2a8c2aa71ebd788ab7ea657587c5d170",
             ),
-            (identity("/c", (0o700, 1000, 50), None), ""),
-            (identity("/c", USUAL, Some(seed())), ""),
+            (
+                identity("/c", (0o700, 1000, 50), None),
+                "646e3e12b0006119004d504a68dec3be",
+            ),
+            (
+                identity("/c", USUAL, Some(seed())),
+                "e4a8d68f73bc65ad7c9d5c1f549babf3",
+            ),
         ];
         for (identity, name) in cases {
             assert_eq!(identity.name(), name, "{identity:?}");

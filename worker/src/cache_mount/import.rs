@@ -101,7 +101,7 @@ pub fn import_cache_mounts(
     check_ids(import, &config)?;
     let pairs = config.caches.into_iter().zip(&artifact.layers);
     let wanted: Vec<(CacheMountRecord, &Descriptor)> = pairs
-        .filter(|(record, _)| import.selection.has(&record.identity.id))
+        .filter(|(record, _)| import.selection.has(record.identity.shown()))
         .collect();
     let importing = Importing {
         store,
@@ -136,14 +136,14 @@ pub fn import_cache_mounts(
 
 fn of(record: &CacheMountRecord, taken: Taken) -> ImportedCacheMount {
     ImportedCacheMount {
-        id: record.identity.id.clone(),
+        id: record.identity.shown().to_owned(),
         size: record.size,
         taken,
     }
 }
 
 fn check_ids(import: &CacheMountImport, config: &CacheMounts) -> Result<(), CacheMountError> {
-    let ids = config.caches.iter().map(|cache| &*cache.identity.id);
+    let ids = config.caches.iter().map(|cache| cache.identity.shown());
     let mut known: Vec<&str> = ids.collect();
     known.sort_unstable();
     known.dedup();
@@ -186,7 +186,7 @@ impl Importing<'_> {
             needed = needed.saturating_add(record.size);
             if needed > free {
                 return Err(CacheMountError::Wrong {
-                    id: record.identity.id.clone(),
+                    id: record.identity.shown().to_owned(),
                     problem: format!(
                         "it is said to have {} bytes, and the store's disk has {free} left",
                         record.size
@@ -203,18 +203,18 @@ impl Importing<'_> {
         record: &CacheMountRecord,
         layer: &Descriptor,
     ) -> Result<Staged, CacheMountError> {
-        let id = &record.identity.id;
+        let id = record.identity.shown();
         let mut tar = self.store.scratch().new_unnamed_file()?;
         let entries = self.read(record, layer, &mut tar)?;
         let tree = tree(record, entries).map_err(|problem| CacheMountError::Wrong {
-            id: id.clone(),
+            id: id.to_owned(),
             problem,
         })?;
         let contents = Contents::Tar(Arc::new(tar.into_file()));
         let staged = Staged(self.store.scratch().new_directory()?);
         let disk = self.store.scratch().disk();
         extract(&tree, &contents, &staged.0, disk).map_err(|source| CacheMountError::Extract {
-            id: id.clone(),
+            id: id.to_owned(),
             source,
         })?;
         Ok(staged)
@@ -228,7 +228,7 @@ impl Importing<'_> {
         copy: &mut dyn Write,
     ) -> Result<Vec<Entry>, CacheMountError> {
         let refused = |source| CacheMountError::Refused {
-            id: record.identity.id.clone(),
+            id: record.identity.shown().to_owned(),
             source,
         };
         let blob = Drained(Arc::new(Mutex::new(self.artifact.open(layer)?)));
@@ -247,7 +247,13 @@ impl Importing<'_> {
             io::copy(&mut source, &mut io::sink()).map_err(IngestError::reading)?;
             Ok(entries)
         });
-        let Watched { hasher, size, .. } = source;
+        let Watched {
+            hasher,
+            size,
+            meter,
+            ..
+        } = source;
+        meter.finish();
         let found = DiffId::new(hasher.finalize().into());
         // Of a blob that is not what its name says, that is what should be told.
         let mut blob = blob;
@@ -256,7 +262,7 @@ impl Importing<'_> {
         let entries = rest.map_err(refused)?;
         if size != record.size {
             return Err(CacheMountError::Wrong {
-                id: record.identity.id.clone(),
+                id: record.identity.shown().to_owned(),
                 problem: format!(
                     "it is said to have {} bytes, but there are {}",
                     record.size,
@@ -277,7 +283,7 @@ impl Importing<'_> {
     fn publish(&self, record: &CacheMountRecord, new: &Staged) -> Result<Taken, CacheMountError> {
         self.store.directory("cache-mounts")?;
         let home = self.store.lease("cache-mounts", &record.name)?;
-        let Some(lock) = self.take(&home, &record.identity.id)? else {
+        let Some(lock) = self.take(&home, record.identity.shown())? else {
             return Ok(Taken::Busy);
         };
         let files = home.join("files");

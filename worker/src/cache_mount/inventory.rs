@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::identity::CacheIdentity;
+use super::identity::{CacheIdentity, shown};
 use crate::io_error::{AtPath, IoError};
 use crate::store::Store;
 
@@ -25,7 +25,7 @@ pub enum CacheSelection {
     /// All of them.
     #[default]
     All,
-    /// Those with one of these ids. The slash at the beginning of an id may be left out.
+    /// Those that mounts call so.
     Ids(Vec<String>),
 }
 
@@ -34,7 +34,7 @@ impl CacheSelection {
     pub fn has(&self, id: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Ids(ids) => ids.iter().any(|wanted| is_same_id(wanted, id)),
+            Self::Ids(ids) => ids.iter().any(|wanted| wanted == id),
         }
     }
 
@@ -43,22 +43,19 @@ impl CacheSelection {
         let Self::Ids(wanted) = self else {
             return Vec::new();
         };
-        let is_there = |wanted: &&String| ids.iter().any(|id| is_same_id(wanted, id));
-        let missing = wanted.iter().filter(|wanted| !is_there(wanted));
+        let missing = wanted.iter().filter(|wanted| !ids.contains(&&***wanted));
         missing.map(String::as_str).collect()
     }
-}
-
-fn is_same_id(a: &str, b: &str) -> bool {
-    a.trim_start_matches('/') == b.trim_start_matches('/')
 }
 
 impl StoredCacheMount {
     /// What mounts call it, as far as that is known.
     pub fn id(&self) -> Option<String> {
         match &self.identity {
-            Some(identity) => Some(identity.id.clone()),
-            None => fs::read_to_string(self.home.join("id")).ok(),
+            Some(identity) => Some(identity.shown().to_owned()),
+            None => fs::read_to_string(self.home.join("id"))
+                .ok()
+                .map(|id| shown(&id).to_owned()),
         }
     }
 }

@@ -18,6 +18,7 @@ mod walk;
 pub use error::CacheMountError;
 pub use export::{CacheMountExport, ExportedCacheMount, LeftOut, export_cache_mounts};
 pub(crate) use held::{Hold, WhenHeld, hold, note_use};
+pub(crate) use identity::shown as shown_id;
 pub use identity::{CacheIdentity, CacheSeed};
 pub use import::{CacheMountImport, ImportedCacheMount, Taken, WhenBusy, import_cache_mounts};
 pub use inventory::{CacheSelection, StoredCacheMount, find_cache_mount, list_cache_mounts};

@@ -161,3 +161,75 @@ fn pax_size(mut records: &[u8]) -> io::Result<Option<u64>> {
     }
     Ok(size)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header(kind: u8, size: &[u8]) -> Vec<u8> {
+        let mut header = vec![0; BLOCK];
+        header[0] = b'x';
+        header[SIZE][..size.len()].copy_from_slice(size);
+        header[KIND] = kind;
+        header
+    }
+
+    fn read(bytes: &[u8], piece: usize) -> io::Result<()> {
+        let mut strict = Strict::new(bytes);
+        let mut buffer = vec![0; piece];
+        while strict.read(&mut buffer)? > 0 {}
+        Ok(())
+    }
+
+    #[test]
+    fn only_what_kiln_packs_passes() {
+        let padded = |text: &[u8]| {
+            let mut text = text.to_vec();
+            text.resize(text.len().next_multiple_of(BLOCK), 0);
+            text
+        };
+        let end = vec![0; 2 * BLOCK];
+        let file = [header(b'0', b"00000000003"), padded(b"abc"), end.clone()].concat();
+        // The size in the PAX header counts: what follows is no header.
+        let large = [
+            header(PAX, b"00000000014"),
+            padded(b"12 size=513\n"),
+            header(b'0', b"00000000001"),
+            vec![b'7'; 2 * BLOCK],
+            end.clone(),
+        ]
+        .concat();
+        let cases: [(&str, Vec<u8>, bool); 8] = [
+            ("a file", file, true),
+            ("a large file", large, true),
+            ("nothing", Vec::new(), true),
+            ("a link", [header(b'2', b"0"), end].concat(), true),
+            ("a device", header(b'3', b"0"), false),
+            ("a sparse file", header(b'S', b"0"), false),
+            (
+                "a long name as GNU has it",
+                header(b'L', b"00000000003"),
+                false,
+            ),
+            ("a header without end", header(PAX, b"77777777777"), false),
+        ];
+        for (what, bytes, passes) in cases {
+            for piece in [1, 7, 512, 4096] {
+                assert_eq!(read(&bytes, piece).is_ok(), passes, "{what}, {piece}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn watching_is_total(mut bytes in proptest::collection::vec(any::<u8>(), 0..3000), kind in 0..3_usize) {
+            if bytes.len() > KIND {
+                bytes[KIND] = [b'0', PAX, b'5'][kind];
+                bytes[SIZE].copy_from_slice(b"00000000777\0");
+            }
+            let _ = read(&bytes, 100);
+        }
+    }
+}

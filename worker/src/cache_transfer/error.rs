@@ -1,10 +1,13 @@
 //! Why a build's cache could not be brought from one store to another.
 
+use std::path::PathBuf;
+
 use kiln_solver::StepError;
 
 use crate::executor::ExecutorError;
 use crate::export::ExportError;
 use crate::image::ArtifactError;
+use crate::layer::IngestError;
 use crate::store::IndexError;
 
 /// Why a build's cache could not be brought from one store to another.
@@ -27,6 +30,14 @@ pub enum TransferError {
     /// The store could not be used.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    /// A layer is not what it is called.
+    #[error("the cache in {}: {source}", path.display())]
+    Layer {
+        /// The layout.
+        path: PathBuf,
+        /// What is wrong.
+        source: IngestError,
+    },
     /// A layer could not be fetched.
     #[error("cannot fetch what the cache is to have: {0}")]
     Fetch(#[source] StepError),

@@ -11,6 +11,7 @@ use super::document::{CONFIG, MAXIMUM_CONFIG, StepCache};
 use super::error::TransferError;
 use crate::executor::{LayerSource, is_present};
 use crate::image::{ArtifactKind, Descriptor, ImageLayer, Images, ResolvedImage, StoredArtifact};
+use crate::layer::look_into;
 use crate::snapshot::Snapshot;
 use crate::store::{KnownStep, Store};
 
@@ -20,6 +21,7 @@ pub const DEFAULT_TAG: &str = "latest";
 /// A cache in a layout on disk.
 pub struct StepImport {
     path: PathBuf,
+    store: Store,
     images: Arc<Images>,
     steps: Vec<(StepKeys, Snapshot)>,
     /// Which of the steps has a key, of either kind.
@@ -31,7 +33,12 @@ pub struct StepImport {
 impl StepImport {
     /// Reads what a layout says of steps. Layers stay where they are; steps whose layers are not there do
     /// not count.
-    pub fn open(path: &Path, tag: &str, images: Arc<Images>) -> Result<Self, TransferError> {
+    pub fn open(
+        store: &Store,
+        path: &Path,
+        tag: &str,
+        images: Arc<Images>,
+    ) -> Result<Self, TransferError> {
         let kind = ArtifactKind {
             config_type: CONFIG,
             maximum_config: MAXIMUM_CONFIG,
@@ -58,6 +65,7 @@ impl StepImport {
         }
         Ok(Self {
             path: path.to_owned(),
+            store: store.clone(),
             images,
             by_key,
             steps: decoded.steps,
@@ -144,6 +152,23 @@ impl LayerSource for StepImport {
 
     async fn fetch(&self, layers: &[DiffId], reporter: &StepReporter) -> Result<(), StepError> {
         let fetched = self.images.fetch_layers(&self.image, layers, reporter);
-        Ok(fetched.await?)
+        fetched.await?;
+        // A record must not stand on a layer that is not what it is called.
+        let (store, layers) = (self.store.clone(), layers.to_vec());
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut unknown = layers
+                .iter()
+                .filter(|layer| !store.layers().contains(layer));
+            unknown.try_for_each(|layer| look_into(&store, layer))
+        });
+        match looking.await {
+            Ok(looked) => looked.map_err(|source| TransferError::Layer {
+                path: self.path.clone(),
+                source,
+            })?,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return Err(TransferError::Canceled.into()),
+        }
+        Ok(())
     }
 }

@@ -47,7 +47,7 @@ pub enum IngestError {
         target: RelPath,
     },
     /// Its uncompressed bytes are not those that the image's config names.
-    #[error("a layer's content has the diff id {found}, but the image's config says {expected}")]
+    #[error("a layer's content has the diff id {found}, but the config says {expected}")]
     DiffId {
         /// What the config says.
         expected: DiffId,
@@ -82,6 +82,22 @@ impl IngestError {
 /// Which blob holds the layer is only what images say, and one may lie about a layer of another:
 /// every blob is tried, and those that hold something else are not believed again.
 pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Contents), IngestError> {
+    first_that_holds(store, diff_id, |blob| ingest_blob(store, diff_id, blob))
+}
+
+/// The same without the bytes: for those who bring a layer that nobody has to see yet.
+pub(crate) fn look_into(store: &Store, diff_id: &DiffId) -> Result<(), IngestError> {
+    first_that_holds(store, diff_id, |blob| {
+        let tree = parse_layer(store, diff_id, blob)?;
+        Ok(store.layers().put_tree(diff_id, Arc::new(tree))?)
+    })
+}
+
+fn first_that_holds<T>(
+    store: &Store,
+    diff_id: &DiffId,
+    read: impl Fn(&LayerBlob) -> Result<T, IngestError>,
+) -> Result<T, IngestError> {
     let mut refused = IngestError::from(LayerError::Missing(*diff_id));
     for blob in store
         .index()
@@ -91,7 +107,7 @@ pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Conten
         if !store.has_blob(&blob.digest) {
             continue;
         }
-        match ingest_blob(store, diff_id, &blob) {
+        match read(&blob) {
             Err(error) if error.is_of_the_blob() => {
                 let index = store.index();
                 let forgotten = index.remove_layer_blob(diff_id, &blob.compression);
@@ -203,7 +219,7 @@ pub(crate) fn parse_cache_tar(
         at: 0,
     });
     let mut parsed = Parsed::new(Whiteouts::Files);
-    parsed.has_exact_times = true;
+    parsed.is_cache_mount = true;
     for entry in archive.entries().map_err(IngestError::reading)? {
         if parsed.entries.len() >= limit {
             let problem = format!("it has more than {limit} entries");
@@ -238,7 +254,8 @@ impl Read for BigReads<'_> {
 
 struct Parsed {
     whiteouts: Whiteouts,
-    has_exact_times: bool,
+    /// Then times are exact, and hard links name files.
+    is_cache_mount: bool,
     entries: Vec<Entry>,
     files: std::collections::HashSet<RelPath>,
 }
@@ -247,7 +264,7 @@ impl Parsed {
     fn new(whiteouts: Whiteouts) -> Self {
         Self {
             whiteouts,
-            has_exact_times: false,
+            is_cache_mount: false,
             entries: Vec::new(),
             files: std::collections::HashSet::new(),
         }
@@ -274,7 +291,7 @@ impl Parsed {
             xattrs,
             path,
         };
-        if self.has_exact_times
+        if self.is_cache_mount
             && let Some(exact) = mtime.and_then(PaxTime::exact)
         {
             entry.mtime = exact;
@@ -370,7 +387,12 @@ impl Parsed {
 
     /// A hard link to a symbolic link or to another hard link becomes what that is.
     fn link_to_no_file(&self, path: &RelPath, target: RelPath) -> Result<EntryKind, IngestError> {
-        let known = self.entries.iter().rev().find(|entry| entry.path == target);
+        let mut entries = self.entries.iter().rev();
+        // To look for what Kiln does not write would take long where there are many.
+        let known = match self.is_cache_mount {
+            true => None,
+            false => entries.find(|entry| entry.path == target),
+        };
         match known.map(|entry| &entry.kind) {
             Some(
                 kind @ (EntryKind::Symlink { .. }
@@ -504,4 +526,37 @@ fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
     }
     pax.xattrs.sort();
     Ok(pax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::{Times, write_entry};
+    use super::*;
+
+    #[test]
+    fn exact_times_are_read_as_they_are_written() {
+        let moments = [
+            (0, 0),
+            (0, 1),
+            (-1, 250_000_000),
+            (-1, 0),
+            (-3, 999_999_999),
+            (1_700_000_000, 123_456_789),
+            (1 << 40, 5),
+            (-(1 << 40), 5),
+        ];
+        for (seconds, nanoseconds) in moments {
+            let mtime = Timestamp {
+                seconds,
+                nanoseconds,
+            };
+            let entry = Entry::directory(RelPath::parse(b"d").expect("a path"), 0o755, mtime);
+            let mut tar = Vec::new();
+            write_entry(&entry, Times::Exact, &mut tar);
+            tar.resize(tar.len() + 1024, 0);
+            let read = parse_cache_tar(&mut &tar[..], 1).expect("a tar");
+            assert_eq!(read[0].mtime, mtime, "{seconds} {nanoseconds}");
+        }
+        assert!(parse_cache_tar(&mut &[][..], 1).is_ok_and(|read| read.is_empty()));
+    }
 }

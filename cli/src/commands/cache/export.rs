@@ -93,6 +93,8 @@ fn tell(exported: &[ExportedCacheMount], out: &mut dyn Write) -> Result<()> {
 fn paths(cache: &ExportedCacheMount, is_meant: impl Fn(&LeftOut) -> bool) -> Vec<String> {
     let meant = cache.left_out.iter().filter(|left| is_meant(left));
     meant
-        .map(|(LeftOut::Special(path) | LeftOut::Changed(path))| path.to_string())
+        .map(|(LeftOut::Special(path) | LeftOut::Changed(path))| {
+            String::from_utf8_lossy(path.as_bytes()).into_owned()
+        })
         .collect()
 }
