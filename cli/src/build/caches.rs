@@ -185,7 +185,8 @@ async fn save_mounts(
 ) -> Result<()> {
     let (store, reporter) = (backends.store.clone(), step.clone());
     let exporting = tokio::task::spawn_blocking(move || {
-        export_cache_mounts(&store, export, &Stop::default(), &reporter)
+        let exported = export_cache_mounts(&store, export, &Stop::default(), &reporter);
+        exported.map_err(anyhow::Error::from)
     });
     for cache in exporting.await.context("the export was ended")?? {
         let size = crate::human::size(cache.compressed);

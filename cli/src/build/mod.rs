@@ -206,7 +206,7 @@ pub async fn build(
     };
     caches::save(&settings.cache_to, backends, &course, reporter).await?;
     // The next build asks the others again, without.
-    let _ = tokio::task::block_in_place(|| cache.keep_imports());
+    let _ = tokio::task::block_in_place(|| cache.keep_imports().ok());
     Ok(built)
 }
 

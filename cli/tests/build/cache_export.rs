@@ -644,3 +644,19 @@ fn caches_of_older_versions_are_saved_too() {
     );
     assert_whole(&bench, "after an export");
 }
+
+/// What was saved once can be restored for ever.
+#[test]
+fn the_first_version_of_the_format_is_still_read() {
+    let bench = Bench::new();
+    let frozen = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../testdata/frozen/cache-mounts-v1.tar"
+    );
+    bench.cache_says(&format!("import {frozen}"));
+    bench.file(
+        "Dockerfile",
+        "FROM base\nRUN --mount=type=cache,id=frozen,target=/c,mode=0750,uid=3,gid=4 test $(cat /c/soft) = frozen && test $(stat -c '%u:%g_%h' /c/hard) = 1000:50_2\n",
+    );
+    bench.build("");
+}

@@ -217,7 +217,7 @@ fn cache_mounts_come_along_where_that_is_asked_for() {
     };
     let (log, more) = ("1\n".to_owned(), "more\n".to_owned());
     assert_eq!(from("second", ""), (String::new(), String::new()));
-    assert_eq!(from("third", ",mounts=true"), (log.clone(), more.clone()));
+    assert_eq!(from("third", ",mounts=true"), (log, more.clone()));
     assert_eq!(
         from("fourth", ",mounts=more"),
         (String::new(), more.clone())
@@ -397,5 +397,26 @@ fn a_cache_that_cannot_be_saved_is_an_error_unless_that_does_not_matter() {
         built
             .everything()
             .contains("WARNING: cannot save the cache")
+    );
+}
+
+/// Whether the steps are hits depends on how keys are made, too.
+#[test]
+fn the_first_version_of_the_format_is_still_read() {
+    let bench = Bench::with("FROM scratch\nCOPY f /f\n");
+    bench.file("f", "frozen\n");
+    bench.shell("chmod 644 f");
+    let frozen = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../testdata/frozen/cache-v1.tar"
+    );
+    let cache = bench.path("cache");
+    fs::create_dir(&cache).expect("a directory");
+    run("tar", &["-xf", frozen, "-C", text(&cache)]);
+    let built = bench.build(&format!("--cache-from type=local,src={}", text(&cache)));
+    assert!(
+        built.everything().contains("it knows 1 steps"),
+        "{}",
+        built.everything()
     );
 }
