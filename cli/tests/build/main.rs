@@ -4,6 +4,7 @@
 //! the base images are made once, by Kiln itself.
 
 mod annotations;
+mod artifact;
 mod base;
 mod bench;
 mod browser;
@@ -15,7 +16,9 @@ mod add_git;
 mod add_http;
 mod builds;
 mod cache;
+mod cache_export;
 mod cache_mounts;
+mod cache_to;
 mod config;
 mod contexts;
 mod copy;
