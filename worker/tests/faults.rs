@@ -323,7 +323,7 @@ fn archive() -> Vec<u8> {
         header.set_size(size);
         header
     };
-    let bytes: Vec<u8> = (0..40_000_u32).map(|at| (at * at >> 5) as u8).collect();
+    let bytes: Vec<u8> = (0..40_000_u32).map(|at| ((at * at) >> 5) as u8).collect();
     let mut directory = header(tar::EntryType::Directory, 0);
     let mut file = header(tar::EntryType::Regular, bytes.len() as u64);
     let mut link = header(tar::EntryType::Symlink, 0);

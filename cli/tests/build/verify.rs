@@ -125,7 +125,8 @@ fn damaged_blobs() {
 /// it takes nothing from it, and nobody has to repair the store first.
 #[test]
 fn a_damaged_earlier_layer_does_no_harm() {
-    let damages: [(&str, fn(&Path)); 4] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 4] = [
         ("a bit", flip_a_bit),
         ("half", |path| truncate(path, 2)),
         ("empty", |path| truncate(path, usize::MAX)),
