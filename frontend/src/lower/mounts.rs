@@ -50,6 +50,9 @@ impl Builder<'_> {
         let mut agents = 0;
         for ((spec, word), origin) in specs.iter().zip(&run.mounts).zip(&step.origins) {
             match spec.kind {
+                MountType::Secret | MountType::Ssh if hides_root(spec) => {
+                    return Err(not_a_target(spec, word.span));
+                }
                 MountType::Secret => others.push(secret(spec)),
                 MountType::Ssh => {
                     others.push(ssh(spec, agents));
@@ -75,8 +78,7 @@ impl Builder<'_> {
         let cwd = RelPath::resolve(&root, &state.config.config.working_dir);
         let target = RelPath::resolve(&cwd, &spec.target);
         if target.is_root() {
-            let message = format!("{:?} cannot be the target of a mount", spec.target);
-            return Err(Box::new(Diagnostic::error("invalid-mount", span, message)));
+            return Err(not_a_target(spec, span));
         }
         let source = RelPath::resolve(&root, &spec.source);
         let kind = match spec.kind {
@@ -206,6 +208,15 @@ fn ssh(spec: &MountSpec, number: usize) -> Mount {
         kind,
         read_only: true,
     }
+}
+
+fn hides_root(spec: &MountSpec) -> bool {
+    !spec.target.is_empty() && RelPath::resolve(&RelPath::root(), &spec.target).is_root()
+}
+
+fn not_a_target(spec: &MountSpec, span: Span) -> Box<Diagnostic> {
+    let message = format!("{:?} cannot be the target of a mount", spec.target);
+    Box::new(Diagnostic::error("invalid-mount", span, message))
 }
 
 /// Files of secrets and sockets of agents do not depend on the working directory.
