@@ -1,8 +1,13 @@
 //! What is wrong with a Dockerfile, said in a way that can be shown beside its lines.
 
+use std::cell::Cell;
 use std::fmt;
 
+use crate::limits;
 use crate::source::Span;
+
+/// The longest name that may be misspelt, in bytes: comparing takes time in the square of it.
+const LONGEST_NAME: usize = 64;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,7 +90,13 @@ impl Diagnostic {
         written: &str,
         options: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        match closest(written, options) {
+        let option = closest(written, options);
+        self.did_you_mean_this(option)
+    }
+
+    /// Adds "did you mean" if there is something to suggest.
+    pub(crate) fn did_you_mean_this(self, option: Option<&str>) -> Self {
+        match option {
             Some(option) => self.hint(format!("did you mean {option}?")),
             None => self,
         }
@@ -112,9 +123,43 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// Finds near names as long as that is not too much work: in a file with very many names, the last of
+/// very many misspelt ones get no suggestion.
+#[derive(Debug)]
+pub(crate) struct Suggestions {
+    /// How many names may still be compared.
+    left: Cell<usize>,
+}
+
+impl Default for Suggestions {
+    fn default() -> Self {
+        Self {
+            left: Cell::new(limits::COMPARED_NAMES),
+        }
+    }
+}
+
+impl Suggestions {
+    /// [`closest`]; the names are only asked for if they will be looked at.
+    pub(crate) fn closest<'a, N: IntoIterator<Item = &'a str>>(
+        &self,
+        written: &str,
+        names: impl FnOnce() -> N,
+    ) -> Option<&'a str> {
+        let count = || self.left.set(self.left.get().saturating_sub(1));
+        match self.left.get() {
+            0 => None,
+            left => closest(written, names().into_iter().take(left).inspect(|_| count())),
+        }
+    }
+}
+
 /// The option that fewest edits lead to: at most two, and fewer than `written` has characters. Another
-/// letter case is one edit. None if `written` is itself an option.
+/// letter case is one edit. None if `written` is itself an option, or longer than any name.
 pub fn closest<'a>(written: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > LONGEST_NAME {
+        return None;
+    }
     let edits = |option: &str| match option.eq_ignore_ascii_case(written) && option != written {
         true => 1,
         false => strsim::levenshtein(written, option),

@@ -10,10 +10,14 @@ use super::BuildArgs;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct CheckArgs {
-    /// Directory whose Dockerfile is checked
+    /// Where the Dockerfile is: a directory, a git repository, an archive's address, or -
+    ///
+    /// A repository is written as URL#REFERENCE:DIRECTORY or URL?ref=REFERENCE&subdir=DIRECTORY. With
+    /// -, an archive or a Dockerfile alone is read from standard input. What is elsewhere is brought
+    /// into the store, as for kiln build.
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, default_value = ".")]
     pub context: String,
-    /// Dockerfile to check, or - for standard input [default: PATH/Dockerfile]
+    /// Dockerfile to check, its address, or - for standard input [default: PATH/Dockerfile]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[arg(help_heading = "What to check")]
     pub file: Option<PathBuf>,
@@ -41,6 +45,12 @@ pub struct CheckArgs {
         help_heading = "What to check"
     )]
     pub platform: Option<String>,
+    /// Secret for a repository that asks for one, as for kiln build
+    #[arg(long = "secret", value_name = "SECRET", help_heading = "What to check")]
+    pub secrets: Vec<String>,
+    /// SSH agent for a repository that asks for one, as for kiln build
+    #[arg(long = "ssh", value_name = "AGENT", help_heading = "What to check")]
+    pub ssh: Vec<String>,
     /// Look at no base images
     ///
     /// Otherwise they are looked up in the store and in registries, and an image that cannot be had is
@@ -133,6 +143,8 @@ impl CheckArgs {
             target: self.target.clone(),
             build_args: self.build_args.clone(),
             build_contexts: self.build_contexts.clone(),
+            secrets: self.secrets.clone(),
+            ssh: self.ssh.clone(),
             platforms: self.platform.iter().cloned().collect(),
             ..BuildArgs::default()
         }

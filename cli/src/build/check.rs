@@ -12,8 +12,9 @@ use kiln_frontend::{Diagnostic, Options, Parsed, Source};
 use kiln_solver::Reporter;
 use kiln_worker::image::Images;
 
+use super::context::{self, OpenContext};
 use super::images::ImageBook;
-use super::{BuildError, context, dockerfile, options};
+use super::{Backends, BuildError, dockerfile, options};
 use crate::settings::BuildSettings;
 
 /// How long registries may take to tell what base images are.
@@ -23,6 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Question {
     parsed: Parsed,
     options: Options,
+}
+
+/// A question as far as it can be asked without a store.
+pub enum Begun {
+    /// The Dockerfile was read.
+    Read(Question),
+    /// It is in a context that must be brought in.
+    Elsewhere(Elsewhere),
+}
+
+/// A question about a Dockerfile that is not on this machine.
+pub struct Elsewhere {
+    stdin: context::Stdin,
+    check: CheckOptions,
 }
 
 /// What was found.
@@ -43,12 +58,31 @@ pub struct UnknownImage {
 }
 
 impl Question {
-    /// Reads the Dockerfile that the settings name.
-    pub fn load(settings: &BuildSettings, check: CheckOptions) -> Result<Self> {
-        let context = context::open_locally(settings)?;
+    /// Reads the Dockerfile that the settings name, if it is on this machine.
+    pub fn begin(settings: &BuildSettings, check: CheckOptions) -> Result<Begun> {
+        Ok(match context::begin(settings)? {
+            context::Begun::Open(context) => Begun::Read(Self::of(settings, context, check)?),
+            context::Begun::Elsewhere(stdin) => Begun::Elsewhere(Elsewhere { stdin, check }),
+        })
+    }
+
+    /// Brings the context in as a build would, and reads the Dockerfile.
+    pub async fn bring_in(
+        settings: &BuildSettings,
+        elsewhere: Elsewhere,
+        backends: &Backends,
+        reporter: &Reporter,
+    ) -> Result<Self> {
+        let Elsewhere { stdin, check } = elsewhere;
+        let context = context::bring_in(settings, stdin, backends, reporter).await?;
+        Self::of(settings, context, check)
+    }
+
+    fn of(settings: &BuildSettings, context: OpenContext, check: CheckOptions) -> Result<Self> {
         let loaded = dockerfile::load(settings, &context)?;
         let options = Options {
             ignored: loaded.excludes,
+            context: context.main,
             check,
             ..options(settings)
         };

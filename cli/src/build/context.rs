@@ -36,6 +36,8 @@ pub(super) struct OpenContext {
 pub(super) enum ContextFiles {
     Directory(PathBuf),
     Snapshot(Arc<Snapshot>),
+    /// There are none: a Dockerfile came alone.
+    Nothing,
 }
 
 /// A Dockerfile that is no file of this machine.
@@ -44,9 +46,71 @@ pub(super) struct DockerfileText {
     pub(super) bytes: Vec<u8>,
 }
 
+/// A context as far as it can be opened without a store.
+pub(super) enum Begun {
+    /// It is on this machine.
+    Open(OpenContext),
+    /// It must be brought in. What was read of standard input to tell that is kept.
+    Elsewhere(Stdin),
+}
+
+/// Standard input, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Stdin {
+    begun: Vec<u8>,
+}
+
 /// Opens the context that the settings name.
 pub(super) async fn open(
     settings: &BuildSettings,
+    backends: &Backends,
+    reporter: &Reporter,
+) -> Result<OpenContext> {
+    let asked = settings.clone();
+    // Whoever writes to standard input may take their time, and the build can be interrupted.
+    let begun = tokio::task::spawn_blocking(move || begin(&asked)).await??;
+    let mut context = match begun {
+        Begun::Open(context) => context,
+        Begun::Elsewhere(stdin) => bring_in(settings, stdin, backends, reporter).await?,
+    };
+    if let ContextFiles::Nothing = context.files {
+        context.files = ContextFiles::Directory(backends.store.scratch().new_directory()?);
+    }
+    Ok(context)
+}
+
+/// Opens a context that needs no store. Standard input is told by its first bytes, as by docker: an
+/// archive of the context, or a Dockerfile that needs none.
+pub(super) fn begin(settings: &BuildSettings) -> Result<Begun> {
+    let mut context = match (local_directory(&settings.context), &settings.context) {
+        (Some(path), _) => directory(path)?,
+        (None, ContextSource::Remote(_)) => return Ok(Begun::Elsewhere(Stdin::default())),
+        (None, ContextSource::Stdin) => {
+            let begun = begin_stdin()?;
+            if may_be_archive(&begun) {
+                return Ok(Begun::Elsewhere(Stdin { begun }));
+            }
+            if settings.dockerfile != DockerfileSource::InContext {
+                bail!("standard input is a Dockerfile, but --file names another one");
+            }
+            OpenContext::without_files(stdin_dockerfile(begun)?)
+        }
+        (None, _) => {
+            bail!("an image cannot be the build context; give it a name with --build-context")
+        }
+    };
+    match &settings.dockerfile {
+        DockerfileSource::Stdin => context.dockerfile = Some(stdin_dockerfile(Vec::new())?),
+        DockerfileSource::Remote(_) => return Ok(Begun::Elsewhere(Stdin::default())),
+        DockerfileSource::InContext | DockerfileSource::File(_) => {}
+    }
+    Ok(Begun::Open(context))
+}
+
+/// Opens a context that [`begin`] could not.
+pub(super) async fn bring_in(
+    settings: &BuildSettings,
+    stdin: Stdin,
     backends: &Backends,
     reporter: &Reporter,
 ) -> Result<OpenContext> {
@@ -58,10 +122,7 @@ pub(super) async fn open(
     let mut context = match (local_directory(&settings.context), &settings.context) {
         (Some(path), _) => directory(path)?,
         (None, ContextSource::Remote(text)) => opening.remote(text).await?,
-        (None, ContextSource::Stdin) => opening.stdin().await?,
-        (None, _) => {
-            bail!("an image cannot be the build context; give it a name with --build-context")
-        }
+        (None, _) => opening.upload(stdin.begun).await?,
     };
     match &settings.dockerfile {
         DockerfileSource::Stdin => context.dockerfile = Some(stdin_dockerfile(Vec::new())?),
@@ -76,35 +137,25 @@ pub(super) async fn open(
     Ok(context)
 }
 
-/// Opens a context for who only looks at the Dockerfile: nothing is fetched for it.
-pub(super) fn open_locally(settings: &BuildSettings) -> Result<OpenContext> {
-    let mut context = match (local_directory(&settings.context), &settings.context) {
-        (Some(path), _) => directory(path)?,
-        (None, ContextSource::Stdin) => {
-            let text = stdin_dockerfile(Vec::new())?;
-            if may_be_archive(&text.bytes[..text.bytes.len().min(PROBE as usize)]) {
-                bail!("only a Dockerfile or a directory can be checked; unpack the archive");
-            }
-            return Ok(OpenContext::without_files(text));
-        }
-        (None, _) => bail!("only a Dockerfile or a directory can be checked"),
-    };
-    match &settings.dockerfile {
-        DockerfileSource::Stdin => context.dockerfile = Some(stdin_dockerfile(Vec::new())?),
-        DockerfileSource::Remote(_) => bail!("only a Dockerfile of this machine can be checked"),
-        DockerfileSource::InContext | DockerfileSource::File(_) => {}
-    }
-    Ok(context)
-}
-
 impl OpenContext {
     fn without_files(dockerfile: DockerfileText) -> Self {
         Self {
             main: MainContext::Directory,
-            files: ContextFiles::Snapshot(Arc::default()),
+            files: ContextFiles::Nothing,
             dockerfile: Some(dockerfile),
         }
     }
+}
+
+/// As much of standard input as tells what it is.
+fn begin_stdin() -> Result<Vec<u8>> {
+    let mut begun = Vec::new();
+    let read = std::io::stdin().lock().take(PROBE).read_to_end(&mut begun);
+    read.context("cannot read standard input")?;
+    if begun.is_empty() {
+        bail!("standard input is empty; it should be an archive or a Dockerfile");
+    }
+    Ok(begun)
 }
 
 /// The Dockerfile on standard input, of which `begun` was read already.
@@ -234,34 +285,12 @@ impl Opening<'_> {
         })
     }
 
-    /// Standard input is told by its first bytes, as by docker: an archive of the context, or a
-    /// Dockerfile that needs none.
-    async fn stdin(&self) -> Result<OpenContext> {
-        let probe = tokio::task::spawn_blocking(|| {
-            let mut probe = Vec::new();
-            let read = std::io::stdin().lock().take(PROBE).read_to_end(&mut probe);
-            read.map(|_| probe)
-        });
-        let probe = probe.await?.context("cannot read standard input")?;
-        if probe.is_empty() {
-            bail!("standard input is empty; it should be an archive or a Dockerfile");
-        }
-        if may_be_archive(&probe) {
-            return self.upload(probe).await;
-        }
-        if self.settings.dockerfile != DockerfileSource::InContext {
-            bail!("standard input is a Dockerfile, but --file names another one");
-        }
-        let mut context = directory(self.backends.store.scratch().new_directory()?)?;
-        context.dockerfile = Some(stdin_dockerfile(probe)?);
-        Ok(context)
-    }
-
-    async fn upload(&self, probe: Vec<u8>) -> Result<OpenContext> {
+    /// The archive on standard input, of which `begun` was read already.
+    async fn upload(&self, begun: Vec<u8>) -> Result<OpenContext> {
         let step = self.reporter.start("[internal] load remote build context");
         let wants_time = self.settings.build_args.get("SOURCE_DATE_EPOCH");
         let wants_time = wants_time.is_some_and(|epoch| epoch == "context");
-        let reader = std::io::Cursor::new(probe).chain(std::io::stdin());
+        let reader = std::io::Cursor::new(begun).chain(std::io::stdin());
         let sources = &self.backends.sources;
         let taken = sources.take_upload(reader, STDIN, CONTEXT_FILE, wants_time);
         let (source, time) = taken

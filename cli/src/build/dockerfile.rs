@@ -29,7 +29,7 @@ pub(super) fn load(settings: &BuildSettings, context: &OpenContext) -> Result<Lo
                 ignore_patterns(&directory.join(".dockerignore"))?
             }
             // What is not the client's directory was made to be a context.
-            ContextFiles::Snapshot(_) => None,
+            ContextFiles::Snapshot(_) | ContextFiles::Nothing => None,
         };
         return Ok(Loaded {
             source: Source::new(name, &text),
@@ -38,7 +38,9 @@ pub(super) fn load(settings: &BuildSettings, context: &OpenContext) -> Result<Lo
     }
     match &context.files {
         ContextFiles::Directory(directory) => load_beside(settings, directory),
-        ContextFiles::Snapshot(_) => bail!("the build context has no Dockerfile"),
+        ContextFiles::Snapshot(_) | ContextFiles::Nothing => {
+            bail!("the build context has no Dockerfile")
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use finish::Products;
 use images::{BaseLayers, ImageBook};
 use remotes::{Outside, RemoteBook};
 
-pub use check::{Checked, Question, UnknownImage, outline, targets};
+pub use check::{Begun, Checked, Question, UnknownImage, outline, targets};
 pub use destination::check_destinations;
 pub use outputs::{Built, Digests};
 

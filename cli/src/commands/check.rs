@@ -8,10 +8,11 @@ use kiln_frontend::check::{self, RULES, Rule};
 use kiln_frontend::lower::CheckOptions;
 use kiln_solver::Reporter;
 use kiln_worker::image::Images;
+use tokio::runtime::Runtime;
 
 use crate::answer;
 use crate::args::{CheckArgs, CheckFormat, FailOn, GlobalArgs};
-use crate::build::{self, BuildError, Checked, Question, UnknownImage};
+use crate::build::{self, Begun, BuildError, Checked, Question, UnknownImage};
 use crate::exit::Exit;
 use crate::progress::{self, Display, Quiet};
 use crate::report::Report;
@@ -39,14 +40,12 @@ pub fn run(
         }
     }
     let settings = BuildSettings::resolve(args.as_build(), environment)?;
-    let question = Question::load(
-        &settings,
-        CheckOptions {
-            own_rules: true,
-            skip: args.skip.clone(),
-            enable: args.enable.clone(),
-        },
-    )?;
+    let options = CheckOptions {
+        own_rules: true,
+        skip: args.skip.clone(),
+        enable: args.enable.clone(),
+    };
+    let question = question(&settings, options, global, environment)?;
     let checked = checked(&question, args.offline, global, environment)?;
     let format = match args.format {
         CheckFormat::Text => AnswerFormat::Text,
@@ -70,7 +69,7 @@ pub fn answer(
     environment: &Environment,
     out: &mut dyn Write,
 ) -> Result<Exit> {
-    let question = Question::load(settings, CheckOptions::default())?;
+    let question = question(settings, CheckOptions::default(), global, environment)?;
     let call = settings.call;
     let failed = match call.method {
         Method::Check | Method::Build => {
@@ -107,6 +106,39 @@ pub fn answer(
     })
 }
 
+/// Reads the Dockerfile, for which the context may have to be brought in.
+fn question(
+    settings: &BuildSettings,
+    check: CheckOptions,
+    global: &GlobalArgs,
+    environment: &Environment,
+) -> Result<Question> {
+    let elsewhere = match Question::begin(settings, check)? {
+        Begun::Read(question) => return Ok(question),
+        Begun::Elsewhere(elsewhere) => elsewhere,
+    };
+    wire::become_root()?;
+    let store = wire::store(global, environment)?;
+    let backends = wire::backends(store, settings, environment)?;
+    let display = Display::start(Quiet);
+    let reporter = Reporter::new(display.progress());
+    let runtime = runtime()?;
+    let question = runtime.block_on(Question::bring_in(
+        settings, elsewhere, &backends, &reporter,
+    ));
+    runtime.shutdown_background();
+    drop(reporter);
+    display.finish();
+    backends.store.scratch().discard();
+    question
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
 fn refuse(error: &BuildError, environment: &Environment) -> Result<Exit> {
     let stderr = &mut io::stderr();
     let mut report = Report {
@@ -136,9 +168,7 @@ fn checked(
     };
     let display = Display::start(Quiet);
     let reporter = Reporter::new(display.progress());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let checked = runtime.block_on(question.check(images, &reporter));
     // A connection that hangs is nobody's concern any more.
     runtime.shutdown_background();

@@ -2,7 +2,7 @@
 //! ones; and archives that mean harm.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::base;
@@ -98,6 +98,76 @@ fn archives_and_dockerfiles_as_contexts() {
     build(&bench, "-", "", Some(&empty)).assert_failed(1, &["standard input is empty"]);
     let path = bench.context("plain");
     build(&bench, "-", "-f other", Some(&path)).assert_failed(1, &["--file names another"]);
+}
+
+/// What `kiln check` says about a context, with its exit code.
+fn checked(
+    bench: &Bench,
+    context: &str,
+    line: &str,
+    stdin: Option<&Path>,
+) -> (Option<i32>, String) {
+    let mut command = bench.kiln();
+    command.args(["check", "--offline"]);
+    command.args(line.split_whitespace()).arg(context);
+    if let Some(path) = stdin {
+        command.stdin(File::open(path).expect("it was written"));
+    }
+    let output = command.output().expect("the program runs");
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8(text).expect("UTF-8"),
+    )
+}
+
+#[test]
+fn a_check_reads_the_contexts_that_a_build_reads() {
+    let bench = Bench::new();
+    let root = repositories(bench.path("repositories"));
+    let daemon = GitDaemon::start(&root);
+    let remote = daemon.url("/main.git");
+    bench.file("c/Dockerfile", "FROM scratch\nCOPY $mising /x\n");
+    bench.file("c/sub/Dockerfile", "FROM scratch\nCOPPY a b\n");
+    bench.file("c/dir/file", "x");
+    bench.shell("tar -C c -czf a.tgz .");
+    let archive = bench.context("a.tgz");
+    let alone = bench.context("c/sub/Dockerfile");
+    let served = bench.context("");
+    let server = HttpServer::start(move |asked| {
+        Answer::ok(fs::read(served.join(&asked.target[1..])).expect("it was written"))
+    });
+    let directory = bench.context("c");
+    let tagged = format!("{remote}#v1");
+    let (of_archive, of_file) = (server.url("/a.tgz"), server.url("/c/sub/Dockerfile"));
+    let addressed = format!("-f {of_file}");
+    let (undefined, unknown) = ("nothing defines the variable $mising", "COPPY");
+    let cases: [(&str, &str, Option<&PathBuf>, i32, &str); 11] = [
+        (&tagged, "", None, 0, ""),
+        (&tagged, "-f -", Some(&alone), 1, unknown),
+        (&of_archive, "", None, 1, undefined),
+        (&of_archive, "-f sub/Dockerfile", None, 1, unknown),
+        (&of_archive, "--fail-on error", None, 0, undefined),
+        (&of_file, "", None, 1, unknown),
+        ("-", "", Some(&archive), 1, undefined),
+        ("-", "-f sub/Dockerfile", Some(&archive), 1, unknown),
+        ("-", "", Some(&alone), 1, unknown),
+        (text(&directory), &addressed, None, 1, unknown),
+        ("-", "-f other", Some(&alone), 1, "--file names another"),
+    ];
+    for (context, line, stdin, code, said) in cases {
+        let stdin = stdin.map(PathBuf::as_path);
+        let (found, answer) = checked(&bench, context, line, stdin);
+        assert_eq!(found, Some(code), "{context} {line}: {answer}");
+        assert!(answer.contains(said), "{context} {line}: {answer}");
+    }
+    let (code, answer) = checked(&bench, &format!("{remote}#nope"), "", None);
+    assert_eq!(code, Some(1));
+    assert!(answer.contains("nope"), "{answer}");
+    let mut outline = bench.kiln();
+    outline.args(["build", "--call=targets", &of_archive]);
+    let output = outline.output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

@@ -80,12 +80,15 @@ pub(super) fn instructions(findings: &Findings, dockerfile: &Dockerfile, stages:
         let known = behind.iter().filter(|instruction| is_known(instruction));
         known.map(|instruction| &instruction.keyword)
     };
-    let count = |case| {
-        keywords()
-            .filter(|k| Case::of(&k.value) == Some(case))
-            .count()
-    };
-    let expected = match count(Case::Lower) > count(Case::Upper) {
+    let (mut lower, mut upper) = (0, 0);
+    for keyword in keywords() {
+        match Case::of(&keyword.value) {
+            Some(Case::Lower) => lower += 1,
+            Some(Case::Upper) => upper += 1,
+            None => {}
+        }
+    }
+    let expected = match lower > upper {
         true => Case::Lower,
         false => Case::Upper,
     };

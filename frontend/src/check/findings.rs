@@ -1,15 +1,12 @@
 //! Collects what rules find, as far as anybody wants to know it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use super::rule::{Group, Rule};
 use super::settings::Settings;
-use crate::diagnostic::{Diagnostic, closest};
+use crate::diagnostic::{Diagnostic, Suggestions};
 use crate::source::Span;
 use crate::syntax::Instruction;
-
-/// How many "did you mean" one file gets: each looks at every name that is known.
-const SUGGESTIONS: usize = 200;
 
 /// What rules found in one file.
 #[derive(Debug, Default)]
@@ -18,7 +15,7 @@ pub(crate) struct Findings {
     /// Whether Kiln's own rules are asked as well.
     own_rules: bool,
     found: RefCell<Vec<Diagnostic>>,
-    suggestions: Cell<usize>,
+    suggestions: Suggestions,
 }
 
 impl Findings {
@@ -57,16 +54,12 @@ impl Findings {
     }
 
     /// The nearest of some names, unless there were very many such questions.
-    pub(super) fn suggest<'n>(
+    pub(super) fn suggest<'n, N: IntoIterator<Item = &'n str>>(
         &self,
         written: &str,
-        names: impl IntoIterator<Item = &'n str>,
+        names: impl FnOnce() -> N,
     ) -> Option<&'n str> {
-        if self.suggestions.get() == SUGGESTIONS {
-            return None;
-        }
-        self.suggestions.set(self.suggestions.get() + 1);
-        closest(written, names)
+        self.suggestions.closest(written, names)
     }
 
     /// The findings in the order of the text, each once. With `error=true` what BuildKit's rules

@@ -131,9 +131,17 @@ impl<'a> Expander<'a> {
         self
     }
 
+    /// Whether a text means what is written, with nothing to expand in it.
+    pub(crate) fn is_plain(&self, text: &str) -> bool {
+        let escape = self.escape;
+        !text
+            .bytes()
+            .any(|byte| matches!(byte, b'$' | b'\'' | b'"') || char::from(byte) == escape)
+    }
+
     /// Expands a text to one word; blanks stay.
     pub fn word(&self, text: &str) -> Result<Expansion, ExpandError> {
-        if !text.contains(['$', '\'', '"', self.escape]) {
+        if self.is_plain(text) {
             let text = text.to_owned();
             return Ok(Expansion {
                 text,

@@ -168,6 +168,9 @@ pub(super) fn proxies(options: &Options) -> Vec<(String, String)> {
 
 /// A warning for the build arguments that nothing declares.
 pub(super) fn unused(plan: &Plan<'_>, options: &Options) -> Option<Diagnostic> {
+    if options.build_args.is_empty() {
+        return None;
+    }
     let declared: BTreeSet<&str> = plan.declared_arguments().collect();
     let unused = options
         .build_args

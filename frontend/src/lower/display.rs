@@ -1,5 +1,7 @@
 //! What people see of steps: `[builder 2/5] RUN make`.
 
+use std::borrow::Cow;
+
 use kiln_solver::Platform;
 
 use super::environment::Environment;
@@ -77,11 +79,11 @@ fn cross_target(platform: &Platform, environment: &Environment) -> String {
 }
 
 /// The text with its first word in capitals.
-pub(super) fn with_keyword_in_capitals(text: String) -> String {
+pub(super) fn with_keyword_in_capitals(text: Cow<'_, str>) -> Cow<'_, str> {
     let (keyword, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
     match keyword.bytes().all(|byte| byte.is_ascii_uppercase()) {
         true => text,
-        false => keyword.to_uppercase() + rest,
+        false => Cow::Owned(keyword.to_uppercase() + rest),
     }
 }
 

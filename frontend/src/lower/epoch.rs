@@ -8,7 +8,7 @@ use super::environment::Environment;
 use super::remote::RemoteSource;
 use super::root::Roots;
 use super::{Images, LowerError, MainContext, NamedContext, Options};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Suggestions};
 use crate::expand::Expander;
 use crate::stage::{Stage, Stages};
 use crate::syntax::{Argument, Command, Dockerfile, Transfer, Word};
@@ -55,7 +55,12 @@ fn named(
     if let Ok(seconds) = text.parse() {
         return Ok(Some(seconds));
     }
-    let roots = Roots { stages, options };
+    let suggestions = &Suggestions::default();
+    let roots = Roots {
+        stages,
+        options,
+        suggestions,
+    };
     let source = match roots.find_named(text) {
         Some((key, NamedContext::Remote(address))) => {
             RemoteSource::of_context(address).map_err(|error| {

@@ -52,6 +52,9 @@ impl Builder<'_> {
         let mut as_written = Vec::new();
         for ((spec, word), origin) in specs.iter().zip(&run.mounts).zip(&step.origins) {
             let (mount, list) = match spec.kind {
+                MountType::Secret | MountType::Ssh if hides_root(spec) => {
+                    return Err(not_a_target(spec, word.span));
+                }
                 MountType::Secret => (secret(spec), &mut secrets),
                 MountType::Ssh => (ssh(spec, agents.len()), &mut agents),
                 _ => {
@@ -152,8 +155,7 @@ fn directory_target(state: &State, spec: &MountSpec, span: Span) -> Checked<RelP
     let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
     let target = RelPath::resolve(&cwd, &spec.target);
     if target.is_root() {
-        let message = format!("{:?} cannot be the target of a mount", spec.target);
-        return Err(Box::new(Diagnostic::error("invalid-mount", span, message)));
+        return Err(not_a_target(spec, span));
     }
     Ok(target)
 }
@@ -245,6 +247,15 @@ fn ssh(spec: &MountSpec, number: usize) -> Mount {
         kind,
         read_only: true,
     }
+}
+
+fn hides_root(spec: &MountSpec) -> bool {
+    !spec.target.is_empty() && RelPath::resolve(&RelPath::root(), &spec.target).is_root()
+}
+
+fn not_a_target(spec: &MountSpec, span: Span) -> Box<Diagnostic> {
+    let message = format!("{:?} cannot be the target of a mount", spec.target);
+    Box::new(Diagnostic::error("invalid-mount", span, message))
 }
 
 /// Files of secrets and sockets of agents do not depend on the working directory.

@@ -9,7 +9,7 @@ use kiln_solver::Platform;
 use super::environment::Environment;
 use super::root::{Root, Roots};
 use super::{Checked, ImageRequest, Images, LowerError, Options};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Suggestions};
 use crate::expand::{Expander, NoVariables};
 use crate::limits;
 use crate::mount;
@@ -30,6 +30,7 @@ pub(super) struct Plan<'a> {
     pub(super) needed: BTreeSet<usize>,
     /// How many more bytes triggers may have.
     trigger_budget: usize,
+    suggestions: Suggestions,
 }
 
 /// One stage of the plan.
@@ -100,6 +101,7 @@ impl<'a> Plan<'a> {
             external_positions: BTreeMap::new(),
             needed,
             trigger_budget: limits::TRIGGERS,
+            suggestions: Suggestions::default(),
         };
         let mut errors = Vec::new();
         for stage in &stages.all {
@@ -156,10 +158,11 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn roots(&self) -> Roots<'a> {
+    fn roots(&self) -> Roots<'_> {
         Roots {
             stages: self.stages,
             options: self.options,
+            suggestions: &self.suggestions,
         }
     }
 
@@ -178,7 +181,8 @@ impl<'a> Plan<'a> {
         }
         let mut finding = *error(format!("{} expands to nothing", word.value));
         for name in &expansion.unmatched {
-            finding = finding.did_you_mean(name, global.names());
+            let nearest = self.suggestions.closest(name, || global.names());
+            finding = finding.did_you_mean_this(nearest);
         }
         Err(Box::new(finding.hint(
             "only ARGs before the first FROM have a value in FROM",
@@ -187,16 +191,15 @@ impl<'a> Plan<'a> {
 
     fn platform(&self, word: &Word, global: &Environment) -> Checked<Platform> {
         let text = self.expand_from(word, global)?;
-        if matches!(text.as_str(), "linux" | "local") {
+        if text == "linux" {
             return Ok(self.options.build_platform.clone());
         }
-        text.parse().map_err(|error| {
-            Box::new(Diagnostic::error(
-                "invalid-platform",
-                word.span,
-                format!("{error}"),
-            ))
-        })
+        let error = |message| Box::new(Diagnostic::error("invalid-platform", word.span, message));
+        if text == "local" {
+            let message = "the platform \"local\" is for the command line only";
+            return Err(error(message.to_owned()));
+        }
+        text.parse().map_err(|wrong| error(format!("{wrong}")))
     }
 
     fn step(&mut self, instruction: Arc<Instruction>, triggered: bool) -> Checked<Step> {

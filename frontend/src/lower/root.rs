@@ -5,7 +5,7 @@ use kiln_solver::{Platform, Reference};
 
 use super::remote::RemoteSource;
 use super::{Checked, ImageLocation, ImageRequest, NamedContext, Options};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Suggestions};
 use crate::source::Span;
 use crate::stage::Stages;
 
@@ -34,6 +34,7 @@ pub(super) enum Root {
 pub(super) struct Roots<'a> {
     pub(super) stages: &'a Stages<'a>,
     pub(super) options: &'a Options,
+    pub(super) suggestions: &'a Suggestions,
 }
 
 impl<'a> Roots<'a> {
@@ -49,7 +50,8 @@ impl<'a> Roots<'a> {
         }
         let reference = name.parse::<Reference>().map_err(|error| {
             let finding = Diagnostic::error("invalid-image", span, error.to_string());
-            Box::new(finding.did_you_mean(name, self.stages.names()))
+            let nearest = self.suggestions.closest(name, || self.stages.names());
+            Box::new(finding.did_you_mean_this(nearest))
         })?;
         let reference = reference.with_default_tag();
         if let Some(root) = self.named_context(&reference.familiar(), platform, span)? {
@@ -123,6 +125,9 @@ impl<'a> Roots<'a> {
 
     /// The context `name::platform` or else `name`, names compared in full.
     fn find_context(&self, name: &str, platform: &Platform) -> Option<(&str, &NamedContext)> {
+        if self.options.contexts.is_empty() {
+            return None;
+        }
         let full = |name: &str| match name.parse::<Reference>() {
             Ok(reference) => reference.with_default_tag().to_string(),
             Err(_) => name.to_owned(),

@@ -128,13 +128,13 @@ impl Builder<'_> {
     }
 
     /// The instruction as people see it: set variables with their values, secrets masked.
-    fn shown_text(
+    fn shown_text<'t>(
         &self,
         state: &State,
-        text: &str,
+        text: &'t str,
         specs: &[MountSpec],
         span: Span,
-    ) -> Checked<String> {
+    ) -> Checked<Cow<'t, str>> {
         let masked = Masked {
             secrets: specs
                 .iter()

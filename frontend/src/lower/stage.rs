@@ -1,5 +1,6 @@
 //! Walks over the needed stages in order and collects vertices, variables and the image's config.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::size_of;
@@ -366,17 +367,25 @@ impl<'a> Builder<'a> {
     }
 
     /// The name of a step whose variables are shown with their values.
-    pub(super) fn expanded_name(&self, state: &State, step: &Step) -> Checked<String> {
+    pub(super) fn expanded_name<'s>(&self, state: &State, step: &'s Step) -> Checked<Cow<'s, str>> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
         self.shown(expander, &step.instruction.text, step.instruction.span)
     }
 
     /// An instruction as people see it: expanded, unless that fails.
-    pub(super) fn shown(&self, expander: Expander<'_>, text: &str, span: Span) -> Checked<String> {
-        let (shown, cost) = match expander.word(text) {
-            Ok(expansion) => (expansion.text, STEP_COST * expansion.steps),
-            Err(ExpandError::TooLong) => (text.to_owned(), limits::EXPANSION_GROWTH),
-            Err(_) => (text.to_owned(), 0),
+    pub(super) fn shown<'t>(
+        &self,
+        expander: Expander<'_>,
+        text: &'t str,
+        span: Span,
+    ) -> Checked<Cow<'t, str>> {
+        let (shown, cost) = match expander.is_plain(text) {
+            true => (Cow::Borrowed(text), 0),
+            false => match expander.word(text) {
+                Ok(expansion) => (Cow::Owned(expansion.text), STEP_COST * expansion.steps),
+                Err(ExpandError::TooLong) => (Cow::Borrowed(text), limits::EXPANSION_GROWTH),
+                Err(_) => (Cow::Borrowed(text), 0),
+            },
         };
         self.charge(shown.len() + cost, span)?;
         Ok(display::with_keyword_in_capitals(shown))

@@ -81,11 +81,12 @@ pub(super) fn survey_tree(
             };
             surveyor.stages(target, extent, findings, &mut survey)
         }
-        Ok(_) => findings,
-        Err(error) => {
+        // Where a FROM is missing or wrong, that has been told.
+        Err(error) if !stages.all.is_empty() && !misses_a_from(dockerfile) => {
             survey.diagnostics.push(error);
             findings
         }
+        Ok(_) | Err(_) => findings,
     };
     let directive = dockerfile.directives.check.as_ref();
     survey

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kiln_solver::op::{Copy, CopySource, FileAction, FileOp, InputIndex, Op, Unpack};
+use kiln_solver::pattern::{PatternError, Patterns, check_glob};
 use kiln_solver::{RelPath, VertexId};
 
 use super::Checked;
@@ -120,6 +121,7 @@ impl Builder<'_> {
         for path in expanded.paths {
             match AddedSource::of(&path, checksum.as_ref(), transfer.keep_git_dir.as_ref())? {
                 AddedSource::Path => {
+                    check_glob(&path.value).map_err(|error| not_a_pattern(&error, path.span))?;
                     let path = match transfer.parents {
                         true => path.value,
                         false => in_one_way(&path.value),
@@ -224,6 +226,10 @@ fn template(
     expanded: &Expanded,
     is_add: bool,
 ) -> Checked<Copy> {
+    for word in &transfer.exclude {
+        let compiled = Patterns::new([word.value.as_str()].into_iter());
+        compiled.map_err(|error| not_a_pattern(&error, word.span))?;
+    }
     let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
     let owner = expanded.chown.as_ref().and_then(|word| owner(&word.value));
     Ok(Copy {
@@ -309,6 +315,14 @@ fn unpack_if(archives: bool) -> Unpack {
         true => Unpack::Archives,
         false => Unpack::Never,
     }
+}
+
+fn not_a_pattern(error: &PatternError, span: Span) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(
+        "invalid-pattern",
+        span,
+        error.to_string(),
+    ))
 }
 
 fn not_for_copy(path: &Word) -> Box<Diagnostic> {

@@ -88,7 +88,7 @@ pub(super) fn shell(arguments: &Arguments<'_>) -> Result<Command, Rejected> {
         CommandLine::Shell(_) if arguments.text.is_empty() => Err(arguments.missing()),
         CommandLine::Shell(_) => {
             let message = "SHELL takes only a JSON array, such as SHELL [\"/bin/bash\", \"-c\"]";
-            Err(arguments.error("invalid-json", message))
+            Err(arguments.error("invalid-shell", message))
         }
     }
 }

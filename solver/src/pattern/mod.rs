@@ -31,6 +31,15 @@ pub fn glob_matches(pattern: &[u8], path: &[u8]) -> bool {
     glob::parse(pattern).is_ok_and(|tokens| token::matches(&tokens, path))
 }
 
+/// Whether a text is a pattern of Go's `filepath.Match`.
+pub fn check_glob(pattern: &str) -> Result<(), PatternError> {
+    let of = |problem| PatternError {
+        pattern: pattern.to_owned(),
+        problem,
+    };
+    glob::parse(pattern.as_bytes()).map(drop).map_err(of)
+}
+
 /// Exclusion patterns in the language of `.dockerignore`.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
@@ -277,5 +286,13 @@ mod tests {
         ] {
             assert!(Patterns::new([text].into_iter()).is_err(), "{text:?}");
         }
+        for text in ["[", "a[", "a\\", "[a-]"] {
+            assert!(check_glob(text).is_err(), "{text:?}");
+        }
+        assert!(
+            ["a]", "[a]", "\\[", ""]
+                .iter()
+                .all(|text| check_glob(text).is_ok())
+        );
     }
 }

@@ -1,0 +1,4 @@
+FROM scratch
+COPY <<E /b
+${x?no}
+E

@@ -1,0 +1,3 @@
+FROM scratch AS a
+ONBUILD EXPOSE x
+FROM a
