@@ -56,17 +56,18 @@ impl Findings {
         }
     }
 
-    /// The nearest of some names, unless there were very many such questions.
+    /// The nearest of some names, unless there were very many such questions: then the names are not
+    /// even listed, which alone would take time for every variable that there is.
     pub(super) fn suggest<'n>(
         &self,
         written: &str,
-        names: impl IntoIterator<Item = &'n str>,
+        names: impl FnOnce() -> Vec<&'n str>,
     ) -> Option<&'n str> {
         if self.suggestions.get() == SUGGESTIONS {
             return None;
         }
         self.suggestions.set(self.suggestions.get() + 1);
-        closest(written, names)
+        closest(written, names())
     }
 
     /// The findings in the order of the text, each once. With `error=true` what BuildKit's rules
@@ -105,4 +106,24 @@ fn violation(found: &[Diagnostic], directive: Option<Span>) -> Option<Diagnostic
         Some(span) => error.at(span).label("findings are errors"),
         None => error.hint("error=true makes an error of what they find"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_undefined_variables_list_the_others_only_at_first() {
+        let findings = Findings::default();
+        let listed = Cell::new(0);
+        let names = || {
+            listed.set(listed.get() + 1);
+            vec!["version"]
+        };
+        assert_eq!(findings.suggest("vresion", names), Some("version"));
+        for _ in 0..10 * SUGGESTIONS {
+            findings.suggest("vresion", names);
+        }
+        assert_eq!(listed.get(), SUGGESTIONS);
+    }
 }

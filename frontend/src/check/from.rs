@@ -165,7 +165,7 @@ fn undefined(
 ) {
     let message = format!("no ARG before the first FROM declares {name}");
     let mut finding = Diagnostic::warning(UNDEFINED.name, span, message);
-    if let Some(suggestion) = findings.suggest(name, known.iter().copied()) {
+    if let Some(suggestion) = findings.suggest(name, || known.iter().copied().collect()) {
         finding = finding.hint(format!("did you mean {suggestion}?"));
     }
     findings.add(&UNDEFINED, stage.instruction, finding);

@@ -60,7 +60,7 @@ pub(super) fn unmatched(
         if (scope.is_declared)(name) || NO_VARIABLES.contains(&name.as_str()) {
             continue;
         }
-        let suggestion = findings.suggest(name, (scope.names)());
+        let suggestion = findings.suggest(name, scope.names);
         if !scope.is_complete && suggestion.is_none() {
             continue;
         }
