@@ -14,8 +14,8 @@ mod resolve;
 mod saved;
 
 pub use descriptor::{Descriptor, media_type};
-pub use fetch::FetchError;
 pub(crate) use fetch::is_original;
+pub use fetch::{FetchError, SizeError};
 pub use kiln_solver::reference::{Reference, ReferenceError};
 pub use layout::{LayoutError, LayoutReference};
 pub use manifest::{
