@@ -6,6 +6,7 @@
 mod attestation;
 mod build;
 mod builds;
+mod buildx;
 mod check;
 mod explain;
 mod fmt;
@@ -25,6 +26,7 @@ pub use builds::{
     BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
     BuildsShowArgs, BuildsWriteArgs,
 };
+pub use buildx::BuildxArgs;
 pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;
