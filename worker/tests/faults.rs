@@ -175,6 +175,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
     let second = step(Some(InputIndex(1)), "two");
     let target = graph.add(second, inputs, Description::default(), false);
     let directory_of_client = LocalDirectory {
+        name: None,
         path: root.join("context"),
         excludes: Patterns::default(),
     };

@@ -13,9 +13,11 @@ use kiln_solver::{RelPath, Reporter};
 use kiln_worker::executor::{Output, may_be_archive, read_file};
 use kiln_worker::snapshot::Snapshot;
 
+use super::dockerfile::unreadable;
 use super::remotes::pin_source;
-use super::{Backends, Solving, dockerfile};
+use super::{Backends, Solving};
 use crate::settings::{BuildSettings, ContextSource, DockerfileSource};
+use crate::text_file;
 
 /// How much of a file tells whether it is an archive, in bytes.
 const PROBE: u64 = 1024;
@@ -35,6 +37,8 @@ pub(super) struct OpenContext {
 /// Where a context's files are.
 pub(super) enum ContextFiles {
     Directory(PathBuf),
+    /// None: this empty directory stands for them.
+    Nothing(PathBuf),
     Snapshot(Arc<Snapshot>),
 }
 
@@ -97,6 +101,14 @@ pub(super) fn open_locally(settings: &BuildSettings) -> Result<OpenContext> {
     Ok(context)
 }
 
+impl DockerfileText {
+    fn new(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        let bytes = text_file::check_length(bytes).with_context(unreadable(name))?;
+        let name = name.to_owned();
+        Ok(Self { name, bytes })
+    }
+}
+
 impl OpenContext {
     fn without_files(dockerfile: DockerfileText) -> Self {
         Self {
@@ -109,12 +121,9 @@ impl OpenContext {
 
 /// The Dockerfile on standard input, of which `begun` was read already.
 fn stdin_dockerfile(mut begun: Vec<u8>) -> Result<DockerfileText> {
-    let rest = dockerfile::read_limited(std::io::stdin().lock());
+    let rest = text_file::read_from(std::io::stdin().lock());
     begun.extend(rest.context("cannot read standard input")?);
-    Ok(DockerfileText {
-        name: STDIN.to_owned(),
-        bytes: begun,
-    })
+    DockerfileText::new(STDIN, begun)
 }
 
 /// The directory that a context is, if it is one. What looks like an address may be a directory's
@@ -179,9 +188,8 @@ impl Opening<'_> {
             }
             return self.opened(context.main).await;
         }
-        let bytes = self.read(snapshot, dockerfile::MAXIMUM_SIZE + 1)?;
-        let name = name.to_owned();
-        context.dockerfile = Some(DockerfileText { name, bytes });
+        let bytes = self.read(snapshot, text_file::MAXIMUM_SIZE + 1)?;
+        context.dockerfile = Some(DockerfileText::new(name, bytes)?);
         Ok(context)
     }
 
@@ -189,21 +197,17 @@ impl Opening<'_> {
     fn dockerfile_inside(&self, snapshot: &Snapshot) -> Result<DockerfileText> {
         let names = match &self.settings.dockerfile {
             DockerfileSource::File(path) if path.is_absolute() => {
-                let name = path.display().to_string();
-                let file = std::fs::File::open(path);
-                let bytes = file.map_err(Into::into).and_then(dockerfile::read_limited);
-                let bytes = bytes.with_context(|| format!("cannot read the Dockerfile {name}"))?;
-                return Ok(DockerfileText { name, bytes });
+                let bytes = text_file::read(path).with_context(unreadable(path.display()))?;
+                return DockerfileText::new(&path.display().to_string(), bytes);
             }
             DockerfileSource::File(path) => vec![path.display().to_string()],
             _ => vec!["Dockerfile".to_owned(), "dockerfile".to_owned()],
         };
         for name in &names {
             let path = RelPath::resolve(&RelPath::root(), name);
-            let limit = dockerfile::MAXIMUM_SIZE + 1;
+            let limit = text_file::MAXIMUM_SIZE + 1;
             if let Some(bytes) = read_file(&self.backends.store, snapshot, &path, limit)? {
-                let name = name.clone();
-                return Ok(DockerfileText { name, bytes });
+                return DockerfileText::new(name, bytes);
             }
         }
         let name = &names[0];
@@ -228,10 +232,8 @@ impl Opening<'_> {
             time: None,
         };
         let snapshot = self.solve(&main).await?;
-        Ok(DockerfileText {
-            name: url.to_owned(),
-            bytes: self.read(&snapshot, dockerfile::MAXIMUM_SIZE + 1)?,
-        })
+        let bytes = self.read(&snapshot, text_file::MAXIMUM_SIZE + 1)?;
+        DockerfileText::new(url, bytes)
     }
 
     /// Standard input is told by its first bytes, as by docker: an archive of the context, or a
@@ -252,9 +254,11 @@ impl Opening<'_> {
         if self.settings.dockerfile != DockerfileSource::InContext {
             bail!("standard input is a Dockerfile, but --file names another one");
         }
-        let mut context = directory(self.backends.store.scratch().new_directory()?)?;
-        context.dockerfile = Some(stdin_dockerfile(probe)?);
-        Ok(context)
+        Ok(OpenContext {
+            main: MainContext::Directory,
+            files: ContextFiles::Nothing(self.backends.store.scratch().new_directory()?),
+            dockerfile: Some(stdin_dockerfile(probe)?),
+        })
     }
 
     async fn upload(&self, probe: Vec<u8>) -> Result<OpenContext> {
