@@ -15,6 +15,7 @@ use kiln_worker::secret::{LARGEST_SECRET, Secret, Secrets};
 use kiln_worker::source::{SourceSettings, Sources};
 use kiln_worker::ssh::{Agent, Agents};
 use kiln_worker::store::Store;
+use kiln_worker::verify::after_restart;
 
 use crate::args::GlobalArgs;
 use crate::build::Backends;
@@ -45,10 +46,13 @@ pub fn root(global: &GlobalArgs, environment: &Environment) -> Result<PathBuf, U
 /// Opens the store for use beside others.
 pub fn store(global: &GlobalArgs, environment: &Environment) -> Result<Store> {
     let root = root(global, environment)?;
-    Store::open(&root).with_context(|| {
+    let store = Store::open(&root).with_context(|| {
         let root = root.display();
         format!("cannot use the store at {root}; --root or KILN_ROOT choose another")
-    })
+    })?;
+    after_restart(&store)
+        .with_context(|| format!("cannot check the store at {}", root.display()))?;
+    Ok(store)
 }
 
 /// What goes from the store after a build; `None` if nothing does.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kiln_frontend::image_config::ImageConfig;
+use kiln_frontend::lower::{Extent, survey};
 use kiln_frontend::{
     LowerError, Lowered, Options, Parsed, ResolvedImage, Source, format, ignore, lower, parse,
 };
@@ -20,8 +21,8 @@ const ROUNDS: usize = 7;
 fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
     println!(
-        "{:<44}{:>10}{:>10}{:>10}{:>10}  outcome",
-        "case", "KiB", "parse ms", "lower ms", "fmt ms"
+        "{:<44}{:>10}{:>10}{:>10}{:>10}{:>10}  outcome",
+        "case", "KiB", "parse ms", "lower ms", "check ms", "fmt ms"
     );
     for (name, make) in CASES.iter().filter(|(name, _)| name.contains(&wanted)) {
         for size in [1, 2] {
@@ -41,7 +42,7 @@ fn main() {
 
 type Case = (&'static str, fn(usize) -> String);
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 37] = [
     ("10,000 instructions in 1,000 stages", stages),
     ("20,000 stages on each other", |size| {
         let stages = (1..20_000 * size).map(|i| format!("FROM s{} AS s{i}\n", i - 1));
@@ -123,6 +124,129 @@ const CASES: [Case; 19] = [
             "\"a\",\\\n".repeat(200_000 * size)
         )
     }),
+    ("20,000 stages on each other that RUN", |size| {
+        let stages =
+            (1..20_000 * size).map(|i| format!("FROM s{} AS s{i}\nRUN touch /x{i}\n", i - 1));
+        format!("FROM scratch AS s0\n{}", stages.collect::<String>())
+    }),
+    ("20,000 stages on one that COPY all of a dir", |size| {
+        let stages = (1..20_000 * size).map(|i| format!("FROM s0\nCOPY a{i} /b{i}\n"));
+        format!("FROM scratch AS s0\n{}", stages.collect::<String>())
+    }),
+    ("10,000 ENVs, then 10,000 expansions", |size| {
+        let count = 10_000 * size;
+        let set = (0..count).map(|i| format!("ENV a{i}=x\n"));
+        let used = (0..count).map(|i| format!("LABEL b=$a{i}\n"));
+        format!(
+            "FROM scratch\n{}{}",
+            set.collect::<String>(),
+            used.collect::<String>()
+        )
+    }),
+    ("10,000 undefined variables", |size| {
+        let used = (0..10_000 * size).map(|i| format!("LABEL b=$a{i}\n"));
+        format!("FROM scratch\n{}", used.collect::<String>())
+    }),
+    ("10,000 COPY --from distinct stages", |size| {
+        let count = 10_000 * size;
+        let stages = (0..count).map(|i| format!("FROM scratch AS s{i}\nCOPY a b\n"));
+        let copies = (0..count).map(|i| format!("COPY --from=s{i} a b{i}\n"));
+        format!(
+            "{}FROM scratch\n{}",
+            stages.collect::<String>(),
+            copies.collect::<String>()
+        )
+    }),
+    ("10,000 COPY --from misspelt stages", |size| {
+        let count = 10_000 * size;
+        let stages = (0..count).map(|i| format!("FROM scratch AS stage{i}\n"));
+        let copies = (0..count).map(|i| format!("COPY --from=Stage_{i} a b{i}\n"));
+        format!(
+            "{}FROM scratch\n{}",
+            stages.collect::<String>(),
+            copies.collect::<String>()
+        )
+    }),
+    ("10,000 mounts of one RUN", |size| {
+        let mounts = (0..10_000 * size).map(|i| format!("--mount=type=tmpfs,target=/a{i} \\\n"));
+        format!("FROM a\nRUN {} x\n", mounts.collect::<String>())
+    }),
+    ("100,000 --exclude of one COPY", |size| {
+        let flags = (0..100_000 * size).map(|i| format!("--exclude=a{i} \\\n"));
+        format!("FROM a\nCOPY {} . .\n", flags.collect::<String>())
+    }),
+    ("100,000 sources of one COPY", |size| {
+        let paths = (0..100_000 * size).map(|i| format!("a{i} \\\n"));
+        format!("FROM a\nCOPY {} /b/\n", paths.collect::<String>())
+    }),
+    ("1,000 heredocs of one COPY, 20 times", |size| {
+        let count = 20 * size;
+        let opened: String = (0..1000).map(|i| format!("<<E{i} \\\n")).collect();
+        let closed: String = (0..1000).map(|i| format!("x\nE{i}\n")).collect();
+        format!(
+            "FROM a\n{}",
+            format!("COPY {opened} /b/\n{closed}").repeat(count)
+        )
+    }),
+    ("49,000 ONBUILDs", |size| {
+        format!(
+            "FROM a AS b\n{}FROM b\n",
+            "ONBUILD RUN x\n".repeat(49_000 * size)
+        )
+    }),
+    ("500 ONBUILDs in 500 stages", |size| {
+        let count = 500 * size;
+        let triggers = "ONBUILD LABEL a=b\n".repeat(count);
+        let stages = (0..count).map(|i| format!("FROM b AS c{i}\n"));
+        let copies = (0..count).map(|i| format!("COPY --from=c{i} a a\n"));
+        format!(
+            "FROM scratch AS b\n{triggers}{}FROM a\n{}",
+            stages.collect::<String>(),
+            copies.collect::<String>()
+        )
+    }),
+    ("500 times EXPOSE 1-65535", |size| {
+        format!("FROM scratch\n{}", "EXPOSE 1-65535\n".repeat(500 * size))
+    }),
+    ("2,000 RUNs behind a SHELL of 1 MB", |size| {
+        let shell = format!(
+            "SHELL [{}\"-c\"]\n",
+            format!("\"{}\",\\\n", "x".repeat(1000)).repeat(1000)
+        );
+        format!("FROM a\n{shell}{}", "RUN x\n".repeat(2000 * size))
+    }),
+    ("2,000 relative WORKDIRs of 1 KB", |size| {
+        format!(
+            "FROM scratch\n{}",
+            format!("WORKDIR {}\n", "x".repeat(1000)).repeat(2000 * size)
+        )
+    }),
+    ("2,000 stages on one with labels of 1 MB", |size| {
+        let labels = (0..1000).map(|i| format!("LABEL a{i}={}\n", "x".repeat(1000)));
+        let stages = (0..2000 * size).map(|i| format!("FROM s AS s{i}\n"));
+        let copies = (0..2000 * size).map(|i| format!("COPY --from=s{i} a a\n"));
+        format!(
+            "FROM scratch AS s\n{}{}FROM scratch\n{}",
+            labels.collect::<String>(),
+            stages.collect::<String>(),
+            copies.collect::<String>()
+        )
+    }),
+    ("2,000 ARGs of 1 MB before FROM", |size| {
+        let args = (0..2000 * size).map(|i| format!("ARG b{i}=$a\n"));
+        format!(
+            "ARG a=x\n{}{}FROM $a\n",
+            "ARG a=$a$a\n".repeat(20),
+            args.collect::<String>()
+        )
+    }),
+    ("10,000 FROMs of a name of 1 MB", |size| {
+        format!(
+            "ARG a=x\n{}{}",
+            "ARG a=$a$a\n".repeat(20),
+            "FROM $a\n".repeat(10_000 * size)
+        )
+    }),
     ("100,000 pairs of ENV", |size| {
         let pairs = (0..100_000 * size).map(|i| format!(" \\\n a{i}=b"));
         format!("FROM a\nENV {}\n", pairs.collect::<String>())
@@ -165,14 +289,25 @@ fn dockerfile(name: &str, text: &str) {
         Ok(lowered) => format!("{} vertices", lowered.graph.len()),
         Err(message) => message.chars().take(60).collect(),
     };
+    let (checking, _) = best(|| checked(&parsed));
     let (formatting, _) = best(|| format(&parsed.dockerfile));
     println!(
-        "{name:<44}{:>10}{:>10}{:>10}{:>10}  {outcome}",
+        "{name:<44}{:>10}{:>10}{:>10}{:>10}{:>10}  {outcome}",
         text.len() / 1024,
         milliseconds(parsing),
         milliseconds(lowering),
+        milliseconds(checking),
         milliseconds(formatting)
     );
+}
+
+/// Asks all rules, as `kiln check --offline --enable all` does.
+fn checked(parsed: &Parsed) -> usize {
+    let mut options = Options::new("linux/amd64".parse().expect("a platform"));
+    options.check.own_rules = true;
+    options.check.enable = vec!["all".to_owned()];
+    let survey = survey(parsed, &options, &BTreeMap::new(), Extent::All);
+    survey.diagnostics.len()
 }
 
 /// Lowers a file as often as it asks for images.

@@ -237,6 +237,39 @@ impl ImageConfig {
         config
     }
 
+    /// How many bytes it takes in memory, about; its history and its layers not counted.
+    pub fn size(&self) -> usize {
+        const ENTRY: usize = 64;
+        let texts = |list: &[String]| list.iter().map(|text| ENTRY + text.len()).sum::<usize>();
+        let set =
+            |set: &BTreeMap<String, Empty>| set.keys().map(|key| ENTRY + key.len()).sum::<usize>();
+        let unknown = |other: &BTreeMap<String, Value>| match other.is_empty() {
+            true => 0,
+            false => serde_json::to_string(other).map_or(0, |json| 4 * json.len()),
+        };
+        let Self { config, other, .. } = self;
+        let labels = config.labels.iter();
+        [
+            &config.env,
+            &config.entrypoint,
+            &config.cmd,
+            &config.on_build,
+            &config.shell,
+        ]
+        .iter()
+        .map(|list| texts(list))
+        .chain([set(&config.exposed_ports), set(&config.volumes)])
+        .chain(labels.map(|(name, value)| 2 * ENTRY + name.len() + value.len()))
+        .chain(config.healthcheck.iter().map(|check| texts(&check.test)))
+        .chain([unknown(other), unknown(&config.other)])
+        .chain([
+            self.author.len(),
+            config.user.len(),
+            config.working_dir.len(),
+        ])
+        .sum()
+    }
+
     /// The platform that the config names.
     pub fn platform(&self) -> Platform {
         Platform {

@@ -23,6 +23,20 @@ pub const EXPANSION_GROWTH: usize = 1 << 20;
 /// How many steps the patterns of `#`, `%` and `/` may take in one word.
 pub const PATTERN_STEPS: usize = 1 << 24;
 
-/// How many bytes the results of all expansions, the environments of all steps and the histories that
+/// How long the image or the platform of a FROM may be, variables expanded, in bytes; no name of an
+/// image is nearly as long.
+pub const FROM: usize = 4096;
+
+/// How many bytes the triggers may have that stages inherit from what they are based on, all stages
+/// together; each counts at least [`TRIGGER_COST`].
+pub const TRIGGERS: usize = 16 << 20;
+
+/// What a trigger takes in memory besides its text, in bytes.
+pub const TRIGGER_COST: usize = 256;
+
+/// How many bytes the history of the image may have; that of a RUN repeats all ARGs.
+pub const HISTORY: usize = 64 << 20;
+
+/// How many bytes the results of all expansions, the environments of all steps and the variables that
 /// stages inherit may have together.
 pub const VARIABLES: usize = 256 << 20;

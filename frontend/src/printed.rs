@@ -8,13 +8,21 @@ pub(crate) fn list<T: AsRef<str>>(items: &[T]) -> String {
 
 /// A list of quoted strings, as `%q` prints it: `["a" "b"]`.
 pub(crate) fn quoted_list(items: &[String]) -> String {
-    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
-    format!("[{}]", items.join(" "))
+    let mut list = String::from("[");
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            list.push(' ');
+        }
+        push_quoted(&mut list, item);
+    }
+    list.push(']');
+    list
 }
 
-/// A string in Go's syntax.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
+/// Appends a string in Go's syntax.
+fn push_quoted(quoted: &mut String, text: &str) {
+    quoted.reserve(text.len() + 2);
+    quoted.push('"');
     for c in text.chars() {
         match c {
             '"' => quoted.push_str("\\\""),
@@ -33,15 +41,17 @@ fn quoted(text: &str) -> String {
         }
     }
     quoted.push('"');
-    quoted
 }
 
 /// Whether Go shows a character as it is: the standard library escapes the same ones, except that it
 /// escapes combining characters at the start of a text.
 fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return matches!(c, ' '..='~');
+    }
     let mut text = String::from("a");
     text.push(c);
-    c == '\'' || text.escape_debug().eq(text.chars())
+    text.escape_debug().eq(text.chars())
 }
 
 #[cfg(test)]
@@ -50,10 +60,9 @@ mod tests {
 
     #[test]
     fn strings_are_quoted_as_in_go() {
-        assert_eq!(
-            quoted("a 'b' \"c\"\\\n\u{1}é\u{a0}\u{301}😀"),
-            "\"a 'b' \\\"c\\\"\\\\\\n\\x01é\\u00a0\u{301}😀\""
-        );
+        let mut quoted = String::new();
+        push_quoted(&mut quoted, "a 'b' \"c\"\\\n\u{1}é\u{a0}\u{301}😀");
+        assert_eq!(quoted, "\"a 'b' \\\"c\\\"\\\\\\n\\x01é\\u00a0\u{301}😀\"");
         assert_eq!(quoted_list(&["a".into(), "b c".into()]), "[\"a\" \"b c\"]");
         assert_eq!(list(&["a", "b"]), "[a b]");
     }

@@ -18,7 +18,7 @@ pub struct Stage<'a> {
     /// The instruction of its FROM.
     pub instruction: &'a Instruction,
     /// The instructions behind its FROM.
-    pub instructions: Vec<&'a Arc<Instruction>>,
+    pub instructions: &'a [Arc<Instruction>],
 }
 
 /// All stages of a Dockerfile.
@@ -40,19 +40,30 @@ impl<'a> Stages<'a> {
             all: Vec::new(),
             positions: BTreeMap::new(),
         };
-        for instruction in &dockerfile.instructions {
-            match (&instruction.command, stages.all.last_mut()) {
-                (Command::From(from), _) => stages.begin(from, instruction),
-                (_, Some(stage)) => stage.instructions.push(instruction),
-                (_, None) => stages.global.push(instruction),
-            }
+        let mut rest = dockerfile.instructions.as_slice();
+        while let Some((instruction, behind)) = rest.split_first() {
+            rest = behind;
+            let Command::From(from) = &instruction.command else {
+                stages.global.push(instruction);
+                continue;
+            };
+            let is_from = |next: &Arc<Instruction>| matches!(next.command, Command::From(_));
+            let end = rest.iter().position(is_from).unwrap_or(rest.len());
+            let (instructions, behind) = rest.split_at(end);
+            stages.begin(from, instruction, instructions);
+            rest = behind;
         }
         stages
     }
 
-    fn begin(&mut self, from: &'a From, instruction: &'a Instruction) {
+    fn begin(
+        &mut self,
+        from: &'a From,
+        instruction: &'a Instruction,
+        instructions: &'a [Arc<Instruction>],
+    ) {
         let name = from.name.as_ref().map(|name| name.value.to_lowercase());
-        let (index, instructions) = (self.all.len(), Vec::new());
+        let index = self.all.len();
         if let Some(name) = &name {
             self.positions.entry(name.clone()).or_default().push(index);
         }

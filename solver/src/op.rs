@@ -127,6 +127,10 @@ pub struct HttpSource {
 /// The host name of steps for which nothing else is said, as in BuildKit.
 pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 
+/// The name and the value of an environment variable. Shared, because the commands of a stage see nearly
+/// the same ones.
+pub type Variable = (Arc<str>, Arc<str>);
+
 /// A command and all that it can see.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Exec {
@@ -135,7 +139,7 @@ pub struct Exec {
     /// Program and arguments.
     pub args: Vec<String>,
     /// Environment variables in order; a later one of the same name wins.
-    pub env: Vec<(String, String)>,
+    pub env: Arc<[Variable]>,
     /// Variables that the command sees but that never change the key: proxies.
     pub unhashed_env: Vec<(String, String)>,
     /// Working directory, absolute.

@@ -60,10 +60,11 @@ impl RelPath {
             match component {
                 b"" | b"." => {}
                 b".." => path.truncate(path.iter().rposition(|b| *b == b'/').unwrap_or(0)),
-                _ => {
+                _ if component.contains(&0) => {
                     let clean: Vec<u8> = component.iter().copied().filter(|b| *b != 0).collect();
                     push(&mut path, &clean);
                 }
+                _ => push(&mut path, component),
             }
         }
         Self(path.into())

@@ -22,7 +22,7 @@ use kiln_worker::cache::StoreCache;
 use kiln_worker::executor::{LayerSource, LocalDirectory, Output, Worker};
 use kiln_worker::export::{BuiltImage, BuiltLayer, to_store};
 use kiln_worker::gc::{Policy, prune};
-use kiln_worker::layer::{Compression, directory, layer_blob};
+use kiln_worker::layer::{Compression, directory, ingest, layer_blob};
 use kiln_worker::sandbox::Sandbox;
 use kiln_worker::secret::Secrets;
 use kiln_worker::source::{SourceSettings, Sources};
@@ -134,7 +134,12 @@ impl LayerSource for NoLayers {
     }
 }
 
+/// Copies a path, or unpacks what is in it.
 fn copy(path: &str) -> FileAction {
+    let unpack = match path.ends_with(".gz") {
+        true => Unpack::Archives,
+        false => Unpack::Never,
+    };
     FileAction::Copy(Copy {
         from: Some(InputIndex(0)),
         sources: vec![CopySource::Path(path.to_owned())],
@@ -142,15 +147,17 @@ fn copy(path: &str) -> FileAction {
         destination_is_directory: false,
         owner: None,
         mode: None,
-        unpack: Unpack::Never,
+        unpack,
         exclude: Vec::new(),
         keep_parents: false,
     })
 }
 
-/// Copies two directories, one layer each; unpacks, compresses and names the result. What it comes to, times left out.
+/// Copies two directories and unpacks an archive, one layer each; lays the result out, compresses and
+/// names it, and takes each layer in from its compressed blob, as one from a registry. What it comes to,
+/// times left out.
 async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, StepError> {
-    let store = Store::open_on(&root.join("store"), disk)?;
+    let store = Store::open_on(&root.join("store"), Arc::clone(&disk))?;
     let mut graph = Graph::new();
     let source = Source::Local(LocalSource {
         name: "context".to_owned(),
@@ -171,9 +178,11 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
         Description::default(),
         false,
     );
-    let inputs = vec![context, first];
-    let second = step(Some(InputIndex(1)), "two");
-    let target = graph.add(second, inputs, Description::default(), false);
+    let mut target = first;
+    for path in ["two", "three.tar.gz"] {
+        let next = step(Some(InputIndex(1)), path);
+        target = graph.add(next, vec![context, target], Description::default(), false);
+    }
     let directory_of_client = LocalDirectory {
         name: None,
         path: root.join("context"),
@@ -235,7 +244,21 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
         file_time: None,
     };
     to_store(&store, &image, &["app:1".parse()?])?;
-    Ok(snapshot.content())
+    let content = snapshot.content();
+    take_in_again(root, disk, &layers)?;
+    Ok(content)
+}
+
+/// Leaves of layers what a registry sends, and takes them in.
+fn take_in_again(root: &Path, disk: Arc<dyn Disk>, layers: &[DiffId]) -> Result<(), StepError> {
+    let root = root.join("store");
+    let store = Store::open_on(&root, disk)?;
+    for diff_id in layers {
+        fs::remove_dir_all(root.join("layers").join(diff_id.hex()))?;
+        fs::remove_file(store.blob_path(&(*diff_id).into()))?;
+        ingest(&store, diff_id)?;
+    }
+    Ok(())
 }
 
 fn later() -> i64 {
@@ -284,7 +307,38 @@ fn context() -> tempfile::TempDir {
             .collect();
         fs::write(path, bytes).expect("writable");
     }
+    fs::write(root.path().join("context/three.tar.gz"), archive()).expect("writable");
     root
+}
+
+/// A compressed archive with a file, a directory and links.
+fn archive() -> Vec<u8> {
+    let compressed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(compressed);
+    let header = |kind, size: u64| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1);
+        header.set_size(size);
+        header
+    };
+    let bytes: Vec<u8> = (0..40_000_u32).map(|at| ((at * at) >> 5) as u8).collect();
+    let mut directory = header(tar::EntryType::Directory, 0);
+    let mut file = header(tar::EntryType::Regular, bytes.len() as u64);
+    let mut link = header(tar::EntryType::Symlink, 0);
+    let mut hard_link = header(tar::EntryType::Link, 0);
+    let nothing = || std::io::empty();
+    let written = archive
+        .append_data(&mut directory, "e", nothing())
+        .and_then(|()| archive.append_data(&mut file, "e/f", &bytes[..]))
+        .and_then(|()| archive.append_link(&mut link, "e/g", "f"))
+        .and_then(|()| archive.append_link(&mut hard_link, "e/h", "e/f"));
+    written.expect("in memory");
+    let compressed = archive.into_inner().expect("in memory");
+    compressed.finish().expect("in memory")
 }
 
 fn strike_everywhere(fault: Fault) {

@@ -7,6 +7,7 @@ mod attestation;
 mod build;
 mod builds;
 mod buildx;
+mod cache;
 mod check;
 mod explain;
 mod fmt;
@@ -27,6 +28,10 @@ pub use builds::{
     BuildsShowArgs, BuildsWriteArgs,
 };
 pub use buildx::BuildxArgs;
+pub use cache::{
+    CacheArgs, CacheCommand, CacheExportArgs, CacheImportArgs, CacheListArgs, CacheRemoveArgs,
+    CompressionArg,
+};
 pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;
@@ -110,6 +115,8 @@ pub enum Command {
     Du(DuArgs),
     /// Remove what no image needs from the store
     Prune(PruneArgs),
+    /// List, remove, save and restore what RUN --mount=type=cache keeps
+    Cache(CacheArgs),
     /// Check the store
     Store(StoreArgs),
     /// Print a completion script for a shell

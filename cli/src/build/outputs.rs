@@ -40,13 +40,15 @@ pub struct Digests {
     pub config: Sha256Digest,
 }
 
-/// What outputs are written with.
-pub(super) struct Surroundings<'s> {
-    pub(super) backends: &'s Backends,
-    /// Where the base image's layers come from.
-    pub(super) base: &'s BaseLayers,
-    /// What has compressed layers while steps ran.
-    pub(super) ahead: Option<Arc<Ahead>>,
+/// Where an image's layers are.
+#[derive(Clone, Copy)]
+pub(super) struct Layers<'l> {
+    /// Those of the base images travel as they came.
+    pub(super) base: &'l BaseLayers,
+    /// Where those come from that are not in the store.
+    pub(super) source: &'l dyn LayerSource,
+    /// What has compressed them while steps ran.
+    pub(super) ahead: Option<&'l Arc<Ahead>>,
 }
 
 /// The layers that the first output that compresses any will want: they can be compressed while
@@ -77,26 +79,21 @@ pub(super) fn exported_layers(
 /// Writes all outputs.
 pub(super) async fn write(
     settings: &BuildSettings,
-    surroundings: Surroundings<'_>,
+    backends: &Backends,
+    layers: Layers<'_>,
     products: &Products,
     reporter: &Reporter,
 ) -> Result<Built> {
-    let Surroundings {
-        backends,
-        base,
-        ahead,
-    } = &surroundings;
     let names = references(&settings.tags)?;
     let mut exported = None;
     for output in &settings.outputs {
         let product = products.for_output(output);
         let writing = Writing {
             backends,
-            base,
-            ahead: ahead.as_ref(),
+            layers,
             image: &BuiltImage {
                 file_time: products.file_time,
-                ..built_image(settings, output, base, product)
+                ..built_image(settings, output, layers.base, product)
             },
             snapshot: &product.snapshot,
             names: &names,
@@ -159,8 +156,7 @@ fn title(output: &Output) -> &'static str {
 
 struct Writing<'w> {
     backends: &'w Backends,
-    base: &'w BaseLayers,
-    ahead: Option<&'w Arc<Ahead>>,
+    layers: Layers<'w>,
     image: &'w BuiltImage,
     snapshot: &'w Snapshot,
     names: &'w [Reference],
@@ -221,13 +217,13 @@ impl Writing<'_> {
             force_compression: false,
             flavor: Flavor::Oci,
         };
-        if let Some(ahead) = self.ahead.cloned() {
+        if let Some(ahead) = self.layers.ahead.cloned() {
             tokio::task::spawn_blocking(move || ahead.finish()).await?;
         }
         Ok(to_oci(&self.backends.store, self.image.clone(), options, step).await?)
     }
 
-    /// Layers of the base image that no step had to see, and those of a reproducible image that the
+    /// Layers of the base image, or of a cache, that no step had to see, and those of a reproducible image that the
     /// store has in another form than the one in which they travel.
     async fn fetch_what_was_not_needed_yet(
         &self,
@@ -235,7 +231,7 @@ impl Writing<'_> {
         step: &kiln_solver::StepReporter,
     ) -> Result<()> {
         let store = &self.backends.store;
-        let mut missing = missing_layers(store, self.base, &self.snapshot.diff_ids())?;
+        let mut missing = missing_layers(store, self.layers.source, &self.snapshot.diff_ids())?;
         let travels = !matches!(output.kind, OutputKind::Tar(_) | OutputKind::Local(_));
         if travels && self.image.file_time.is_some() {
             let layers = self.image.layers.iter();
@@ -245,11 +241,12 @@ impl Writing<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        self.base
+        self.layers
+            .source
             .fetch(&missing, step)
             .await
             .map_err(|error| anyhow::anyhow!(error))
-            .context("cannot fetch the base image's layers")
+            .context("cannot fetch the image's layers")
     }
 }
 

@@ -28,6 +28,10 @@ use crate::wire;
 /// How long threads that still work on disks may delay the end of an interrupted build.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// How often a build that takes long looks whether the store has become too large. Few builds take so
+/// long at all.
+const COLLECT_AGAIN: Duration = Duration::from_secs(10);
+
 /// Builds what was asked for.
 pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> Result<Exit> {
     let typed = (args.context.clone(), args.file.clone());
@@ -56,6 +60,10 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    if let Some(policies) = &policies {
+        let root = backends.store.root().to_owned();
+        runtime.spawn(collect_meanwhile(root, policies.clone()));
+    }
     let mut warnings = Vec::new();
     let outcome = runtime.block_on(interruptible(
         &settings,
@@ -173,6 +181,22 @@ fn collect_garbage(
         }
     }
     Ok(())
+}
+
+/// Removes what may go from the store again and again, for as long as a build runs: what it uses itself
+/// is leased. What is wrong is said once it has ended.
+async fn collect_meanwhile(root: PathBuf, policies: Vec<Policy>) {
+    loop {
+        tokio::time::sleep(COLLECT_AGAIN).await;
+        let (root, policies) = (root.clone(), policies.clone());
+        let collected = tokio::task::spawn_blocking(move || {
+            let now = Timestamp::now().as_second();
+            // Another store, so that the build's leases are those of others.
+            let store = Store::open(&root).map_err(gc::GcError::from)?;
+            gc::prune(&store, &policies, now, false).map(drop)
+        });
+        let _ = collected.await;
+    }
 }
 
 fn usage_error(error: &crate::settings::UsageError, environment: &Environment) -> Result<Exit> {

@@ -55,8 +55,8 @@ mod tests {
             )
         };
         let shown = excerpts(&command("1.2"), &command("1.3"), 48);
-        assert_eq!(shown.0, "…seventh tool=1.2 && rm -rf /var…");
-        assert_eq!(shown.1, "…seventh tool=1.3 && rm -rf /var…");
+        assert_eq!(shown.0, "… seventh tool=1.2 && rm -rf /var/…");
+        assert_eq!(shown.1, "… seventh tool=1.3 && rm -rf /var/…");
         let shown = excerpts("a short one", "another", 48);
         assert_eq!(shown, ("a short one".to_owned(), "another".to_owned()));
         let (old, new) = excerpts("make", &"make ".repeat(100), 40);

@@ -91,6 +91,56 @@ fn a_command_that_yields_the_same_again_lets_what_follows_hit() {
     assert_eq!(ran, expected);
 }
 
+/// Of what a command makes again only the times differ, and a file that is gone: all that takes from it
+/// hits, in whatever way it takes it.
+#[test]
+fn a_command_that_yields_other_times_only_lets_what_takes_from_it_hit() {
+    let made = "RUN mkdir -p /d/e; echo same >/d/e/f; ln -s f /d/e/g; chmod 750 /d; touch -h -d @$(cat /noise) /d/e/f /d/e/g /d/e /d; rm /noise";
+    let bench = Bench::with(&format!(
+        "FROM base AS made\nCOPY noise /noise\n{made}\n\
+         FROM base AS last\nCOPY --from=made /d /copied\nCOPY --link --from=made /d/e/f /linked\n\
+         COPY --from=made --parents /d/./e /parents/\nRUN --mount=from=made,target=/m cp /m/d/e/f /mounted\n\
+         RUN --mount=from=made,source=/d,target=/m cat /m/e/f /copied/e/f >/all\n\
+         FROM made AS on\nRUN cat /d/e/f >/on\n\
+         FROM last\nCOPY --from=on /on /on\n"
+    ));
+    bench.file("noise", "1000");
+    bench.build("");
+    assert_eq!(bench.text("all", ""), "same\nsame\n");
+    bench.file("noise", "2000");
+    // What stands on the stage itself stands on the layer that had the noise.
+    let expected = ["COPY noise /noise", made, "RUN cat /d/e/f >/on"];
+    assert_eq!(bench.build("").ran(), expected);
+    // Then its content was the same, too, and the next build knows all by its definition.
+    assert_eq!(bench.build("").ran(), [""; 0]);
+    bench.file("noise", "1000");
+    assert_eq!(bench.build("").ran(), [""; 0]);
+}
+
+/// One mode, owner, name or byte more is another content.
+#[test]
+fn a_command_that_yields_something_else_runs_what_follows() {
+    let changes = [
+        "chmod 600 /d/f",
+        "chown 1 /d/f",
+        "mv /d/f /d/g",
+        "echo >>/d/f",
+        "rm /d/f",
+        "ln -sf x /d/f",
+    ];
+    let bench = Bench::with(
+        "FROM base AS made\nARG CHANGE=true\nRUN mkdir /d; echo f >/d/f; sh -c \"$CHANGE\"\n\
+         FROM base\nCOPY --from=made /d /d\nRUN ls -l /d\n",
+    );
+    bench.build("");
+    for change in changes {
+        let mut command = bench.command("");
+        command.args(["--build-arg", &format!("CHANGE={change}")]);
+        let ran = Finished::of(&mut command).ran();
+        assert_eq!(ran.len(), 3, "{change}: {ran:?}");
+    }
+}
+
 #[test]
 fn another_time_or_a_rewrite_of_the_same_bytes_changes_nothing() {
     let bench = app();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bench::{Bench, run, text};
+use crate::prune::{APP, assert_whole, assert_whole_and_empty};
 
 #[test]
 fn a_full_disk() {
@@ -102,4 +103,73 @@ impl Drop for Disk {
         // Lazily: what still uses it fails its own test.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+/// A disk with room for less and less of a build: whatever cannot be written any more, what is recorded
+/// is whole, it goes with a prune, and with room again the build is right.
+#[test]
+fn a_disk_of_every_size() {
+    let bench = Bench::with(APP);
+    bench.file("data", "some data\n");
+    let store = bench.store();
+    let disk = Disk::tmpfs(&store, "size=200m");
+    let room = |options: &str| {
+        run(
+            "mount",
+            &["-o", &format!("remount,{options}"), text(&store)],
+        );
+    };
+    let fresh = || {
+        room("size=200m,nr_inodes=100k");
+        bench.build("--build-arg N=0");
+        assert_whole_and_empty(&bench);
+    };
+    fresh();
+    let mut failed = 0;
+    for step in 0..STEPS {
+        for is_of_bytes in [true, false] {
+            let limit = match is_of_bytes {
+                // tmpfs counts whole pages.
+                true => format!("size={}k", used_of(&store, "used") + 4 + 96 * step * step),
+                false => format!(
+                    "nr_inodes={}",
+                    used_of(&store, "iused") + 1 + 8 * step * step
+                ),
+            };
+            println!("{limit}");
+            room(&limit);
+            let line = format!("--build-arg N={step}");
+            let built = bench.try_build(&line);
+            assert!(
+                !built.stderr.contains("panicked"),
+                "{limit}: {}",
+                built.told()
+            );
+            if built.code != Some(0) {
+                failed += 1;
+                let said = built.everything();
+                let is_said = ["No space left", "is full", "may be full"]
+                    .iter()
+                    .any(|it| said.contains(it));
+                assert!(built.code == Some(1) && is_said, "{limit}: {said}");
+            }
+            room("size=200m,nr_inodes=100k");
+            assert_whole(&bench, &limit);
+            let sum = bench.text("sum", &line);
+            assert_eq!(sum, format!("some data\n{step}\ntwo {step}\n"), "{limit}");
+            assert_whole_and_empty(&bench);
+        }
+    }
+    assert!((STEPS..2 * STEPS).contains(&failed), "{failed}");
+    drop(disk);
+}
+
+/// How many sizes are tried.
+const STEPS: u64 = 12;
+
+/// A column of df(1), in KiB or inodes.
+fn used_of(at: &Path, column: &str) -> u64 {
+    let said = run("df", &[&format!("--output={column}"), text(at)]);
+    let number = said.lines().last().expect("a line").trim();
+    number.parse().expect("a number")
 }

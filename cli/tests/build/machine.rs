@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rustix::fs::FlockOperation;
 
+use crate::bench::text;
+
 /// Fails if anything of a build on this store is left but the store itself.
 #[track_caller]
 pub(crate) fn assert_clean(store: &Path) {
@@ -36,10 +38,10 @@ pub(crate) fn mounts(store: &Path) -> Vec<String> {
     let store = store.to_str().expect("tests use plain names");
     let mut found = Vec::new();
     for process in all_processes() {
-        let Ok(text) = fs::read_to_string(process.join("mountinfo")) else {
+        let Ok(mounts) = fs::read_to_string(process.join("mountinfo")) else {
             continue;
         };
-        let lines = text.lines().filter(|line| line.contains(store));
+        let lines = mounts.lines().filter(|line| is_of(line, store));
         found.extend(lines.map(|line| format!("{}: {line}", process.display())));
     }
     found
@@ -53,12 +55,19 @@ pub(crate) fn processes(store: &Path) -> Vec<String> {
     for process in all_processes() {
         let read = |name: &str| fs::read(process.join(name)).unwrap_or_default();
         let command = read("cmdline");
-        if holds(&command) || holds(&read("environ")) || holds(&read("mountinfo")) {
+        let mounts = String::from_utf8_lossy(&read("mountinfo")).into_owned();
+        let has_mount = mounts.lines().any(|line| is_of(line, text(store)));
+        if holds(&command) || holds(&read("environ")) || has_mount {
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
             found.push(format!("{}: {command}", process.display()));
         }
     }
     found
+}
+
+/// Whether a line of mountinfo is of a build on this store. The store may be a disk of its own.
+fn is_of(line: &str, store: &str) -> bool {
+    line.contains(store) && !line.contains(&format!(" {store} "))
 }
 
 fn all_processes() -> Vec<std::path::PathBuf> {

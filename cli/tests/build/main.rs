@@ -4,6 +4,7 @@
 //! the base images are made once, by Kiln itself.
 
 mod annotations;
+mod artifact;
 mod base;
 mod bench;
 mod browser;
@@ -15,12 +16,15 @@ mod add_git;
 mod add_http;
 mod builds;
 mod cache;
+mod cache_export;
 mod cache_mounts;
+mod cache_to;
 mod config;
 mod contexts;
 mod copy;
 mod copy_cases;
 mod crash;
+mod crowd;
 mod disks;
 mod entitlements;
 mod errors;
@@ -39,4 +43,5 @@ mod rootless;
 mod secrets;
 mod ssh;
 mod timestamps;
+mod two_machines;
 mod verify;

@@ -110,9 +110,7 @@ fn a_store_that_is_whole() {
 fn damaged_blobs() {
     let bench = app();
     for path in below(&bench.store().join("blobs/sha256")) {
-        let file = fs::File::options().write(true).open(&path).expect("a file");
-        let size = file.metadata().expect("metadata").len();
-        file.set_len(size / 2).expect("writable");
+        truncate(&path, 2);
         assert_found_and_repaired(&bench, &format!("truncated {}", path.display()));
     }
     for path in below(&bench.store().join("blobs/sha256")) {
@@ -121,6 +119,82 @@ fn damaged_blobs() {
     }
     fs::write(bench.store().join("blobs/sha256/no-digest"), "x").expect("writable");
     assert_found_and_repaired(&bench, "a stray file");
+}
+
+/// A copy that runs again takes what it can from the layer that it made before. If that one is damaged,
+/// it takes nothing from it, and nobody has to repair the store first.
+#[test]
+fn a_damaged_earlier_layer_does_no_harm() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 4] = [
+        ("a bit", flip_a_bit),
+        ("half", |path| truncate(path, 2)),
+        ("empty", |path| truncate(path, usize::MAX)),
+        ("gone", |path| fs::remove_file(path).expect("removable")),
+    ];
+    for (what, damage) in damages {
+        let bench = Bench::with("FROM scratch\nCOPY . /\n");
+        bench.shell("for n in $(seq 40); do seq $n 400 >f$n; done; seq 100000 >large");
+        bench.build("");
+        let blobs = below(&bench.store().join("blobs/sha256"));
+        let size = |path: &&PathBuf| fs::metadata(path).expect("a file").len();
+        damage(blobs.iter().max_by_key(size).expect("the layer"));
+        for home in below(&bench.store().join("layers")) {
+            if what == "half" {
+                truncate(&home.join("tree"), 2);
+            }
+        }
+        bench.shell("echo changed >f7");
+        let out = bench.files("out", "");
+        let read = |name: &str| fs::read(out.join(name)).expect(name);
+        assert_eq!(read("f7"), b"changed\n", "{what}");
+        for name in ["f1", "f20", "f40", "large"] {
+            let expected = fs::read(bench.context(name)).expect(name);
+            assert!(read(name) == expected, "{what}: {name}");
+        }
+    }
+}
+
+/// After a power cut, records may name what never reached the disk. The first build of the machine's next
+/// run finds that, and makes it anew.
+#[test]
+fn what_a_power_cut_took_is_made_anew() {
+    let bench = app();
+    let note = bench.store().join("boot");
+    let this_run = fs::read_to_string(&note).expect("it was used");
+    let mut damages: Vec<PathBuf> = below(&bench.store().join("blobs/sha256"));
+    for home in below(&bench.store().join("layers")) {
+        damages.push(home.join("tree"));
+        damages.extend(["fs/copy", "fs/d/file"].map(|name| home.join(name)));
+    }
+    for path in damages.iter().filter(|path| path.is_file()) {
+        let what = path.display();
+        fs::write(path, "").expect("writable");
+        fs::write(&note, "another run").expect("writable");
+        let out = bench.files("out", "-t app:1");
+        assert_eq!(
+            fs::read(out.join("copy")).expect("it was built"),
+            vec![b'x'; 20_000],
+            "{what}"
+        );
+        assert_eq!(
+            fs::read(out.join("d/file")).expect("it was built"),
+            b"more\n",
+            "{what}"
+        );
+        fs::remove_dir_all(out).expect("removable");
+        assert_eq!(fs::read_to_string(&note).expect("it was used"), this_run);
+        let whole = verify(&bench, "--repair");
+        assert_eq!(whole.code, Some(0), "{what}: {}", said(&whole));
+    }
+    assert!(damages.iter().filter(|path| path.is_file()).count() > 5);
+}
+
+/// Leaves a part of a file.
+fn truncate(path: &Path, parts: usize) {
+    let file = fs::File::options().write(true).open(path).expect("a file");
+    let size = file.metadata().expect("metadata").len();
+    file.set_len(size / parts as u64).expect("writable");
 }
 
 #[test]

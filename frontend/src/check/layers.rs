@@ -1,5 +1,6 @@
 //! Kiln's own rules about what stays in layers and what is done again.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::findings::Findings;
@@ -68,46 +69,73 @@ pub(super) static CACHE_MOUNT: Rule = Rule {
     good: "FROM golang:1.25\nRUN --mount=type=cache,target=/go/pkg/mod go mod download\n",
 };
 
-/// Asks these rules.
+/// Asks these rules. Stages are looked at from each base to what is based on it, so that what is known
+/// of a stage need not be copied for the next one.
 pub(super) fn stages(findings: &Findings, dockerfile: &Dockerfile, stages: &Stages<'_>) {
-    let shipped = shipped(stages);
-    let source = &dockerfile.source;
-    let mut known: Vec<Known> = Vec::new();
-    for stage in &stages.all {
-        let base = stages.before(stage.index, &stage.from.image.value);
-        let mut state = base.map_or_else(Known::default, |base| known[base].clone());
-        state.whole_copy = None;
-        let is_shipped = shipped.contains(&stage.index);
-        for instruction in &stage.instructions {
-            state.look_at(findings, source, instruction, is_shipped);
+    let bases: Vec<Option<usize>> = stages
+        .all
+        .iter()
+        .map(|stage| stages.before(stage.index, &stage.from.image.value))
+        .collect();
+    let mut children = vec![Vec::new(); bases.len()];
+    for (index, base) in bases.iter().enumerate() {
+        if let Some(base) = base {
+            children[*base].push(index);
         }
-        known.push(state);
+    }
+    let shipped = shipped(stages, &bases);
+    let mut known = Known::default();
+    let roots = (0..bases.len()).filter(|index| bases[*index].is_none());
+    let mut open: Vec<Visit> = roots.map(Visit::Enter).collect();
+    while let Some(visit) = open.pop() {
+        let index = match visit {
+            Visit::Enter(index) => index,
+            Visit::Leave(before) => {
+                known.go_back(before);
+                continue;
+            }
+        };
+        open.push(Visit::Leave(known.journal.len()));
+        known.whole_copy = None;
+        for instruction in stages.all[index].instructions {
+            known.look_at(findings, &dockerfile.source, instruction, shipped[index]);
+        }
+        open.extend(children[index].iter().copied().map(Visit::Enter));
     }
 }
 
-/// The stages whose layers are in some image: targets and what they are based on, but not those that
-/// only lend files.
-fn shipped(stages: &Stages<'_>) -> BTreeSet<usize> {
-    let mut lends = BTreeSet::new();
-    let mut bases = BTreeMap::new();
+/// A step of the way through all stages.
+enum Visit {
+    Enter(usize),
+    /// Forget what was learned since the journal had this length.
+    Leave(usize),
+}
+
+/// Which stages have layers that are in some image: targets and what they are based on, but not those
+/// that only lend files.
+fn shipped(stages: &Stages<'_>, bases: &[Option<usize>]) -> Vec<bool> {
+    let mut is_leaf = vec![true; bases.len()];
+    bases
+        .iter()
+        .flatten()
+        .for_each(|base| is_leaf[*base] = false);
     for stage in &stages.all {
-        if let Some(base) = stages.before(stage.index, &stage.from.image.value) {
-            bases.insert(stage.index, base);
+        for name in borrowed(stage) {
+            let lender = name.parse().ok().or_else(|| stages.by_name(&name));
+            if let Some(lends) = lender.and_then(|index: usize| is_leaf.get_mut(index)) {
+                *lends = false;
+            }
         }
-        lends.extend(borrowed(stage).filter_map(|name| match name.parse() {
-            Ok(index) => Some(index),
-            Err(_) => stages.by_name(&name),
-        }));
     }
-    let is_base = |index: &usize| bases.values().any(|base| base == index);
-    let last = stages.all.len().checked_sub(1);
-    let leaves = (0..stages.all.len())
-        .filter(|index| Some(*index) == last || !(lends.contains(index) || is_base(index)));
-    let mut shipped = BTreeSet::new();
-    for leaf in leaves.collect::<Vec<_>>() {
+    if let Some(last) = is_leaf.last_mut() {
+        *last = true;
+    }
+    let mut shipped = vec![false; bases.len()];
+    for leaf in (0..bases.len()).filter(|index| is_leaf[*index]) {
         let mut next = Some(leaf);
-        while let Some(index) = next.filter(|index| shipped.insert(*index)) {
-            next = bases.get(&index).copied();
+        while let Some(index) = next.filter(|index| !shipped[*index]) {
+            shipped[index] = true;
+            next = bases[index];
         }
     }
     shipped
@@ -133,7 +161,7 @@ fn borrowed(stage: &Stage<'_>) -> impl Iterator<Item = String> {
 }
 
 /// What is known of a stage so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Known {
     variables: BTreeSet<String>,
     /// Paths that earlier layers added, and the instruction that did it.
@@ -142,9 +170,36 @@ struct Known {
     tools: BTreeSet<&'static str>,
     /// Where all files of the context were copied.
     whole_copy: Option<Span>,
+    /// What was learned, in order.
+    journal: Vec<Learned>,
+}
+
+/// Something that was not known before.
+#[derive(Debug)]
+enum Learned {
+    Variable(String),
+    Path(String),
+    Tool(&'static str),
 }
 
 impl Known {
+    /// Forgets what was learned since the journal had a length.
+    fn go_back(&mut self, length: usize) {
+        for learned in self.journal.drain(length..) {
+            match learned {
+                Learned::Variable(name) => drop(self.variables.remove(&name)),
+                Learned::Path(path) => drop(self.added.remove(&path)),
+                Learned::Tool(tool) => drop(self.tools.remove(tool)),
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str) {
+        if self.variables.insert(name.to_owned()) {
+            self.journal.push(Learned::Variable(name.to_owned()));
+        }
+    }
+
     fn look_at(
         &mut self,
         findings: &Findings,
@@ -154,12 +209,12 @@ impl Known {
     ) {
         match &instruction.command {
             Command::Env(pairs) => {
-                self.variables
-                    .extend(pairs.iter().map(|pair| pair.key.value.clone()));
+                pairs.iter().for_each(|pair| self.variable(&pair.key.value));
             }
             Command::Arg(arguments) => {
-                self.variables
-                    .extend(arguments.iter().map(|a| a.name.value.clone()));
+                arguments
+                    .iter()
+                    .for_each(|argument| self.variable(&argument.name.value));
             }
             Command::Copy(copy) | Command::Add(copy) => self.copied(instruction, copy),
             Command::Run(run) => {
@@ -203,8 +258,13 @@ impl Known {
 
     fn add(&mut self, path: &str, span: Span) {
         let path = path.trim_end_matches('/');
-        if path.starts_with('/') && path.len() > 1 && !path.contains(['*', '$']) {
-            self.added.entry(path.to_owned()).or_insert(span);
+        if path.starts_with('/')
+            && path.len() > 1
+            && !path.contains(['*', '$'])
+            && let Entry::Vacant(entry) = self.added.entry(path.to_owned())
+        {
+            entry.insert(span);
+            self.journal.push(Learned::Path(path.to_owned()));
         }
     }
 
@@ -338,7 +398,8 @@ impl Known {
                     ));
                 findings.add(&COPY_ORDER, instruction, finding);
             }
-            self.tools.extend(installer::tool_of(words));
+            let fresh = installer::tool_of(words).filter(|tool| self.tools.insert(tool));
+            self.journal.extend(fresh.map(Learned::Tool));
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{Checked, Options};
 use crate::check::names;
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
+use crate::limits;
 use crate::stage::Stages;
 use crate::syntax::{Argument, Command, Dockerfile};
 
@@ -79,6 +80,12 @@ fn with_values(
         for argument in arguments {
             if let Err(error) = declare(dockerfile, build_args, &mut global, argument) {
                 errors.push(*error);
+            }
+            if global.size() > limits::VARIABLES {
+                let most = limits::VARIABLES >> 20;
+                let message = format!("variables take more than {most} MiB in all");
+                errors.push(Diagnostic::error("too-large", argument.name.span, message));
+                return (global, errors);
             }
         }
     }

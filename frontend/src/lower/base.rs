@@ -1,6 +1,8 @@
 //! What a stage begins with: FROM an image, an earlier stage, a named context or nothing; and the
 //! vertices that files come from.
 
+use std::rc::Rc;
+
 use kiln_solver::op::{
     Copy, CopySource, FileAction, FileOp, ImageSource, InputIndex, LocalSource, Op, Source, Unpack,
 };
@@ -8,15 +10,19 @@ use kiln_solver::{DiffId, Platform, RelPath, VertexId};
 
 use super::display::Numbering;
 use super::environment::Environment;
+use super::image_variables::ImageVariables;
 use super::plan::{Base, Origin, PlannedStage, Step};
 use super::root::Root;
 use super::stage::{Builder, State, describe};
 use super::{Checked, ImageLocation, NoCache, ResolvedImage};
 use crate::check;
 use crate::diagnostic::Diagnostic;
-use crate::image_config::{DEFAULT_PATH, ImageConfig};
+use crate::image_config::DEFAULT_PATH;
 use crate::source::Span;
 use crate::syntax::Command;
+
+/// What a variable that a stage inherits takes from the budget, in bytes.
+const INHERITANCE_COST: usize = 64;
 
 impl Builder<'_> {
     /// The state right behind FROM.
@@ -37,12 +43,13 @@ impl Builder<'_> {
         }
         state.ignore_cache = self.ignores_cache(index);
         state.config.config.on_build.clear();
-        if state.config.config.variable("PATH").is_none() {
-            state.config.config.set_variable("PATH", DEFAULT_PATH);
+        if !state.variables.contains("PATH") {
+            state.variables.set("PATH", DEFAULT_PATH);
         }
-        for pair in &state.config.config.env {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            state.environment.set(name, value);
+        state.environment.set_all(state.variables.iter());
+        if state.arguments.len() > 0 {
+            let names = state.variables.iter().map(|(name, _)| name);
+            names.for_each(|name| state.arguments.changed(name));
         }
         Ok(state)
     }
@@ -85,13 +92,8 @@ impl Builder<'_> {
             let message = "the stage that this one is based on could not be lowered";
             return Err(Box::new(Diagnostic::error("no-stage", span, message)));
         };
-        let history: usize = base
-            .config
-            .history
-            .iter()
-            .map(|entry| 64 + entry.created_by.len())
-            .sum();
-        self.charge(base.environment.size() + history, span)?;
+        let variables = base.environment.len() + base.arguments.len();
+        self.charge(INHERITANCE_COST * variables + base.config.size(), span)?;
         if self.options.multi_platform {
             numbering.platform = Some(base.platform.clone());
         }
@@ -123,21 +125,20 @@ impl Builder<'_> {
         let base = self.image(root);
         let is_unknown = base.is_none();
         let vertex = self.root_vertex(root, Some(&mut numbering), span)?;
-        let config = match &base {
-            Some(image) => {
-                let mut config = image.config.clone();
-                config.created = None;
-                config
-            }
-            None => ImageConfig::empty(&platform),
-        };
         let mut state = State {
             root: vertex,
-            config,
-            base,
             is_base_unknown: matches!(root, Root::Image { .. }) && is_unknown,
             ..State::new(platform, numbering)
         };
+        if let Some(image) = &base {
+            self.charge(image.config.size(), span)?;
+            state.config = image.config.clone();
+            state.config.created = None;
+            state.config.history.clear();
+            let variables = std::mem::take(&mut state.config.config.env);
+            state.variables = ImageVariables::new(variables);
+        }
+        state.base = base.map(Rc::new);
         match (root, vertex) {
             (Root::Local { context, .. }, Some(vertex)) => {
                 self.directory_as_image(&mut state, context, vertex, span);

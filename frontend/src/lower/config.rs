@@ -15,6 +15,9 @@ use crate::{duration, port, printed, signal};
 /// ARGs that are not variables of the stage.
 const NO_VARIABLES: [&str; 2] = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
+/// What an exposed port takes from the budget, in bytes.
+const PORT_COST: usize = 64;
+
 impl Builder<'_> {
     pub(super) fn metadata(&mut self, state: &mut State, instruction: &Instruction) -> Checked<()> {
         match &instruction.command {
@@ -49,6 +52,7 @@ impl Builder<'_> {
     }
 
     fn record(&self, state: &mut State, created_by: String) -> Checked<()> {
+        self.charge(created_by.len(), self.current_span())?;
         self.history(state, created_by);
         Ok(())
     }
@@ -65,9 +69,10 @@ impl Builder<'_> {
     fn env(&self, state: &mut State, pairs: &[KeyValue]) -> Checked<()> {
         let mut message = "ENV".to_owned();
         for (key, value) in self.expand_pairs(state, pairs)? {
-            message.push_str(&format!(" {key}={value}"));
+            message.extend([" ", key.as_str(), "=", value.as_str()]);
             state.environment.set(&key, &value);
-            state.set_variable(&key, &value);
+            state.arguments.changed(&key);
+            state.variables.set(&key, &value);
         }
         self.record(state, message)
     }
@@ -75,7 +80,7 @@ impl Builder<'_> {
     fn label(&self, state: &mut State, pairs: &[KeyValue]) -> Checked<()> {
         let mut message = "LABEL".to_owned();
         for (key, value) in self.expand_pairs(state, pairs)? {
-            message.push_str(&format!(" {key}={value}"));
+            message.extend([" ", key.as_str(), "=", value.as_str()]);
             state.config.config.labels.insert(key, value);
         }
         self.record(state, message)
@@ -117,6 +122,7 @@ impl Builder<'_> {
                         error.to_string(),
                     ))
                 })?;
+                self.charge(PORT_COST * ports.len(), word.span)?;
                 exposed.extend(ports);
             }
         }
@@ -189,7 +195,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn arguments(&self, state: &mut State, declared: &[Argument]) -> Checked<()> {
-        let mut parts = Vec::new();
+        let mut message = "ARG".to_owned();
         for argument in declared {
             let name = &argument.name.value;
             let value = self.argument_value(state, argument)?;
@@ -200,13 +206,14 @@ impl Builder<'_> {
             {
                 state.environment.set(name, value);
             }
-            parts.push(match &value {
-                Some(value) => format!("{name}={value}"),
-                None => name.clone(),
-            });
-            state.declare(name, value.unwrap_or_default());
+            message.extend([" ", name.as_str()]);
+            if let Some(value) = &value {
+                message.extend(["=", value.as_str()]);
+            }
+            let value = value.as_deref().unwrap_or_default();
+            state.arguments.declare(name, value, &state.environment);
         }
-        self.record(state, format!("ARG {}", parts.join(" ")))
+        self.record(state, message)
     }
 
     fn note_argument(&self, argument: &Argument, value: Option<&str>) {

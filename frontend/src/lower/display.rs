@@ -28,19 +28,25 @@ impl Numbering {
             return text.to_owned();
         }
         self.next += 1;
-        let platform = match &self.platform {
-            Some(platform) => format!("{platform}{} ", cross_target(platform, environment)),
-            None => String::new(),
-        };
-        let stage = self
-            .stage
-            .as_ref()
-            .map(|stage| format!("{stage} "))
-            .unwrap_or_default();
+        const FRAME: usize = "[linux/amd64 builder 10/10] ONBUILD ".len();
+        let mut name = String::with_capacity(FRAME + text.len());
+        name.push('[');
+        if let Some(platform) = &self.platform {
+            name.push_str(&format!(
+                "{platform}{} ",
+                cross_target(platform, environment)
+            ));
+        }
+        if let Some(stage) = &self.stage {
+            name.extend([stage, " "]);
+        }
         let width = self.total.ilog10() as usize + 1;
-        let trigger = if triggered { "ONBUILD " } else { "" };
-        let (next, total) = (self.next, self.total);
-        format!("[{platform}{stage}{next:>width$}/{total}] {trigger}{text}")
+        name.push_str(&format!("{:>width$}/{}] ", self.next, self.total));
+        if triggered {
+            name.push_str("ONBUILD ");
+        }
+        name.push_str(text);
+        name
     }
 }
 
@@ -71,10 +77,11 @@ fn cross_target(platform: &Platform, environment: &Environment) -> String {
 }
 
 /// The text with its first word in capitals.
-pub(super) fn with_keyword_in_capitals(text: &str) -> String {
-    match text.split_once(' ') {
-        Some((keyword, rest)) => format!("{} {rest}", keyword.to_uppercase()),
-        None => text.to_uppercase(),
+pub(super) fn with_keyword_in_capitals(text: String) -> String {
+    let (keyword, rest) = text.split_at(text.find(' ').unwrap_or(text.len()));
+    match keyword.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        true => text,
+        false => keyword.to_uppercase() + rest,
     }
 }
 

@@ -141,7 +141,7 @@ impl Scope<'_> {
             );
         }
         let mut found = None;
-        for instruction in &stage.instructions {
+        for instruction in stage.instructions {
             let one = "a stage that SOURCE_DATE_EPOCH names has one ADD from http or git, and no other instruction but ARG";
             match &instruction.command {
                 Command::Arg(arguments) => self.declare(arguments)?,

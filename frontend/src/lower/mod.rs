@@ -7,10 +7,14 @@
 mod add;
 mod arguments;
 mod base;
+mod chain;
 mod config;
+mod declared;
 mod display;
 mod environment;
 mod epoch;
+mod history;
+mod image_variables;
 mod mounts;
 mod outline;
 mod plan;

@@ -1,5 +1,6 @@
 //! `RUN --mount`, with its paths resolved and its inputs found.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use kiln_solver::op::{CacheMount, InputIndex, Mount, MountKind, SecretMount, Sharing, SshMount};
@@ -8,7 +9,7 @@ use kiln_solver::{RelPath, VertexId};
 
 use super::Checked;
 use super::plan::{Origin, Step};
-use super::stage::{Builder, State};
+use super::stage::{Builder, STEP_COST, State};
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::mount::{self, MountSpec, MountType};
@@ -20,17 +21,20 @@ impl Builder<'_> {
     pub(super) fn mount_specs(&self, state: &State, run: &Run) -> Checked<Vec<MountSpec>> {
         let escape = self.dockerfile.directives.escape_char();
         let expander = Expander::new(escape, &state.environment);
+        let cost = Cell::new(0);
         let parse = |word: &Word| {
             mount::parse(&word.value, |value| {
                 let expansion = expander.word(value)?;
+                cost.set(cost.get() + expansion.text.len() + STEP_COST * expansion.steps);
                 self.undefined(state, &expansion.unmatched, word.span);
                 Ok(expansion.text)
             })
         };
-        let specs = run
-            .mounts
-            .iter()
-            .map(|word| parse(word).map_err(|error| Box::new(error.into_diagnostic(word.span))));
+        let specs = run.mounts.iter().map(|word| {
+            let spec = parse(word).map_err(|error| Box::new(error.into_diagnostic(word.span)))?;
+            self.charge(cost.take(), word.span)?;
+            Ok(spec)
+        });
         specs.collect()
     }
 

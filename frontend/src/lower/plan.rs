@@ -11,6 +11,7 @@ use super::root::{Root, Roots};
 use super::{Checked, ImageRequest, Images, LowerError, Options};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, NoVariables};
+use crate::limits;
 use crate::mount;
 use crate::source::{Span, Spanned};
 use crate::stage::{Stage, Stages};
@@ -27,6 +28,8 @@ pub(super) struct Plan<'a> {
     external_positions: BTreeMap<Root, usize>,
     /// The stages that the target needs, once [`Plan::resolve`] is done.
     pub(super) needed: BTreeSet<usize>,
+    /// How many more bytes triggers may have.
+    trigger_budget: usize,
 }
 
 /// One stage of the plan.
@@ -61,7 +64,7 @@ pub(super) struct External {
 /// An instruction of a stage and where its files come from.
 pub(super) struct Step {
     pub(super) instruction: Arc<Instruction>,
-    /// For COPY one origin, for RUN one for each mount.
+    /// For RUN one origin for each mount; for COPY one, or none if that is the context.
     pub(super) origins: Vec<Origin>,
     /// Whether a base image's ONBUILD brought it.
     pub(super) triggered: bool,
@@ -96,6 +99,7 @@ impl<'a> Plan<'a> {
             externals,
             external_positions: BTreeMap::new(),
             needed,
+            trigger_budget: limits::TRIGGERS,
         };
         let mut errors = Vec::new();
         for stage in &stages.all {
@@ -108,8 +112,8 @@ impl<'a> Plan<'a> {
             }
         }
         for stage in &stages.all {
-            let mut steps = Vec::new();
-            for instruction in &stage.instructions {
+            let mut steps = Vec::with_capacity(stage.instructions.len());
+            for instruction in stage.instructions {
                 match plan.step(Arc::clone(instruction), false) {
                     Ok(step) => steps.push(step),
                     Err(error) => errors.push(*error),
@@ -166,6 +170,9 @@ impl<'a> Plan<'a> {
         let expansion = expander
             .word(&word.value)
             .map_err(|e| error(e.to_string()))?;
+        if expansion.text.len() > limits::FROM {
+            return Err(error(format!("it is longer than {} bytes", limits::FROM)));
+        }
         if !expansion.text.is_empty() {
             return Ok(expansion.text);
         }
@@ -196,7 +203,7 @@ impl<'a> Plan<'a> {
         let origins = match &instruction.command {
             Command::Copy(copy) => match &copy.from {
                 Some(from) => vec![self.copy_origin(from)?],
-                None => vec![Origin::Context],
+                None => Vec::new(),
             },
             Command::Run(run) => run
                 .mounts
@@ -436,11 +443,25 @@ impl<'a> Plan<'a> {
         let span = self.stages.all[stage].instruction.span;
         let mut steps = Vec::new();
         for trigger in self.triggers(stage, images) {
+            self.charge_trigger(&trigger, span)?;
             let instruction =
                 crate::parse::parse_trigger(&trigger, span).map_err(LowerError::Invalid)?;
             steps.push(self.step(Arc::new(instruction), true)?);
         }
         self.planned[stage].steps.splice(0..0, steps);
+        Ok(())
+    }
+
+    fn charge_trigger(&mut self, trigger: &str, span: Span) -> Result<(), Diagnostic> {
+        let cost = limits::TRIGGER_COST + trigger.len();
+        let rest = self.trigger_budget.checked_sub(cost);
+        self.trigger_budget = rest.ok_or_else(|| {
+            let message = format!(
+                "the triggers that stages inherit take more than {} MiB in all",
+                limits::TRIGGERS >> 20
+            );
+            Diagnostic::error("too-large", span, message)
+        })?;
         Ok(())
     }
 

@@ -1,13 +1,18 @@
 //! RUN.
 
+use std::borrow::Cow;
+use std::mem::size_of;
+use std::sync::Arc;
+
 use kiln_solver::op::{
-    DEFAULT_HOSTNAME, Exec, InputIndex, Mount, MountKind, Network, Op, Security,
+    DEFAULT_HOSTNAME, Exec, InputIndex, Mount, MountKind, Network, Op, Security, Variable,
 };
 
 use super::Checked;
 use super::config::{in_shell, values};
 use super::display::heredoc_summary;
 use super::environment::Environment;
+use super::history::Text;
 use super::plan::Step;
 use super::stage::{Builder, State, describe};
 use crate::diagnostic::Diagnostic;
@@ -18,11 +23,11 @@ use crate::source::Span;
 use crate::syntax::{self, CommandLine, Run};
 
 /// What a RUN executes, and how it is shown.
-struct Invocation {
+struct Invocation<'a> {
     args: Vec<String>,
     /// A script that the step sees as a file.
     script: Option<Mount>,
-    text: String,
+    text: Cow<'a, str>,
 }
 
 impl Builder<'_> {
@@ -34,7 +39,7 @@ impl Builder<'_> {
                 "RUN --device",
             )));
         }
-        self.charge(2 * state.environment.size(), span)?;
+        self.charge_variables(state, span)?;
         let invocation = invocation(state, run, &step.instruction.text);
         let specs = self.mount_specs(state, run)?;
         let mut inputs: Vec<_> = state.root.into_iter().collect();
@@ -43,7 +48,10 @@ impl Builder<'_> {
         let namespace = namespace.map_or("", String::as_str);
         self.note(|uses| uses.mounts(&mounts, namespace, span));
         mounts.extend(invocation.script);
-        let message = history_message(state, &invocation.args);
+        let past = Text::Run {
+            arguments: state.arguments.seen(&state.environment),
+            command: invocation.args.join(" "),
+        };
         let text = self.shown_text(state, &invocation.text, &specs, span)?;
         let name = state
             .numbering
@@ -66,8 +74,22 @@ impl Builder<'_> {
         let op = Op::Exec(Box::new(exec));
         let vertex = self.graph.add(op, inputs, description, state.ignore_cache);
         state.root = Some(vertex);
-        self.layer(state, message, vertex);
+        state.past.push(past, Some(vertex));
         Ok(())
+    }
+
+    /// What the command sees is hashed, and listed unless the command before it saw the same.
+    fn charge_variables(&self, state: &State, span: Span) -> Checked<()> {
+        let (variables, arguments) = (&state.environment, &state.arguments);
+        let listed = match variables.is_listed() {
+            true => 0,
+            false => size_of::<Variable>() * variables.len(),
+        };
+        let seen = match arguments.is_stale() {
+            true => 2 * size_of::<Variable>() * arguments.len(),
+            false => 0,
+        };
+        self.charge(variables.size() + listed + seen, span)
     }
 
     fn network(&self, run: &Run) -> Checked<Network> {
@@ -161,19 +183,22 @@ fn working_directory(state: &State) -> String {
 }
 
 /// The variables of the command; an ssh agent's socket is one of them.
-fn environment(state: &State, mounts: &[Mount]) -> Vec<(String, String)> {
-    let mut list = state.environment.list();
+fn environment(state: &mut State, mounts: &[Mount]) -> Arc<[Variable]> {
+    let list = state.environment.list();
     let agent = mounts
         .iter()
         .find(|mount| matches!(mount.kind, MountKind::Ssh(_)));
-    if let Some(agent) = agent.filter(|_| state.environment.value("SSH_AUTH_SOCK").is_none()) {
-        list.push(("SSH_AUTH_SOCK".to_owned(), agent.target.clone()));
+    match agent.filter(|_| state.environment.value("SSH_AUTH_SOCK").is_none()) {
+        Some(agent) => {
+            let socket = ("SSH_AUTH_SOCK".into(), agent.target.as_str().into());
+            list.iter().cloned().chain([socket]).collect()
+        }
+        None => list,
     }
-    list
 }
 
-fn invocation(state: &State, run: &Run, instruction: &str) -> Invocation {
-    let text = instruction.to_owned();
+fn invocation<'a>(state: &State, run: &Run, instruction: &'a str) -> Invocation<'a> {
+    let text = Cow::Borrowed(instruction);
     let command = match &run.command {
         CommandLine::Exec(words) => {
             return Invocation {
@@ -199,7 +224,7 @@ fn invocation(state: &State, run: &Run, instruction: &str) -> Invocation {
             text,
         };
     }
-    let text = format!("{text} ({})", heredoc_summary(&first.content));
+    let text = Cow::Owned(format!("{text} ({})", heredoc_summary(&first.content)));
     let body = first.body();
     if body.starts_with("#!") {
         let script = script_mount(&first.opening.name, &body);
@@ -235,21 +260,4 @@ fn script_mount(name: &str, body: &str) -> Mount {
         kind,
         read_only: true,
     }
-}
-
-/// The entry of the history: the ARGs so far with the values that the command sees, then the
-/// command.
-fn history_message(state: &State, args: &[String]) -> String {
-    let arguments = &state.arguments;
-    let count = (!arguments.is_empty()).then(|| format!("|{}", arguments.len()));
-    let pairs = arguments.iter().map(|(name, value)| {
-        let value = state.environment.value(name).unwrap_or(value);
-        format!("{name}={value}")
-    });
-    let words: Vec<String> = count
-        .into_iter()
-        .chain(pairs)
-        .chain(args.iter().cloned())
-        .collect();
-    format!("RUN {} # buildkit", words.join(" "))
 }

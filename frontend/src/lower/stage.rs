@@ -2,14 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::size_of;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use kiln_solver::graph::{Description, SourceSpan};
 use kiln_solver::{Graph, Platform, VertexId};
 
+use super::declared::Declared;
 use super::display::{self, Numbering};
 use super::environment::Environment;
+use super::history::{Past, Text};
+use super::image_variables::ImageVariables;
 use super::outline::Uses;
 use super::plan::{Origin, Plan, Step};
 use super::remote::RemoteRequest;
@@ -17,7 +21,7 @@ use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage,
 use crate::check::{self, Findings, StepFacts, VariableScope};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{ExpandError, Expander};
-use crate::image_config::{History, ImageConfig};
+use crate::image_config::ImageConfig;
 use crate::limits;
 use crate::source::{Source, Span};
 use crate::syntax::{Command, Dockerfile, Instruction};
@@ -27,24 +31,23 @@ use crate::syntax::{Command, Dockerfile, Instruction};
 pub(super) struct State {
     /// The root file system; `None` is empty.
     pub(super) root: Option<VertexId>,
+    /// The config but for its variables and its history.
     pub(super) config: ImageConfig,
-    pub(super) base: Option<ResolvedImage>,
+    /// The config's variables.
+    pub(super) variables: ImageVariables,
+    /// What the file adds to the history, and the layers.
+    pub(super) past: Past,
+    pub(super) base: Option<Rc<ResolvedImage>>,
     pub(super) platform: Platform,
     /// What commands and expansions see: ENVs, and ARGs with a value.
     pub(super) environment: Environment,
-    /// The ARGs so far and their last values, for the history.
-    pub(super) arguments: Vec<(String, String)>,
-    pub(super) layers: Vec<Layer>,
+    pub(super) arguments: Declared,
     pub(super) numbering: Numbering,
     pub(super) ignore_cache: bool,
     /// Whether this stage has had a CMD.
     pub(super) has_cmd: bool,
     /// Whether a WORKDIR of the file came before.
     pub(super) has_workdir: bool,
-    /// The positions in [`State::arguments`], by name.
-    pub(super) declared: Rc<BTreeMap<String, usize>>,
-    /// The positions of the config's variables, by name, once this stage has set one.
-    pub(super) variable_positions: Option<BTreeMap<String, usize>>,
     /// What rules remember of the stage.
     pub(super) seen: check::Seen,
     /// Whether the base image is not known, so that variables may be missing.
@@ -54,53 +57,34 @@ pub(super) struct State {
 impl State {
     /// A stage without anything.
     pub(super) fn new(platform: Platform, numbering: Numbering) -> Self {
+        let mut config = ImageConfig::empty(&platform);
         Self {
             root: None,
-            config: ImageConfig::empty(&platform),
+            variables: ImageVariables::new(std::mem::take(&mut config.config.env)),
+            config,
+            past: Past::default(),
             base: None,
             platform,
             environment: Environment::default(),
-            arguments: Vec::new(),
-            layers: Vec::new(),
+            arguments: Declared::default(),
             numbering,
             ignore_cache: false,
             has_cmd: false,
             has_workdir: false,
-            declared: Rc::default(),
-            variable_positions: None,
             seen: check::Seen::default(),
             is_base_unknown: false,
         }
     }
 
-    /// Declares an ARG; a second time it only changes the value.
-    pub(super) fn declare(&mut self, name: &str, value: String) {
-        if let Some(position) = self.declared.get(name) {
-            self.arguments[*position].1 = value;
-            return;
-        }
-        let position = self.arguments.len();
-        Rc::make_mut(&mut self.declared).insert(name.to_owned(), position);
-        self.arguments.push((name.to_owned(), value));
-    }
-
-    /// Sets a variable of the config, where it stands or else at the end.
-    pub(super) fn set_variable(&mut self, name: &str, value: &str) {
-        let list = &mut self.config.config.env;
-        let name_of = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
-        let positions = self.variable_positions.get_or_insert_with(|| {
-            // Of several with one name, the first counts.
-            let pairs = list.iter().enumerate().rev();
-            pairs.map(|(at, pair)| (name_of(pair), at)).collect()
-        });
-        let pair = format!("{name}={value}");
-        match positions.get(name) {
-            Some(position) => list[*position] = pair,
-            None => {
-                positions.entry(name_of(&pair)).or_insert(list.len());
-                list.push(pair);
-            }
-        }
+    /// How many bytes of the config every step may repeat.
+    fn repeated_size(&self) -> usize {
+        let config = &self.config.config;
+        let shell: usize = config
+            .shell
+            .iter()
+            .map(|word| size_of::<String>() + word.len())
+            .sum();
+        config.working_dir.len() + config.user.len() + shell
     }
 }
 
@@ -182,13 +166,15 @@ impl<'a> Builder<'a> {
             state.config.set_platform(platform);
         }
         state.config.normalize_platform();
+        state.config.config.env = state.variables.list();
+        let layers = self.write_history(&mut state, target)?;
         let directive = self.dockerfile.directives.check.as_ref();
         Ok(Lowered {
             graph: self.graph,
             target: state.root,
             config: state.config,
-            layers: state.layers,
-            base: state.base,
+            layers,
+            base: state.base.map(Rc::unwrap_or_clone),
             epoch: self.epoch,
             warnings: self
                 .findings
@@ -243,7 +229,6 @@ impl<'a> Builder<'a> {
                     _ => {}
                 }
             }
-            state.variable_positions = None;
             self.finished.insert(index, state);
         }
     }
@@ -251,6 +236,7 @@ impl<'a> Builder<'a> {
     fn step(&mut self, state: &mut State, step: &Step, index: usize) -> Checked<()> {
         self.ask_rules(state, &step.instruction);
         let span = step.instruction.span;
+        self.charge(state.repeated_size(), span)?;
         match &step.instruction.command {
             Command::Run(run) => self.run(state, step, run),
             Command::Copy(copy) => {
@@ -318,11 +304,19 @@ impl<'a> Builder<'a> {
             .set(self.is_uncertain.get() || state.is_base_unknown);
         let scope = VariableScope {
             names: &|| state.environment.names().collect(),
-            is_declared: &|name| state.declared.contains_key(name),
+            is_declared: &|name| state.arguments.contains(name),
             is_complete: !state.is_base_unknown,
         };
         let place = |name: &str| place_of(&self.dockerfile.source, span, name);
         check::undefined_variables(&self.findings, instruction, names, &scope, &place);
+    }
+
+    /// Where the instruction stands that is being lowered.
+    pub(super) fn current_span(&self) -> Span {
+        let current = self.current.borrow();
+        current
+            .as_ref()
+            .map_or_else(Span::default, |instruction| instruction.span)
     }
 
     /// The instruction that is being lowered.
@@ -385,26 +379,36 @@ impl<'a> Builder<'a> {
             Err(_) => (text.to_owned(), 0),
         };
         self.charge(shown.len() + cost, span)?;
-        Ok(display::with_keyword_in_capitals(&shown))
+        Ok(display::with_keyword_in_capitals(shown))
     }
 
     /// Adds an entry without a layer to the history.
     pub(super) fn history(&self, state: &mut State, created_by: String) {
-        state.config.history.push(History {
-            created: self.epoch.map(epoch::rfc3339),
-            created_by,
-            comment: HISTORY_COMMENT.to_owned(),
-            empty_layer: true,
-            ..History::default()
-        });
+        state.past.push(Text::Plain(created_by), None);
     }
 
     /// Adds a layer and its entry in the history.
     pub(super) fn layer(&self, state: &mut State, created_by: String, vertex: VertexId) {
-        self.history(state, created_by);
-        let history = state.config.history.len() - 1;
-        state.config.history[history].empty_layer = false;
-        state.layers.push(Layer { history, vertex });
+        state.past.push(Text::Plain(created_by), Some(vertex));
+    }
+
+    /// Puts the history of the image together, which no other image shares.
+    fn write_history(&self, state: &mut State, target: usize) -> Result<Vec<Layer>, Diagnostic> {
+        if state.past.size() > limits::HISTORY {
+            let message = format!(
+                "the history of the image takes more than {} MiB; that of a RUN repeats all ARGs",
+                limits::HISTORY >> 20
+            );
+            let span = self.plan.stage_at(target).instruction.span;
+            return Err(Diagnostic::error(TOO_LARGE, span, message));
+        }
+        if let Some(base) = &state.base {
+            state.config.history.clone_from(&base.config.history);
+        }
+        let created = self.epoch.map(epoch::rfc3339);
+        Ok(state
+            .past
+            .write(created.as_deref(), &mut state.config.history))
     }
 }
 
@@ -435,13 +439,10 @@ fn place_of(source: &Source, word: Span, name: &str) -> Span {
 }
 
 /// What one step of matching a pattern takes from the budget, in bytes.
-const STEP_COST: usize = 4;
+pub(super) const STEP_COST: usize = 4;
 
 /// The code of the error that leaves nothing to go on with.
 const TOO_LARGE: &str = "too-large";
-
-/// What BuildKit writes into every entry of a history.
-const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// A vertex's description.
 pub(super) fn describe(name: String, span: Option<Span>) -> Description {

@@ -10,7 +10,7 @@ use super::add::AddedSource;
 use super::config::owner;
 use super::plan::{Origin, Step};
 use super::remote::RemoteSource;
-use super::stage::{Builder, State, describe};
+use super::stage::{Builder, STEP_COST, State, describe};
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::file_mode;
@@ -25,6 +25,15 @@ enum SourceGroup {
     Remote(RemoteSource, Span),
 }
 
+/// The words of a COPY or ADD, variables expanded.
+struct Expanded {
+    paths: Vec<Word>,
+    destination: String,
+    chown: Option<Word>,
+    chmod: Option<Word>,
+    checksum: Option<Word>,
+}
+
 impl Builder<'_> {
     pub(super) fn transfer(
         &mut self,
@@ -35,10 +44,11 @@ impl Builder<'_> {
         is_add: bool,
     ) -> Checked<()> {
         let span = step.instruction.span;
-        let template = self.template(state, transfer, is_add)?;
-        let sources = self.sources(state, transfer, is_add)?;
+        let expanded = self.expanded(state, transfer)?;
+        let template = template(state, transfer, &expanded, is_add)?;
+        let message = message(transfer, &expanded, is_add);
+        let sources = self.sources(state, transfer, expanded, is_add)?;
         let text = self.expanded_name(state, step)?;
-        let message = self.message(state, transfer, is_add)?;
         // Onto another base, a linked copy is the same layer; a change of modes needs the base.
         let linked = transfer.link && template.mode.is_none();
         let base = if linked { None } else { state.root };
@@ -57,17 +67,16 @@ impl Builder<'_> {
             actions.push(FileAction::Copy(Copy { from, ..copy }));
         }
         let op = Op::File(FileOp { base, actions });
-        let description = describe(name.clone(), Some(span));
-        let vertex = self.graph.add(op, inputs, description, state.ignore_cache);
-        let root = match state.root {
-            Some(root) if linked => {
-                let description = describe(link_name(&name), Some(span));
-                self.graph.add(
-                    Op::Merge,
-                    vec![root, vertex],
-                    description,
-                    state.ignore_cache,
-                )
+        let ignore_cache = state.ignore_cache;
+        let below = state.root.filter(|_| linked);
+        let link_name = below.map(|_| link_name(&name));
+        let description = describe(name, Some(span));
+        let vertex = self.graph.add(op, inputs, description, ignore_cache);
+        let root = match (below, link_name) {
+            (Some(below), Some(name)) => {
+                let description = describe(name, Some(span));
+                let inputs = vec![below, vertex];
+                self.graph.add(Op::Merge, inputs, description, ignore_cache)
             }
             _ => vertex,
         };
@@ -76,24 +85,21 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What all copies of one instruction have in common.
-    fn template(&self, state: &State, transfer: &Transfer, is_add: bool) -> Checked<Copy> {
-        let word = &transfer.destination;
-        let destination = self.expand(state, &word.value, word.span)?;
-        let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
-        let mode = self.expand_optional(state, transfer.chmod.as_ref())?;
-        Ok(Copy {
-            from: None,
-            sources: Vec::new(),
-            destination: RelPath::resolve(&cwd, &destination),
-            destination_is_directory: names_directory(&destination),
-            owner: self
-                .expand_optional(state, transfer.chown.as_ref())?
-                .and_then(|o| owner(&o.value)),
-            mode: mode.map(|mode| parse_mode(&mode)).transpose()?,
-            unpack: unpack_if(is_add && transfer.unpack.unwrap_or(true)),
-            exclude: super::config::values(&transfer.exclude),
-            keep_parents: false,
+    fn expanded(&self, state: &State, transfer: &Transfer) -> Checked<Expanded> {
+        let expand = |word: &Word| {
+            let value = self.expand(state, &word.value, word.span)?;
+            Ok(Word::new(value, word.span))
+        };
+        let optional = |word: &Option<Word>| -> Checked<Option<Word>> {
+            let word = word.as_ref().map(expand).transpose()?;
+            Ok(word.filter(|word| !word.value.is_empty()))
+        };
+        Ok(Expanded {
+            destination: expand(&transfer.destination)?.value,
+            chmod: optional(&transfer.chmod)?,
+            chown: optional(&transfer.chown)?,
+            checksum: optional(&transfer.checksum)?,
+            paths: transfer.paths.iter().map(expand).collect::<Checked<_>>()?,
         })
     }
 
@@ -102,16 +108,16 @@ impl Builder<'_> {
         &self,
         state: &State,
         transfer: &Transfer,
+        expanded: Expanded,
         is_add: bool,
     ) -> Checked<Vec<SourceGroup>> {
-        let checksum = self.expand_optional(state, transfer.checksum.as_ref())?;
+        let checksum = expanded.checksum;
         let mut groups: Vec<SourceGroup> = Vec::new();
         let push_local = |groups: &mut Vec<SourceGroup>, source| match groups.last_mut() {
             Some(SourceGroup::Local(sources)) => sources.push(source),
             _ => groups.push(SourceGroup::Local(vec![source])),
         };
-        for word in &transfer.paths {
-            let path = Word::new(self.expand(state, &word.value, word.span)?, word.span);
+        for path in expanded.paths {
             match AddedSource::of(&path, checksum.as_ref(), transfer.keep_git_dir.as_ref())? {
                 AddedSource::Path => {
                     let path = match transfer.parents {
@@ -121,7 +127,7 @@ impl Builder<'_> {
                     push_local(&mut groups, CopySource::Path(path));
                 }
                 AddedSource::Remote(_) if !is_add => return Err(not_for_copy(&path)),
-                AddedSource::Remote(source) => groups.push(SourceGroup::Remote(source, word.span)),
+                AddedSource::Remote(source) => groups.push(SourceGroup::Remote(source, path.span)),
             }
         }
         for file in &transfer.files {
@@ -184,12 +190,6 @@ impl Builder<'_> {
         }
     }
 
-    fn expand_optional(&self, state: &State, word: Option<&Word>) -> Checked<Option<Word>> {
-        let Some(word) = word else { return Ok(None) };
-        let value = self.expand(state, &word.value, word.span)?;
-        Ok(Some(Word::new(value, word.span)).filter(|word| !word.value.is_empty()))
-    }
-
     /// Bodies always escape with a backslash, and quotes mean nothing in them.
     fn inline(&self, state: &State, file: &InlineFile) -> Checked<CopySource> {
         let mut content = file.content.clone();
@@ -202,6 +202,10 @@ impl Builder<'_> {
                 );
                 Box::new(Diagnostic::error("expansion", file.name.span, message))
             })?;
+            self.charge(
+                expansion.text.len() + STEP_COST * expansion.steps,
+                file.name.span,
+            )?;
             self.undefined(state, &expansion.unmatched, file.name.span);
             content = expansion.text;
         }
@@ -211,28 +215,52 @@ impl Builder<'_> {
             data,
         })
     }
+}
 
-    /// The entry of the history.
-    fn message(&self, state: &State, transfer: &Transfer, is_add: bool) -> Checked<String> {
-        let mut message = if is_add { "ADD" } else { "COPY" }.to_owned();
-        if transfer.parents {
-            message.push_str(" --parents");
-        }
-        for (flag, word) in [("chown", &transfer.chown), ("chmod", &transfer.chmod)] {
-            if let Some(word) = self.expand_optional(state, word.as_ref())? {
-                message.push_str(&format!(" --{flag}={}", word.value));
-            }
-        }
-        for word in &transfer.paths {
-            message.push_str(&format!(" {}", self.expand(state, &word.value, word.span)?));
-        }
-        for file in &transfer.files {
-            message.push_str(&format!(" <<{}", file.name.value));
-        }
-        let word = &transfer.destination;
-        let destination = self.expand(state, &word.value, word.span)?;
-        Ok(format!("{message} {destination} # buildkit"))
+/// What all copies of one instruction have in common.
+fn template(
+    state: &State,
+    transfer: &Transfer,
+    expanded: &Expanded,
+    is_add: bool,
+) -> Checked<Copy> {
+    let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
+    let owner = expanded.chown.as_ref().and_then(|word| owner(&word.value));
+    Ok(Copy {
+        from: None,
+        sources: Vec::new(),
+        destination: RelPath::resolve(&cwd, &expanded.destination),
+        destination_is_directory: names_directory(&expanded.destination),
+        owner,
+        mode: expanded.chmod.as_ref().map(parse_mode).transpose()?,
+        unpack: unpack_if(is_add && transfer.unpack.unwrap_or(true)),
+        exclude: super::config::values(&transfer.exclude),
+        keep_parents: false,
+    })
+}
+
+/// The entry of the history.
+fn message(transfer: &Transfer, expanded: &Expanded, is_add: bool) -> String {
+    let mut message = if is_add { "ADD" } else { "COPY" }.to_owned();
+    if transfer.parents {
+        message.push_str(" --parents");
     }
+    for (flag, word) in [
+        (" --chown=", &expanded.chown),
+        (" --chmod=", &expanded.chmod),
+    ] {
+        if let Some(word) = word {
+            message.extend([flag, &word.value]);
+        }
+    }
+    for word in &expanded.paths {
+        message.extend([" ", &word.value]);
+    }
+    for file in &transfer.files {
+        message.extend([" <<", &file.name.value]);
+    }
+    message.extend([" ", &expanded.destination, " # buildkit"]);
+    message
 }
 
 fn input(inputs: &mut Vec<VertexId>, vertex: VertexId) -> InputIndex {

@@ -174,7 +174,11 @@ fn exec(
 ) {
     let root = op.root.map(input);
     writeln!(text, "    exec on {root:?} {:?}", op.args).expect("no failure");
-    let env: Vec<_> = op.env.iter().filter(|(name, _)| name != "PATH").collect();
+    let env: Vec<_> = op
+        .env
+        .iter()
+        .filter(|(name, _)| **name != *"PATH")
+        .collect();
     writeln!(text, "        env {env:?} unhashed {:?}", op.unhashed_env).expect("no failure");
     writeln!(
         text,

@@ -130,7 +130,7 @@ mod tests {
         Exec {
             root: Some(InputIndex(0)),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
-            env: vec![("PATH".to_owned(), "/bin".to_owned())],
+            env: [("PATH".into(), "/bin".into())].into(),
             unhashed_env: Vec::new(),
             cwd: "/".to_owned(),
             user: String::new(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kiln_solver::op::InputIndex;
+use kiln_solver::op::{InputIndex, Variable};
 use kiln_solver::{ContentDigest, DiffId, Key, ObjectId, RelPath, Sha256Digest};
 
 /// A value that differs from another in one place.
@@ -258,6 +258,37 @@ impl<T: Mutate> Mutate for Vec<T> {
         all.push(Mutant::new("one more", longer));
         all
     }
+}
+
+/// A list that is shared.
+impl<T: Mutate> Mutate for Arc<[T]> {
+    fn sample() -> Self {
+        Vec::sample().into()
+    }
+
+    fn mutants(&self) -> Vec<Mutant<Self>> {
+        let own = self.to_vec().mutants().into_iter();
+        own.map(|inner| inner.within("list", true, Arc::from))
+            .collect()
+    }
+}
+
+/// A variable whose name and value are shared.
+impl Mutate for Variable {
+    fn sample() -> Self {
+        shared(Mutate::sample())
+    }
+
+    fn mutants(&self) -> Vec<Mutant<Self>> {
+        let own = (self.0.to_string(), self.1.to_string());
+        let own = own.mutants().into_iter();
+        own.map(|inner| inner.within("variable", true, shared))
+            .collect()
+    }
+}
+
+fn shared((name, value): (String, String)) -> Variable {
+    (name.into(), value.into())
 }
 
 impl Mutate for (String, String) {

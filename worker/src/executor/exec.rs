@@ -140,7 +140,9 @@ impl Prepared {
             }),
         };
         let mut spec = sandbox::Spec::new(root, exec.args.iter().cloned());
-        spec.command.env = exec.env.clone();
+        let variables = exec.env.iter();
+        let variables = variables.map(|(name, value)| (name.to_string(), value.to_string()));
+        spec.command.env = variables.collect();
         spec.command.env.extend(exec.unhashed_env.iter().cloned());
         spec.command.secret_env = self.mounts.secret_env.clone();
         spec.command.cwd = exec.cwd.clone();

@@ -17,7 +17,9 @@ use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::io_error::AtPath;
-use crate::layer::{PackEntry, commit_layer, commit_layer_of_result};
+use crate::layer::{
+    Ahead, CommitError, PackEntry, PackError, commit_layer, commit_layer_of_result,
+};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Entry, Timestamp, View};
@@ -45,16 +47,9 @@ impl Worker {
                 inputs: &inputs,
                 base: &base,
             };
-            let entries = change.entries()?;
             let relatives = change.relatives(earlier.as_ref());
-            let mut earlier = EarlierLayer::open(store, earlier.as_ref())?;
-            let entries = entries.map(move |mut entry| {
-                if let Some(earlier) = &mut earlier {
-                    earlier.provide(&mut entry);
-                }
-                entry
-            });
-            let layer = commit_layer_of_result(store, entries, ahead.as_deref())?;
+            let earlier = EarlierLayer::open(store, earlier.as_ref());
+            let layer = change.layer(earlier, ahead.as_deref())?;
             store.layers().relate(&layer.diff_id, relatives.into_iter());
             Ok(base.with(layer))
         })
@@ -71,6 +66,29 @@ struct Change<'c> {
 }
 
 impl Change<'_> {
+    /// Makes the layer, with bytes of an earlier one where they are the same. If those turn out to be
+    /// damaged, it is made without them.
+    fn layer(
+        &self,
+        earlier: Option<EarlierLayer>,
+        ahead: Option<&Ahead>,
+    ) -> Result<SnapshotLayer, ExecutorError> {
+        let entries = self.entries()?;
+        let Some(mut earlier) = earlier else {
+            return Ok(commit_layer_of_result(self.store, entries, ahead)?);
+        };
+        let entries = entries.map(move |mut entry| {
+            earlier.provide(&mut entry);
+            entry
+        });
+        match commit_layer_of_result(self.store, entries, ahead) {
+            Err(CommitError::Pack(PackError::Changed(_) | PackError::Read(_))) => {
+                Ok(commit_layer_of_result(self.store, self.entries()?, ahead)?)
+            }
+            layer => Ok(layer?),
+        }
+    }
+
     fn entries(
         &self,
     ) -> Result<impl ExactSizeIterator<Item = PackEntry> + Send + use<>, ExecutorError> {

@@ -3,7 +3,6 @@
 
 use std::iter::Peekable;
 
-use super::error::ExecutorError;
 use super::output::Output;
 use crate::layer::{Contents, PackEntry};
 use crate::store::Store;
@@ -17,29 +16,24 @@ pub(super) struct EarlierLayer {
 }
 
 impl EarlierLayer {
-    /// Opens the layer that a step put on its base, if its tar is still in the store.
-    pub(super) fn open(
-        store: &Store,
-        earlier: Option<&Output>,
-    ) -> Result<Option<Self>, ExecutorError> {
+    /// Opens the layer that a step put on its base, if its tar is still in the store. One that cannot
+    /// be read is no help, and no reason to fail.
+    pub(super) fn open(store: &Store, earlier: Option<&Output>) -> Option<Self> {
         let Some(Output::Snapshot(snapshot)) = earlier else {
-            return Ok(None);
+            return None;
         };
-        let Some(layer) = snapshot.layers.last() else {
-            return Ok(None);
-        };
+        let layer = snapshot.layers.last()?;
         // From then on it stays.
         if !store.layers().contains(&layer.diff_id) {
-            return Ok(None);
+            return None;
         }
-        let contents = Contents::open(store, &layer.diff_id)?;
-        let Some(contents @ Contents::Tar(_)) = contents else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            entries: store.layers().read_tree(&layer.diff_id)?.peekable(),
-            contents,
-        }))
+        match Contents::open(store, &layer.diff_id) {
+            Ok(Some(contents @ Contents::Tar(_))) => Some(Self {
+                entries: store.layers().read_tree(&layer.diff_id).ok()?.peekable(),
+                contents,
+            }),
+            _ => None,
+        }
     }
 
     /// Takes a file's bytes from this layer if it holds the same ones under the same path. Entries

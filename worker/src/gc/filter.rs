@@ -130,16 +130,27 @@ impl Condition {
 impl Filter {
     /// Whether an item is like this. `describe` tells what made it, if that is asked.
     pub fn matches(&self, item: &Item, describe: &dyn Fn(&Item) -> Option<String>) -> bool {
-        let holds = |condition: &Condition| {
-            let value = condition.field.of(item, describe);
-            match &condition.test {
-                Test::IsPresent => value.is_some(),
-                Test::Equals(wanted) => value.as_ref() == Some(wanted),
-                Test::Differs(wanted) => value.as_ref() != Some(wanted),
-                Test::Matches(wanted) => value.is_some_and(|value| wanted.is_match(&value)),
-            }
-        };
-        self.0.iter().all(holds)
+        let mut conditions = self.0.iter();
+        conditions.all(|condition| condition.holds(item, describe))
+    }
+
+    /// Whether an item may be like this, if no more is known of it than its type.
+    pub(super) fn may_match(&self, item: &Item) -> bool {
+        let of_type = |condition: &&Condition| condition.field == Field::Type;
+        let mut conditions = self.0.iter().filter(of_type);
+        conditions.all(|condition| condition.holds(item, &|_| None))
+    }
+}
+
+impl Condition {
+    fn holds(&self, item: &Item, describe: &dyn Fn(&Item) -> Option<String>) -> bool {
+        let value = self.field.of(item, describe);
+        match &self.test {
+            Test::IsPresent => value.is_some(),
+            Test::Equals(wanted) => value.as_ref() == Some(wanted),
+            Test::Differs(wanted) => value.as_ref() != Some(wanted),
+            Test::Matches(wanted) => value.is_some_and(|value| wanted.is_match(&value)),
+        }
     }
 }
 

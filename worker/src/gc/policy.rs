@@ -119,18 +119,20 @@ impl Survey {
         now: i64,
         describe: &dyn Fn(&Item) -> Option<String>,
     ) -> Choice {
-        let mut choosing = Choosing {
-            survey: self,
-            now,
-            describe,
-            going: HashSet::new(),
-            total: self.bytes(),
-            choice: Choice::default(),
-        };
+        let mut choosing = Choosing::new(self, now, describe);
         for policy in policies {
             choosing.apply(policy);
         }
         choosing.finish()
+    }
+}
+
+impl Survey {
+    /// Whether policies let nothing go at a moment, as far as that can be told of a survey without
+    /// records: the store is small enough, or holds nothing that is meant.
+    pub(super) fn is_left_alone(&self, policies: &[Policy], now: i64) -> bool {
+        let choosing = Choosing::new(self, now, &|_| None);
+        policies.iter().all(|policy| choosing.is_idle(policy))
     }
 }
 
@@ -144,7 +146,35 @@ struct Choosing<'s> {
     choice: Choice,
 }
 
-impl Choosing<'_> {
+impl<'s> Choosing<'s> {
+    fn new(survey: &'s Survey, now: i64, describe: &'s dyn Fn(&Item) -> Option<String>) -> Self {
+        Self {
+            survey,
+            now,
+            describe,
+            going: HashSet::new(),
+            total: survey.bytes(),
+            choice: Choice::default(),
+        }
+    }
+
+    /// Whether a policy certainly lets nothing go.
+    fn is_idle(&self, policy: &Policy) -> bool {
+        if let Some(keep) = self.bytes_to_keep(policy)
+            && self.total < keep
+        {
+            return true;
+        }
+        let cut_off = self.cut_off(policy);
+        let may_go = |item: &Item| {
+            // When a layer was used is in the records.
+            let is_layer = matches!(item.kind, ItemKind::Layer | ItemKind::Blob);
+            let is_old = is_layer || item.used < cut_off;
+            is_old && policy.filters.iter().any(|filter| filter.may_match(item))
+        };
+        !policy.filters.is_empty() && !self.survey.items.iter().any(may_go)
+    }
+
     fn apply(&mut self, policy: &Policy) {
         let keep = self.bytes_to_keep(policy);
         let items = &self.survey.items;

@@ -39,6 +39,10 @@ pub fn prune(
         store.sweep_claims()?;
     }
     // Most of the time nothing is to be done, and nobody has to wait to learn that.
+    let survey = Survey::without_records(store)?;
+    if survey.is_left_alone(policies, now) {
+        return Ok(Pruned::of(survey, &Choice::default()));
+    }
     let survey = Survey::take(store)?;
     let choice = survey.choose(policies, now, &|item| describe(store, item));
     let is_nothing = choice.items.is_empty() && choice.records.is_empty();

@@ -17,7 +17,8 @@ use crate::store::{LayerBlob, Store};
 pub struct Survey {
     /// All that can be removed by itself.
     pub items: Vec<Item>,
-    /// What takes up room and stays: the index, and work in progress. In bytes.
+    /// What takes up room and stays: the index, work in progress, and the directories that things are
+    /// in. In bytes.
     pub overhead: u64,
     /// The disk that the store is on.
     pub disk: DiskSpace,
@@ -44,6 +45,21 @@ pub(super) struct Record {
 impl Survey {
     /// Surveys a store. Unless its gate is closed, builds may change it meanwhile.
     pub fn take(store: &Store) -> Result<Self, GcError> {
+        let mut useless = Vec::new();
+        let snapshots = snapshots(store, &mut useless)?;
+        Ok(Self {
+            useless,
+            ..Self::with(store, snapshots)?
+        })
+    }
+
+    /// The same without a look at the cache records, which may be very many: what there is and how
+    /// large it is, but of layers not who needs them nor when.
+    pub(super) fn without_records(store: &Store) -> Result<Self, GcError> {
+        Self::with(store, Vec::new())
+    }
+
+    fn with(store: &Store, snapshots: Vec<DecodedRecord>) -> Result<Self, GcError> {
         let mut leases: HashMap<String, Vec<u32>> = HashMap::new();
         for tenant in store.tenants()? {
             for name in tenant.names {
@@ -52,7 +68,7 @@ impl Survey {
         }
         let mut survey = Self {
             items: Vec::new(),
-            overhead: measure(&store.root().join("tmp"))?,
+            overhead: overhead(store.root())?,
             disk: DiskSpace::at(store.root())?,
             records: Vec::new(),
             useless: Vec::new(),
@@ -60,12 +76,8 @@ impl Survey {
             claims: store.index().all_layer_blobs()?,
             leased: leases.keys().cloned().collect(),
         };
-        for name in ["index.db", "index.db-wal", "index.db-shm"] {
-            survey.overhead += measure(&store.root().join(name))?;
-        }
         let mut measures = Measures::take(store, &survey.leased)?;
         let images = Needed::by_images(store)?;
-        let snapshots = snapshots(store, &mut survey.useless)?;
         survey.add_layers_and_blobs(store, &mut measures, &images, &snapshots)?;
         for (directory, kind) in [
             ("cache-mounts", ItemKind::CacheMount),
@@ -271,6 +283,25 @@ impl Item {
         self.images.sort();
         self.images.dedup();
     }
+}
+
+/// What takes up room and is no item, in bytes.
+fn overhead(root: &Path) -> Result<u64, IoError> {
+    let mut bytes = own_bytes(root)? + own_bytes(&root.join("blobs/sha256"))?;
+    for name in names(root)? {
+        let path = root.join(&name);
+        let holds_items = path.is_dir() && name != "tmp" && name != "running";
+        bytes += match holds_items {
+            true => own_bytes(&path)?,
+            false => measure(&path)?,
+        };
+    }
+    Ok(bytes)
+}
+
+/// What a directory takes up without what is in it, in bytes; nothing if it is gone.
+fn own_bytes(path: &Path) -> Result<u64, IoError> {
+    Ok(look_at(path)?.map_or(0, |metadata| metadata.blocks() * 512))
 }
 
 /// A record whose result this version of Kiln understands.

@@ -1,7 +1,7 @@
 //! Layers as they travel: compressed once, then found again by diff id, codec, level and version of
 //! the compressor, since all of these decide the bytes.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::mpsc;
 
 use kiln_solver::{DiffId, Sha256Digest, StepReporter};
@@ -71,6 +71,20 @@ impl Compression {
             Self::Uncompressed => media_type::OCI_LAYER,
             Self::Gzip { .. } => media_type::OCI_LAYER_GZIP,
             Self::Zstd { .. } => media_type::OCI_LAYER_ZSTD,
+        }
+    }
+
+    /// Compresses all that `reader` has, on some threads.
+    pub(crate) fn compress(
+        self,
+        reader: &mut (dyn Read + Send),
+        writer: &mut dyn Write,
+        threads: usize,
+    ) -> io::Result<()> {
+        match self {
+            Self::Zstd { level } => zstd::compress(reader, writer, level, threads),
+            Self::Gzip { level } => gzip::compress(reader, writer, level, threads),
+            Self::Uncompressed => io::copy(reader, writer).map(drop),
         }
     }
 
@@ -209,11 +223,7 @@ fn compress(
     threads: usize,
 ) -> Result<BlobWriter, StreamError> {
     let mut blob = store.new_blob()?;
-    let done = match compression {
-        Compression::Zstd { level } => zstd::compress(tar, &mut blob, level, threads),
-        Compression::Gzip { level } => gzip::compress(tar, &mut blob, level, threads),
-        Compression::Uncompressed => io::copy(tar, &mut blob).map(drop),
-    };
+    let done = compression.compress(tar, &mut blob, threads);
     done.at("write", store.root())?;
     Ok(blob)
 }

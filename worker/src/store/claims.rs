@@ -63,8 +63,12 @@ impl Store {
 impl Store {
     /// Removes what is left of the steps of processes that died.
     pub(crate) fn sweep_claims(&self) -> Result<(), IoError> {
-        let directory = self.directory("running")?;
-        for entry in fs::read_dir(&directory).at("list", &directory)? {
+        let directory = self.root().join("running");
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.at("list", &directory)?,
+        };
+        for entry in entries {
             let path = entry.at("list", &directory)?.path();
             let Ok(file) = File::open(&path) else {
                 continue;

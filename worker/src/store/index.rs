@@ -433,6 +433,8 @@ fn what_to_do(error: &rusqlite::Error) -> &'static str {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             "; kiln store verify --repair saves what can be saved"
         }
+        // Of shared memory and journals, SQLite says no more than this.
+        Some(ErrorCode::SystemIoFailure) => "; the disk there may be full, or broken",
         Some(ErrorCode::DiskFull) => "; make room there or choose another place",
         _ => "",
     }

@@ -10,16 +10,16 @@ use super::index::{Reason, configure};
 /// The version of the tables below, which SQLite keeps as `user_version`.
 const VERSION: u32 = 2;
 
-const SCHEMA: &str = "
-CREATE TABLE record (
+const RECORD: &str = "CREATE TABLE record (
     key         BLOB PRIMARY KEY,
     kind        INTEGER NOT NULL,
     result      BLOB NOT NULL,
     content     BLOB NOT NULL,
     created     INTEGER NOT NULL,
     used        INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE step (
+) WITHOUT ROWID;";
+
+const STEP: &str = "CREATE TABLE step (
     content     BLOB PRIMARY KEY,
     outline     BLOB NOT NULL,
     inputs      BLOB NOT NULL,
@@ -27,66 +27,52 @@ CREATE TABLE step (
     created     INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX step_outline ON step (outline, created);
-CREATE INDEX step_inputs ON step (inputs, created);
-CREATE TABLE selection (
+CREATE INDEX step_inputs ON step (inputs, created);";
+
+const SELECTION: &str = "CREATE TABLE selection (
     key     BLOB PRIMARY KEY,
     content BLOB NOT NULL,
     used    INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE layer_blob (
+) WITHOUT ROWID;";
+
+const LAYER_BLOB: &str = "CREATE TABLE layer_blob (
     diff_id     BLOB NOT NULL,
     compression TEXT NOT NULL,
     digest      BLOB NOT NULL,
     size        INTEGER NOT NULL,
     media_type  TEXT NOT NULL,
     PRIMARY KEY (diff_id, compression)
-) WITHOUT ROWID;
-CREATE TABLE image (
+) WITHOUT ROWID;";
+
+const IMAGE: &str = "CREATE TABLE image (
     name     TEXT PRIMARY KEY,
     manifest BLOB NOT NULL,
     created  INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE measured (
+) WITHOUT ROWID;";
+
+const MEASURED: &str = "CREATE TABLE measured (
     path  TEXT PRIMARY KEY,
     stamp INTEGER NOT NULL,
     bytes INTEGER NOT NULL
-) WITHOUT ROWID;
-PRAGMA user_version = 2;
-";
+) WITHOUT ROWID;";
+
+/// All tables of a new index.
+const TABLES: [&str; 6] = [RECORD, STEP, SELECTION, LAYER_BLOB, IMAGE, MEASURED];
 
 /// From version 1, of which there are two: the first kept explanations with the records. Neither knew
 /// which content key belongs to a definition key, when a selection was used nor what was measured.
 /// Explanations are made anew.
-const FROM_VERSION_1: &str = "
-ALTER TABLE record RENAME TO record_1;
-CREATE TABLE record (
-    key         BLOB PRIMARY KEY,
-    kind        INTEGER NOT NULL,
-    result      BLOB NOT NULL,
-    content     BLOB NOT NULL,
-    created     INTEGER NOT NULL,
-    used        INTEGER NOT NULL
-) WITHOUT ROWID;
-INSERT INTO record SELECT key, kind, result, key, created, used FROM record_1;
-DROP TABLE record_1;
-DROP TABLE IF EXISTS step;
-CREATE TABLE step (
-    content     BLOB PRIMARY KEY,
-    outline     BLOB NOT NULL,
-    inputs      BLOB NOT NULL,
-    explanation BLOB NOT NULL,
-    created     INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX step_outline ON step (outline, created);
-CREATE INDEX step_inputs ON step (inputs, created);
-ALTER TABLE selection ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE measured (
-    path  TEXT PRIMARY KEY,
-    stamp INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
-) WITHOUT ROWID;
-PRAGMA user_version = 2;
-";
+const FROM_VERSION_1: [&str; 6] = [
+    "ALTER TABLE record RENAME TO record_1;",
+    RECORD,
+    "INSERT INTO record SELECT key, kind, result, key, created, used FROM record_1;
+     DROP TABLE record_1;
+     DROP TABLE IF EXISTS step;
+     ALTER TABLE selection ADD COLUMN used INTEGER NOT NULL DEFAULT 0;",
+    STEP,
+    MEASURED,
+    "PRAGMA user_version = 2;",
+];
 
 /// Makes an index at `draft`, a new path of the same file system, and moves it to `path`. Several
 /// processes may do so at once: the first wins. None ever sees an index in the making, for SQLite
@@ -105,7 +91,10 @@ fn write(path: &Path) -> rusqlite::Result<()> {
     // The file remembers it.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     configure(&connection)?;
-    connection.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?;
+    let tables = TABLES.concat();
+    connection.execute_batch(&format!(
+        "BEGIN; {tables} PRAGMA user_version = {VERSION}; COMMIT;"
+    ))?;
     // Closing moves the journal into the file.
     connection.close().map_err(|(_, error)| error)
 }
@@ -119,7 +108,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), Reason> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match version(&transaction)? {
         VERSION => {}
-        1 => transaction.execute_batch(FROM_VERSION_1)?,
+        1 => transaction.execute_batch(&FROM_VERSION_1.concat())?,
         0 => return Err(Reason::Empty),
         other => return Err(Reason::Version(other)),
     }

@@ -137,7 +137,7 @@ impl LayerTree {
 
     /// The bytes to keep on disk, and the layer's content.
     pub fn encode(&self) -> EncodedTree {
-        let mut writer = TreeWriter::new(self.entries.len());
+        let mut writer = TreeWriter::default();
         self.entries.iter().for_each(|entry| writer.push(entry));
         writer.finish()
     }
@@ -166,29 +166,37 @@ pub struct EncodedTree {
 
 /// Encodes a tree entry by entry.
 pub struct TreeWriter {
+    /// The entries so far, without what stands before them.
     bytes: Vec<u8>,
+    length: usize,
     hasher: blake3::Hasher,
 }
 
-impl TreeWriter {
-    /// Begins a tree of so many entries.
-    pub fn new(length: usize) -> Self {
+impl Default for TreeWriter {
+    fn default() -> Self {
         Self {
-            bytes: encode_onto(HEADER.to_vec(), &length),
+            bytes: Vec::new(),
+            length: 0,
             hasher: content_hasher(),
         }
     }
+}
 
+impl TreeWriter {
     /// Adds an entry, whose path comes after those of all before.
     pub fn push(&mut self, entry: &Entry) {
         self.bytes = encode_onto(std::mem::take(&mut self.bytes), entry);
+        self.length += 1;
         entry.hash_content(&mut self.hasher);
     }
 
     /// The tree, of which all entries were added.
     pub fn finish(self) -> EncodedTree {
+        let mut bytes = self.bytes;
+        // Moved, not copied: a large tree is in memory once.
+        bytes.splice(0..0, encode_onto(HEADER.to_vec(), &self.length));
         EncodedTree {
-            bytes: self.bytes,
+            bytes,
             content: ContentDigest::new(*self.hasher.finalize().as_bytes()),
         }
     }

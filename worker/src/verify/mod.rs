@@ -10,6 +10,7 @@
 mod layer;
 mod references;
 mod repair;
+mod restart;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -26,6 +27,7 @@ use crate::store::{LayerBlob, Store, sha256_of};
 use layer::{LayerCheck, check_layer};
 
 pub use repair::repair;
+pub use restart::after_restart;
 
 /// Something that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +92,27 @@ pub fn verify(
     layers.dedup();
     verified.blobs = blobs.len();
     verified.layers = layers.len();
+    let state = check_bytes(
+        store,
+        &blobs,
+        &layers,
+        claims,
+        &mut verified.damage,
+        progress,
+    )?;
+    references::check(store, &state, &mut verified)?;
+    Ok(verified)
+}
+
+/// Checks blobs and layers by their names.
+fn check_bytes(
+    store: &Store,
+    blobs: &[String],
+    layers: &[String],
+    claims: Vec<(DiffId, LayerBlob)>,
+    damage: &mut Vec<Damage>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<State, GcError> {
     let (done, total) = (AtomicUsize::new(0), blobs.len() + layers.len());
     let step = || progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
     let checked = blobs.par_iter().map(|name| {
@@ -104,7 +127,7 @@ pub fn verify(
     for (name, problem) in bad_blobs {
         state.bad_blobs.extend(digest::<Sha256Digest>(&name));
         let what = Damaged::Blob(store.root().join("blobs/sha256").join(name));
-        verified.damage.push(Damage { what, problem });
+        damage.push(Damage { what, problem });
     }
     for (diff_id, blob) in claims {
         state.claims.entry(diff_id).or_default().push(blob);
@@ -115,10 +138,9 @@ pub fn verify(
         checked
     });
     for check in checked.collect::<Result<Vec<LayerCheck>, GcError>>()? {
-        state.take(check, &mut verified.damage);
+        state.take(check, damage);
     }
-    references::check(store, &state, &mut verified)?;
-    Ok(verified)
+    Ok(state)
 }
 
 /// What is known while a store is checked.
