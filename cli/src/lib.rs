@@ -16,4 +16,5 @@ pub mod report;
 pub mod settings;
 pub mod stored_image;
 pub mod table;
+pub mod text_file;
 pub mod wire;

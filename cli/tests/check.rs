@@ -103,6 +103,50 @@ fn findings_have_the_form_of_buildkits_answer() {
 }
 
 #[test]
+fn an_empty_continuation_is_on_buildkits_line() {
+    let directory = context("FROM scratch\nLABEL a=b \\\n\n  c=d \\\n  e=f\n");
+    let (code, text) = kiln(directory.path(), &["check", "--format", "json"]);
+    assert_eq!(code, 1);
+    let answer: Value = serde_json::from_str(&text).expect("JSON");
+    let ranges = &answer["warnings"][0]["location"]["ranges"];
+    assert_eq!(ranges.as_array().map(Vec::len), Some(1), "{ranges}");
+    assert_eq!(ranges[0]["start"]["line"], 5);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_an_error_among_others() {
+    let directory = context("");
+    let text = b"FROM scratch\n# Jos\xe9\nMAINTAINER Jos\xe9\nRUM x\nENV a=\"caf\xe9\"\n";
+    fs::write(directory.path().join("Dockerfile"), text).expect("writable");
+    let (code, shown) = kiln(directory.path(), &["check", "--skip=MaintainerDeprecated"]);
+    assert_eq!(code, 1);
+    for part in [
+        "Dockerfile:4:1",
+        "did you mean RUN?",
+        "error[not-utf-8]",
+        "Dockerfile:5:11",
+        "5 | ENV a=\"caf\u{fffd}\"",
+        "the byte 0xE9",
+        "Dockerfile: 2 errors",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let (_, json) = kiln(directory.path(), &["check", "--format=json"]);
+    let answer: Value = serde_json::from_str(&json).expect("JSON");
+    let lines = |error: &Value| error["location"]["ranges"][0]["start"]["line"].as_u64();
+    let errors = answer["buildErrors"].as_array().expect("errors");
+    let lines: Vec<_> = errors.iter().filter_map(lines).collect();
+    assert_eq!(lines, [4, 5]);
+    let (_, sarif) = kiln(directory.path(), &["check", "--format=sarif"]);
+    let log: Value = serde_json::from_str(&sarif).expect("JSON");
+    let results = log["runs"][0]["results"].as_array().expect("results");
+    assert!(
+        results.iter().any(|found| found["ruleId"] == "not-utf-8"),
+        "{sarif}"
+    );
+}
+
+#[test]
 fn sarif_points_to_characters() {
     let directory = context("FROM scratch AS b\nLABEL é=$é\n");
     let (code, text) = kiln(directory.path(), &["check", "--format=sarif"]);

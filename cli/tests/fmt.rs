@@ -162,5 +162,24 @@ fn a_file_beyond_the_limit_is_refused() {
     let output = kiln(&directory, &[]).assert().code(2);
     let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
     assert!(told.contains("longer than 33554432 bytes"), "{told}");
+    assert_eq!(told.matches("ERROR").count(), 1, "{told}");
+    assert!(!told.contains("no instructions"), "{told}");
     assert_eq!(fs::metadata(&path).expect("a file").len(), 33 << 20);
+}
+
+#[test]
+fn what_has_no_end_and_what_nobody_writes_are_refused() {
+    let directory = directory();
+    symlink("/dev/zero", directory.path().join("endless")).expect("a link");
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    for (name, problem) in [
+        ("endless", "longer than 33554432 bytes"),
+        ("pipe", "a pipe that nobody writes to"),
+    ] {
+        let output = kiln(&directory, &["--check", name]).assert().code(2);
+        let told = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(told.contains(problem), "{told}");
+    }
 }

@@ -305,11 +305,12 @@ impl<'a> Scanner<'a> {
         );
         line.pieces.start = self.layout.pieces.len();
         self.code(first, first.start + indent, text);
-        let mut empty = None;
+        let (mut has_empty, mut last) = (false, first.span());
         while continues {
             let Some(next) = self.next_physical() else {
                 break;
             };
+            last = next.span();
             let content = next.content();
             if content.trim_start().starts_with('#') {
                 self.without_code(next, PieceKind::Comment);
@@ -317,7 +318,7 @@ impl<'a> Scanner<'a> {
             }
             if content.trim_start().is_empty() {
                 self.without_code(next, PieceKind::Blanks);
-                empty = Some(next.span());
+                has_empty = true;
                 continue;
             }
             let text;
@@ -326,18 +327,20 @@ impl<'a> Scanner<'a> {
             self.code(next, next.start, text);
             line.span.end = next.span().end;
         }
-        if let Some(span) = empty {
-            self.empty_continuation(span);
+        if has_empty {
+            self.empty_continuation(last);
         }
         self.heredocs(&mut line);
         line.pieces.end = self.layout.pieces.len();
         self.lines.push(line);
     }
 
+    /// The finding stands on the last line of the instruction, heredocs not counted, as BuildKit's.
     fn empty_continuation(&mut self, span: Span) {
         let message = "an empty line inside a continued instruction";
         let finding = Diagnostic::warning(names::EMPTY_CONTINUATION, span, message)
-            .hint("remove the line or make it a comment");
+            .label("the instruction ends here")
+            .hint("remove empty lines before it or make them comments");
         self.diagnostics.push(finding);
     }
 

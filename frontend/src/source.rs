@@ -73,6 +73,24 @@ pub struct Source {
     name: Arc<str>,
     text: Arc<str>,
     line_starts: Arc<[usize]>,
+    foreign: Arc<[ForeignByte]>,
+}
+
+/// A byte that is part of no character, because the file is not UTF-8 there. The text has U+FFFD for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignByte {
+    /// Where its U+FFFD stands in the text.
+    pub offset: usize,
+    /// The byte.
+    pub byte: u8,
+}
+
+impl ForeignByte {
+    /// Where its U+FFFD stands in the text.
+    pub fn span(self) -> Span {
+        let length = char::REPLACEMENT_CHARACTER.len_utf8();
+        Span::new(self.offset, self.offset + length)
+    }
 }
 
 impl Source {
@@ -83,7 +101,32 @@ impl Source {
             name: name.into(),
             text: text.into(),
             line_starts: starts.collect(),
+            foreign: Arc::default(),
         }
+    }
+
+    /// Takes a file's bytes, whatever they are: each one that is part of no character becomes U+FFFD,
+    /// which Go writes for it, too.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Self {
+        let mut text = String::with_capacity(bytes.len());
+        let mut foreign = Vec::new();
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            for byte in chunk.invalid() {
+                let (offset, byte) = (text.len(), *byte);
+                foreign.push(ForeignByte { offset, byte });
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        Self {
+            foreign: foreign.into(),
+            ..Self::new(name, &text)
+        }
+    }
+
+    /// The bytes that are part of no character, in order.
+    pub fn foreign_bytes(&self) -> &[ForeignByte] {
+        &self.foreign
     }
 
     /// The file's name.
@@ -128,6 +171,20 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_byte_that_is_no_text_has_its_place() {
+        let source = Source::from_bytes("Dockerfile", b"\xe9a\xc3\xa9\xe2\x82b");
+        assert_eq!(source.text(), "\u{fffd}a\u{e9}\u{fffd}\u{fffd}b");
+        let foreign = source.foreign_bytes().iter();
+        let found: Vec<_> = foreign.map(|found| (found.offset, found.byte)).collect();
+        assert_eq!(found, [(0, 0xe9), (6, 0xe2), (9, 0x82)]);
+        let all = source.foreign_bytes().iter().map(|found| found.span());
+        assert!(
+            all.map(|span| source.slice(span))
+                .all(|text| text == "\u{fffd}")
+        );
+    }
 
     #[test]
     fn positions_count_lines_and_characters_from_one() {

@@ -108,6 +108,9 @@ impl Case {
     }
 }
 
+/// The rule of which BuildKit says a line, and not only an instruction.
+const RULE_OF_A_LINE: &str = "NoEmptyContinuation";
+
 /// What BuildKit said about a case.
 #[derive(Debug, Deserialize)]
 struct Recorded {
@@ -197,7 +200,12 @@ fn compare(
         .filter(of_buildkit)
         .map(|finding| {
             let span = finding.span.expect("BuildKit's rules have a place");
-            (finding.code.to_owned(), instruction_at(parsed, span.start))
+            let line = parsed.dockerfile.source.lines(span).0;
+            let place = match finding.code == RULE_OF_A_LINE {
+                true => line,
+                false => instruction_at(parsed, span.start),
+            };
+            (finding.code.to_owned(), place)
         })
         .collect();
     ours.sort();
@@ -207,7 +215,11 @@ fn compare(
         .map(|found| {
             let (rule, line) = found.split_once(':').expect("rule:line");
             let line: usize = line.parse().expect("a line");
-            (rule.to_owned(), instruction_on_line(parsed, line))
+            let place = match rule == RULE_OF_A_LINE {
+                true => line,
+                false => instruction_on_line(parsed, line),
+            };
+            (rule.to_owned(), place)
         })
         .collect();
     theirs.sort();

@@ -184,6 +184,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
         target = graph.add(next, vec![context, target], Description::default(), false);
     }
     let directory_of_client = LocalDirectory {
+        name: None,
         path: root.join("context"),
         excludes: Patterns::default(),
     };

@@ -90,6 +90,10 @@ fn warning<'a>(dockerfile: &Dockerfile, finding: &'a Diagnostic) -> Warning<'a> 
         url: rule.and_then(check::Rule::url),
         detail: finding.to_string(),
         location: match finding.span {
+            // Of this rule alone, BuildKit says a line and not an instruction.
+            Some(span) if finding.code == "NoEmptyContinuation" => {
+                Location::of(&dockerfile.source, span)
+            }
             Some(span) => Location::of_instruction(dockerfile, span),
             None => Location::nowhere(),
         },

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, ValueHint};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
-use super::{AttestationArgs, LimitArgs};
+use super::{AttestationArgs, BuildxArgs, LimitArgs};
 
 /// What `kiln build` was asked for.
 #[derive(Debug, Clone, Default, Args)]
@@ -85,6 +86,9 @@ pub struct BuildArgs {
     /// Statements about the build.
     #[command(flatten)]
     pub attestations: AttestationArgs,
+    /// What scripts pass to docker.
+    #[command(flatten)]
+    pub buildx: BuildxArgs,
     /// Write the image's ID to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Result")]
     pub iidfile: Option<PathBuf>,
@@ -93,7 +97,10 @@ pub struct BuildArgs {
     pub metadata_file: Option<PathBuf>,
 
     /// Run every step again
-    #[arg(long, help_heading = "Cache")]
+    #[arg(long, help_heading = "Cache", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, hide_default_value = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     pub no_cache: bool,
     /// Cache of another build to look into, as --cache-to wrote it
     ///
@@ -125,7 +132,10 @@ pub struct BuildArgs {
     #[arg(help_heading = "Cache", conflicts_with = "no_cache")]
     pub no_cache_filter: Vec<String>,
     /// Ask the registry for newer base images
-    #[arg(long, help_heading = "Cache")]
+    #[arg(long, help_heading = "Cache", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, require_equals = true, hide_default_value = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     pub pull: bool,
 
     /// Network of the RUN steps [default: default]
@@ -198,11 +208,11 @@ impl BuildArgs {
 /// The values of `--network`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NetworkArg {
-    /// A network of the step's own, with a way out where there is one
+    /// The host's network, where ports below 1024 and raw sockets (ping) are refused to steps
     Default,
-    /// No network but the loopback device
+    /// A network of the step's own, with the loopback device alone
     None,
-    /// The host's network
+    /// The host's network, for which RUN --network=host asks, too
     Host,
 }
 

@@ -6,6 +6,7 @@
 mod attestation;
 mod build;
 mod builds;
+mod buildx;
 mod cache;
 mod check;
 mod explain;
@@ -26,6 +27,7 @@ pub use builds::{
     BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
     BuildsShowArgs, BuildsWriteArgs,
 };
+pub use buildx::BuildxArgs;
 pub use cache::{
     CacheArgs, CacheCommand, CacheExportArgs, CacheImportArgs, CacheListArgs, CacheRemoveArgs,
     CompressionArg,

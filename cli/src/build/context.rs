@@ -13,9 +13,11 @@ use kiln_solver::{RelPath, Reporter};
 use kiln_worker::executor::{Output, may_be_archive, read_file};
 use kiln_worker::snapshot::Snapshot;
 
+use super::dockerfile::unreadable;
 use super::remotes::pin_source;
-use super::{Backends, Solving, dockerfile};
+use super::{Backends, Solving};
 use crate::settings::{BuildSettings, ContextSource, DockerfileSource};
+use crate::text_file;
 
 /// How much of a file tells whether it is an archive, in bytes.
 const PROBE: u64 = 1024;
@@ -35,9 +37,9 @@ pub(super) struct OpenContext {
 /// Where a context's files are.
 pub(super) enum ContextFiles {
     Directory(PathBuf),
+    /// There are none, since a Dockerfile came alone; a build has an empty directory for them.
+    Nothing(Option<PathBuf>),
     Snapshot(Arc<Snapshot>),
-    /// There are none: a Dockerfile came alone.
-    Nothing,
 }
 
 /// A Dockerfile that is no file of this machine.
@@ -49,7 +51,7 @@ pub(super) struct DockerfileText {
 /// A context as far as it can be opened without a store.
 pub(super) enum Begun {
     /// It is on this machine.
-    Open(OpenContext),
+    Open(Box<OpenContext>),
     /// It must be brought in. What was read of standard input to tell that is kept.
     Elsewhere(Stdin),
 }
@@ -70,11 +72,11 @@ pub(super) async fn open(
     // Whoever writes to standard input may take their time, and the build can be interrupted.
     let begun = tokio::task::spawn_blocking(move || begin(&asked)).await??;
     let mut context = match begun {
-        Begun::Open(context) => context,
+        Begun::Open(context) => *context,
         Begun::Elsewhere(stdin) => bring_in(settings, stdin, backends, reporter).await?,
     };
-    if let ContextFiles::Nothing = context.files {
-        context.files = ContextFiles::Directory(backends.store.scratch().new_directory()?);
+    if let ContextFiles::Nothing(directory) = &mut context.files {
+        *directory = Some(backends.store.scratch().new_directory()?);
     }
     Ok(context)
 }
@@ -104,7 +106,7 @@ pub(super) fn begin(settings: &BuildSettings) -> Result<Begun> {
         DockerfileSource::Remote(_) => return Ok(Begun::Elsewhere(Stdin::default())),
         DockerfileSource::InContext | DockerfileSource::File(_) => {}
     }
-    Ok(Begun::Open(context))
+    Ok(Begun::Open(Box::new(context)))
 }
 
 /// Opens a context that [`begin`] could not.
@@ -137,11 +139,19 @@ pub(super) async fn bring_in(
     Ok(context)
 }
 
+impl DockerfileText {
+    fn new(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        let bytes = text_file::check_length(bytes).with_context(unreadable(name))?;
+        let name = name.to_owned();
+        Ok(Self { name, bytes })
+    }
+}
+
 impl OpenContext {
     fn without_files(dockerfile: DockerfileText) -> Self {
         Self {
             main: MainContext::Directory,
-            files: ContextFiles::Nothing,
+            files: ContextFiles::Nothing(None),
             dockerfile: Some(dockerfile),
         }
     }
@@ -160,12 +170,9 @@ fn begin_stdin() -> Result<Vec<u8>> {
 
 /// The Dockerfile on standard input, of which `begun` was read already.
 fn stdin_dockerfile(mut begun: Vec<u8>) -> Result<DockerfileText> {
-    let rest = dockerfile::read_limited(std::io::stdin().lock());
+    let rest = text_file::read_from(std::io::stdin().lock());
     begun.extend(rest.context("cannot read standard input")?);
-    Ok(DockerfileText {
-        name: STDIN.to_owned(),
-        bytes: begun,
-    })
+    DockerfileText::new(STDIN, begun)
 }
 
 /// The directory that a context is, if it is one. What looks like an address may be a directory's
@@ -230,9 +237,8 @@ impl Opening<'_> {
             }
             return self.opened(context.main).await;
         }
-        let bytes = self.read(snapshot, dockerfile::MAXIMUM_SIZE + 1)?;
-        let name = name.to_owned();
-        context.dockerfile = Some(DockerfileText { name, bytes });
+        let bytes = self.read(snapshot, text_file::MAXIMUM_SIZE + 1)?;
+        context.dockerfile = Some(DockerfileText::new(name, bytes)?);
         Ok(context)
     }
 
@@ -240,21 +246,17 @@ impl Opening<'_> {
     fn dockerfile_inside(&self, snapshot: &Snapshot) -> Result<DockerfileText> {
         let names = match &self.settings.dockerfile {
             DockerfileSource::File(path) if path.is_absolute() => {
-                let name = path.display().to_string();
-                let file = std::fs::File::open(path);
-                let bytes = file.map_err(Into::into).and_then(dockerfile::read_limited);
-                let bytes = bytes.with_context(|| format!("cannot read the Dockerfile {name}"))?;
-                return Ok(DockerfileText { name, bytes });
+                let bytes = text_file::read(path).with_context(unreadable(path.display()))?;
+                return DockerfileText::new(&path.display().to_string(), bytes);
             }
             DockerfileSource::File(path) => vec![path.display().to_string()],
             _ => vec!["Dockerfile".to_owned(), "dockerfile".to_owned()],
         };
         for name in &names {
             let path = RelPath::resolve(&RelPath::root(), name);
-            let limit = dockerfile::MAXIMUM_SIZE + 1;
+            let limit = text_file::MAXIMUM_SIZE + 1;
             if let Some(bytes) = read_file(&self.backends.store, snapshot, &path, limit)? {
-                let name = name.clone();
-                return Ok(DockerfileText { name, bytes });
+                return DockerfileText::new(name, bytes);
             }
         }
         let name = &names[0];
@@ -279,10 +281,8 @@ impl Opening<'_> {
             time: None,
         };
         let snapshot = self.solve(&main).await?;
-        Ok(DockerfileText {
-            name: url.to_owned(),
-            bytes: self.read(&snapshot, dockerfile::MAXIMUM_SIZE + 1)?,
-        })
+        let bytes = self.read(&snapshot, text_file::MAXIMUM_SIZE + 1)?;
+        DockerfileText::new(url, bytes)
     }
 
     /// The archive on standard input, of which `begun` was read already.

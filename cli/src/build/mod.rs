@@ -47,6 +47,9 @@ pub use outputs::{Built, Digests};
 /// The name of the context that PATH names.
 const MAIN_CONTEXT: &str = "context";
 
+/// What the context is called that comes with a Dockerfile on standard input.
+const NO_FILES: &str = "-, which is a Dockerfile alone";
+
 /// The time of a reproducible image that nothing else gives one, in seconds since 1970: 2 January 1980,
 /// the first day that zip archives can hold in every time zone. It is the same for every commit, so that
 /// a layer of which nothing changed has the same digest in all of them.
@@ -314,7 +317,7 @@ fn options(settings: &BuildSettings) -> Options {
     Options {
         target: settings.target.clone(),
         build_args: settings.build_args.clone(),
-        target_platform: settings.platforms.first().cloned(),
+        target_platform: settings.platform.clone(),
         contexts,
         labels: settings.labels.clone(),
         default_epoch: settings.reproducible.then_some(REPRODUCIBLE_EPOCH),
@@ -380,10 +383,17 @@ fn directories(
     excludes: kiln_solver::pattern::Patterns,
 ) -> anyhow::Result<HashMap<String, LocalDirectory>> {
     let mut directories = HashMap::new();
-    if let ContextFiles::Directory(path) = context {
+    let main = match context {
+        ContextFiles::Directory(path) => Some((path, None)),
+        ContextFiles::Nothing(path) => path.as_ref().map(|path| (path, Some(NO_FILES.to_owned()))),
+        ContextFiles::Snapshot(_) => None,
+    };
+    if let Some((path, name)) = main {
+        let path = path.clone();
         let main = LocalDirectory {
-            path: path.clone(),
+            path,
             excludes,
+            name,
         };
         directories.insert(MAIN_CONTEXT.to_owned(), main);
     }
@@ -391,7 +401,12 @@ fn directories(
         if let Some(path) = context::local_directory(source) {
             let excludes = dockerfile::ignore_patterns(&path.join(".dockerignore"))?;
             let excludes = excludes.unwrap_or_default();
-            directories.insert(name.clone(), LocalDirectory { path, excludes });
+            let directory = LocalDirectory {
+                path,
+                excludes,
+                name: None,
+            };
+            directories.insert(name.clone(), directory);
         }
     }
     Ok(directories)

@@ -85,6 +85,9 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         colors: progress::colors(environment),
     };
     if mode != ProgressMode::Quiet {
+        for remark in &settings.remarks {
+            writeln!(report.out, "WARNING: {remark}")?;
+        }
         for shortfall in &backends.shortfalls {
             writeln!(report.out, "WARNING: {shortfall}")?;
         }

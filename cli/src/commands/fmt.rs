@@ -1,7 +1,7 @@
 //! `kiln fmt`: Dockerfiles in the one style. What the style is, and that it changes no meaning, is the
 //! frontend's concern; here files are read, compared and replaced.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -15,6 +15,7 @@ use similar::TextDiff;
 use crate::args::FmtArgs;
 use crate::exit::Exit;
 use crate::report::Report;
+use crate::text_file::{self, TextFileError};
 
 /// How many unchanged lines a diff shows around a change.
 const CONTEXT: usize = 3;
@@ -27,8 +28,8 @@ pub enum FmtError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// Why.
+        source: TextFileError,
     },
     /// It is no text.
     #[error("{}:{line}: the file is not UTF-8 text", path.display())]
@@ -125,26 +126,19 @@ fn one(
 }
 
 fn read(path: &Path, shown: &Path, input: Option<&mut dyn Read>) -> Result<String, FmtError> {
-    let mut bytes = Vec::new();
     let read = match input {
-        Some(input) => limited(input, &mut bytes),
-        None => File::open(path).and_then(|mut file| limited(&mut file, &mut bytes)),
+        Some(input) => text_file::read_from(input),
+        None => text_file::read(path),
     };
     let path = shown.to_owned();
     match read {
-        Ok(()) => String::from_utf8(bytes).map_err(|error| {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
             FmtError::NotText { path, line }
         }),
         Err(source) => Err(FmtError::Read { path, source }),
     }
-}
-
-/// Reads a byte more than a Dockerfile may have, at most: the parser then says that it is too long.
-fn limited(input: &mut dyn Read, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let most = kiln_frontend::limits::FILE_SIZE as u64 + 1;
-    input.take(most).read_to_end(bytes).map(drop)
 }
 
 fn diff(path: &Path, before: &str, after: &str) -> String {

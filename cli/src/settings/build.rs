@@ -11,8 +11,8 @@ use super::call::{self, Call};
 use super::output::{self, Output};
 use super::{
     AgentSetting, Allowed, Annotation, ContextSource, Environment, ExtraHost, Limits,
-    SecretSetting, UsageError, annotation, attestation, context, entitlement, hosts, limits, pairs,
-    secret, ssh,
+    SecretSetting, UsageError, annotation, attestation, buildx, context, entitlement, hosts,
+    limits, pairs, secret, ssh,
 };
 use crate::args::{BuildArgs, NetworkArg, ProgressArg};
 
@@ -29,8 +29,8 @@ pub struct BuildSettings {
     pub build_args: BTreeMap<String, String>,
     /// Other places to copy from, by name.
     pub build_contexts: BTreeMap<String, ContextSource>,
-    /// What to build for; empty is this machine's platform.
-    pub platforms: Vec<Platform>,
+    /// What to build for; `None` is this machine's platform.
+    pub platform: Option<Platform>,
     /// The image's names, in the order they were typed, those of outputs last.
     pub tags: Vec<String>,
     /// Labels for the image.
@@ -73,6 +73,8 @@ pub struct BuildSettings {
     pub progress: ProgressMode,
     /// What is asked instead of building.
     pub call: Call,
+    /// What the user should know about options that have no effect, one sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// Where a Dockerfile comes from.
@@ -92,12 +94,12 @@ pub enum DockerfileSource {
 /// What a RUN step may reach.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Network {
-    /// A network of its own, with a way out.
+    /// The host's, as with BuildKit without a network provider.
     #[default]
     Default,
     /// Nothing but itself.
     None,
-    /// What the host reaches.
+    /// The host's, and steps may ask for it by name.
     Host,
 }
 
@@ -120,7 +122,8 @@ pub enum ProgressMode {
 impl BuildSettings {
     /// Makes sense of what was typed.
     pub fn resolve(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
-        let outputs = outputs(&args.outputs)?;
+        let remarks = buildx::remarks(&args.buildx)?;
+        let outputs = buildx::with_loaded(&args.buildx, outputs(&args.outputs)?);
         if args.reproducible {
             refuse_own_times(&args.outputs, &outputs)?;
         }
@@ -149,11 +152,7 @@ impl BuildSettings {
                 .iter()
                 .map(|c| context::parse(c))
                 .collect::<Result<_, _>>()?,
-            platforms: args
-                .platforms
-                .iter()
-                .map(|p| platform(p))
-                .collect::<Result<_, _>>()?,
+            platform: single_platform(&args.platforms)?,
             tags,
             labels: pairs::labels(&args.labels)?,
             outputs,
@@ -191,6 +190,7 @@ impl BuildSettings {
             agents: ssh::parse(&args.ssh, environment)?,
             progress: progress(args.progress, args.quiet, environment)?,
             call: call::parse(args.call.as_deref(), args.check)?,
+            remarks,
         })
     }
 }
@@ -271,6 +271,19 @@ fn outputs(typed: &[String]) -> Result<Vec<Output>, UsageError> {
         ));
     }
     Ok(outputs)
+}
+
+/// The one platform, which may be typed several times.
+fn single_platform(typed: &[String]) -> Result<Option<Platform>, UsageError> {
+    let platforms = typed.iter().map(|one| platform(one));
+    let mut platforms = platforms.collect::<Result<Vec<_>, _>>()?;
+    platforms.dedup();
+    if platforms.len() > 1 {
+        let problem = "building for several platforms at once is not supported yet";
+        return Err(UsageError::new("--platform", &typed.join(","), problem)
+            .hint("run kiln build once for each platform"));
+    }
+    Ok(platforms.pop())
 }
 
 fn platform(typed: &str) -> Result<Platform, UsageError> {
@@ -390,10 +403,63 @@ mod tests {
     }
 
     #[test]
-    fn platforms_may_be_listed_with_commas() {
-        let settings = resolve("--platform linux/amd64,linux/aarch64 .").expect("both are known");
-        let names: Vec<String> = settings.platforms.iter().map(Platform::to_string).collect();
-        assert_eq!(names, ["linux/amd64", "linux/arm64"]);
+    fn of_several_platforms_none_is_built_silently() {
+        for line in [
+            "--platform linux/amd64,linux/arm64 .",
+            "--platform linux/amd64 --platform linux/arm64 .",
+            "--platform linux/arm64,linux/amd64,linux/arm64 .",
+        ] {
+            let error = resolve(line).expect_err(line);
+            assert!(error.problem.contains("several platforms"), "{error}");
+        }
+        for line in [
+            "--platform linux/aarch64 .",
+            "--platform linux/arm64,linux/aarch64 .",
+        ] {
+            let platform = resolve(line).expect(line).platform.expect("one was typed");
+            assert_eq!(platform.to_string(), "linux/arm64");
+        }
+    }
+
+    #[test]
+    fn flags_may_say_false() {
+        let settings = resolve("--no-cache=false --pull=false --push=false --load=false .");
+        let settings = settings.expect("nothing is asked for");
+        assert!(!settings.no_cache && !settings.pull);
+        let settings = resolve("--no-cache --pull=true .").expect("both are there");
+        assert!(settings.no_cache && settings.pull);
+    }
+
+    #[test]
+    fn what_docker_has_and_kiln_needs_not_is_accepted() {
+        let settings = resolve("--rm --force-rm=true --rm=false --compress -D --load .");
+        let settings = settings.expect("all has no effect");
+        assert_eq!(settings.outputs, [Output::image()]);
+        assert!(settings.remarks.is_empty());
+        let settings = resolve("--builder ci --load -o out .").expect("both are accepted");
+        assert_eq!(settings.outputs.len(), 2);
+        let [remark] = &settings.remarks[..] else {
+            panic!("{:?}", settings.remarks)
+        };
+        assert!(remark.contains("--builder ci has no effect"), "{remark}");
+    }
+
+    #[test]
+    fn pushing_is_refused_in_every_form() {
+        for line in [
+            "--push .",
+            "--push=true .",
+            "-o type=image,push=true .",
+            "-o type=registry .",
+            "-o type=registry,name=a .",
+        ] {
+            let error = resolve(line).expect_err(line);
+            assert!(
+                error.problem.contains("pushing to a registry is not"),
+                "{error}"
+            );
+        }
+        assert!(resolve("-o type=image,push=false .").is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod annotation;
 mod attestation;
 mod build;
+mod buildx;
 mod cache;
 mod call;
 mod context;

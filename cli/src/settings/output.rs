@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::UsageError;
 use super::annotation::{self, Annotation};
+use super::buildx::no_push;
 use super::csv::fields;
 
 const OPTION: &str = "--output";
@@ -152,11 +153,13 @@ impl Attributes {
         match name {
             "type" => self.kind = Some(value.to_owned()),
             "dest" => self.dest = Some(value.to_owned()),
-            "tar" | "rewrite-timestamp" => {
+            "tar" | "rewrite-timestamp" | "push" => {
                 let is_true = boolean(value)
                     .ok_or_else(|| wrong(format!("{name}={value} is neither true nor false")))?;
                 match name {
                     "tar" => self.as_directory = !is_true,
+                    "push" if is_true => return Err(no_push(OPTION, typed)),
+                    "push" => {}
                     _ => self.rewrite_timestamps = Some(is_true),
                 }
             }
@@ -203,7 +206,8 @@ impl Attributes {
             ("tar", dest) => OutputKind::Tar(destination(dest)),
             ("local", Some(dest)) => OutputKind::Local(directory(dest, typed)?),
             ("local", None) => return Err(needs("DIR")),
-            ("docker" | "registry" | "cacheonly", _) => {
+            ("registry", _) => return Err(no_push(OPTION, typed)),
+            ("docker" | "cacheonly", _) => {
                 return Err(wrong(format!("type={kind} is not supported yet"))
                     .hint(format!("supported are {}", TYPES.join(", "))));
             }

@@ -18,7 +18,7 @@ const DOCKERFILES: &[(&str, &[&str])] = &[
     ),
     (
         "FROM base\nCOPY --form=a b c\n",
-        &["Dockerfile:2:6", "--form", "did you mean from?"],
+        &["Dockerfile:2:6", "--form", "did you mean --from?"],
     ),
     (
         "FROM base\nRUN --mount=typ=cache,target=/c true\n",
@@ -102,6 +102,27 @@ const LINES: &[(&str, i32, &[&str])] = &[
     ("-t Not/Valid:!", 2, &["Not/Valid:!"]),
     ("--build-arg =x", 2, &["--build-arg"]),
     ("--platform nonsense//x", 2, &["nonsense"]),
+    (
+        "--platform linux/arm64,linux/amd64",
+        2,
+        &[
+            "linux/arm64,linux/amd64",
+            "several platforms",
+            "not supported yet",
+        ],
+    ),
+    (
+        "--platform linux/arm64 --platform linux/amd64",
+        2,
+        &["several platforms at once"],
+    ),
+    ("--push", 2, &["'--push'", "not supported yet", "skopeo"]),
+    (
+        "-o type=image,push=true",
+        2,
+        &["not supported yet", "skopeo"],
+    ),
+    ("-o type=registry,name=a", 2, &["not supported yet"]),
 ];
 
 #[test]
@@ -115,6 +136,71 @@ fn command_lines_that_make_no_sense() {
     let mut command = bench.kiln();
     Finished::of(&mut command).assert_failed(2, &["Usage"]);
     machine::assert_clean(&bench.store());
+}
+
+#[test]
+fn a_dockerfile_that_is_a_pipe_without_a_writer() {
+    let bench = Bench::new();
+    bench.shell("mkfifo Dockerfile");
+    bench.refused("", 1, &["Dockerfile", "a pipe that nobody writes to"]);
+    let mut command = bench.kiln();
+    command.arg("check").arg(bench.context(""));
+    Finished::of(&mut command).assert_failed(1, &["a pipe that nobody writes to"]);
+    bench.shell("rm Dockerfile; echo FROM base >Dockerfile; mkfifo .dockerignore");
+    bench.refused("", 1, &[".dockerignore", "a pipe that nobody writes to"]);
+}
+
+#[test]
+fn a_dockerfile_that_a_command_writes() {
+    let bench = Bench::new();
+    let script = r#"exec "$0" build -f <(sleep 0.1; echo FROM scratch; echo COPY x /) -o out ."#;
+    bench.file("x", "x");
+    let mut command = bench.kiln();
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", script]).arg(command.get_program());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.expect("none is removed"));
+    }
+    command = shell;
+    Finished::of(command.current_dir(bench.context(""))).assert_well();
+    assert!(bench.context("out/x").exists());
+}
+
+#[test]
+fn a_file_that_a_dockerfile_on_standard_input_does_not_bring() {
+    let bench = Bench::new();
+    let mut command = bench.kiln();
+    let dockerfile = bench.file("dockerfile", "FROM scratch\nCOPY a /\n");
+    command
+        .args(["build", "-"])
+        .stdin(File::open(dockerfile).expect("it is there"));
+    let failed = Finished::of(&mut command);
+    failed.assert_failed(1, &["/a: not found in the build context -, which"]);
+    assert!(!failed.told().contains("store/tmp"), "{}", failed.told());
+}
+
+#[test]
+fn a_dockerfile_in_latin_1() {
+    let bench = Bench::new();
+    let text = b"# caf\xe9\nFROM base\nMAINTAINER Jos\xe9\nLABEL a=\"\xe9\"\nRUN true \\\n# \xe9\n && true\n";
+    bench.file("Dockerfile", text);
+    bench.build("-t old");
+    let mut command = bench.kiln();
+    let shown = crate::bench::output(command.args(["inspect", "old"]));
+    for part in ["Jos\u{fffd}", "\"a\": \"\u{fffd}\""] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    bench.file(
+        "Dockerfile",
+        b"FROM base\nRUN <<E cat >/x\n# caf\xe9\nE\nRUM x\n",
+    );
+    let parts = [
+        "Dockerfile:3:6",
+        "not UTF-8",
+        "3 | # caf\u{fffd}",
+        "did you mean RUN?",
+    ];
+    bench.refused("", 1, &parts);
 }
 
 #[test]

@@ -99,3 +99,23 @@ fn violation(found: &[Diagnostic], directive: Option<Span>) -> Option<Diagnostic
         None => error.hint("error=true makes an error of what they find"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn very_many_undefined_variables_list_the_others_only_at_first() {
+        let findings = Findings::default();
+        let listed = Cell::new(0);
+        let names = || {
+            listed.set(listed.get() + 1);
+            vec!["version"]
+        };
+        assert_eq!(findings.suggest("vresion", names), Some("version"));
+        for _ in 0..10 * SUGGESTIONS {
+            findings.suggest("vresion", names);
+        }
+        assert_eq!(listed.get(), SUGGESTIONS);
+    }
+}

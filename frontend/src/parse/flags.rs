@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::head::{Flag, name_and_value};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, closest};
 use crate::scan::LogicalLine;
 use crate::source::Spanned;
 use crate::syntax::Word;
@@ -56,9 +56,11 @@ impl Flags {
         let error = |code, message: String| Box::new(Diagnostic::error(code, span, message));
         let Some((name, kind)) = known.iter().find(|(known, _)| *known == name) else {
             let unknown = error("unknown-flag", format!("there is no flag --{name} here"));
-            return Err(Box::new(
-                unknown.did_you_mean(name, known.iter().map(|(name, _)| *name)),
-            ));
+            let near = closest(name, known.iter().map(|(name, _)| *name));
+            return Err(Box::new(match near {
+                Some(near) => unknown.hint(format!("did you mean --{near}?")),
+                None => *unknown,
+            }));
         };
         let values = self.values.entry(name).or_default();
         if !values.is_empty() && *kind != Kind::Values {

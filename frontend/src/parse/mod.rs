@@ -3,6 +3,7 @@
 //! Total: every text gives a tree, and what is wrong becomes diagnostics, all of them at once.
 
 mod arguments;
+mod encoding;
 mod flags;
 pub(crate) mod head;
 mod instruction;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use instruction::flags_of;
 
 use crate::diagnostic::Diagnostic;
+use crate::layout::PieceKind;
 use crate::scan::{self, LogicalLine};
 use crate::source::{Source, Span};
 use crate::syntax::{Command, Dockerfile, Instruction};
@@ -44,11 +46,13 @@ pub fn parse(source: &Source) -> Parsed {
         .iter()
         .map(|line| Arc::new(instruction::parse(line, escape, &mut diagnostics)))
         .collect();
-    if instructions.is_empty() {
+    let is_cut = scanned.layout.pieces.last().map(|piece| piece.kind) == Some(PieceKind::Unread);
+    if instructions.is_empty() && !is_cut {
         let message = "the Dockerfile has no instructions";
         diagnostics.push(Diagnostic::error("empty-file", Span::default(), message));
     }
     check_order(&instructions, &mut diagnostics);
+    encoding::check(source, &scanned.layout, &instructions, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| span.start));
     let directives = scanned.directives;
     let (diagnostics, warnings) = diagnostics.into_iter().partition(Diagnostic::is_error);

@@ -30,6 +30,7 @@ use stat_index::StatIndex;
 pub struct Context {
     store: Store,
     root: Arc<PathBuf>,
+    name: Option<String>,
     directory: Arc<OwnedFd>,
     excludes: Patterns,
     reporter: StepReporter,
@@ -59,6 +60,7 @@ impl Context {
         Ok(Self {
             store: store.clone(),
             root: Arc::new(root),
+            name: None,
             directory: Arc::new(directory),
             excludes,
             reporter,
@@ -129,9 +131,16 @@ impl Context {
         }
     }
 
-    /// Where the context is.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// Gives it a name for people, in place of its path.
+    pub fn called(mut self, name: String) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> String {
+        let path = || self.root.display().to_string();
+        self.name.clone().unwrap_or_else(path)
     }
 
     /// Whether something is in the directory that the ignore rules leave out.

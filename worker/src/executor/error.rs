@@ -1,7 +1,5 @@
 //! What can go wrong when a step is performed.
 
-use std::path::PathBuf;
-
 use kiln_solver::{RelPath, StepError};
 
 use crate::io_error::IoError;
@@ -17,10 +15,10 @@ pub enum ExecutorError {
     LongPath(usize),
     #[error("{0}: not found")]
     NotFound(RelPath),
-    #[error("{path}: not found in the build context {}{}", context.display(), ignored(*is_ignored))]
+    #[error("{path}: not found in the build context {context}{}", ignored(*is_ignored))]
     NotInContext {
         path: RelPath,
-        context: PathBuf,
+        context: String,
         is_ignored: bool,
     },
     #[error("{0}: too many levels of symbolic links")]

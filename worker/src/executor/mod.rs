@@ -88,6 +88,8 @@ pub struct LocalDirectory {
     pub path: PathBuf,
     /// What of it is not part of the context.
     pub excludes: Patterns,
+    /// What people call it, if not by its path.
+    pub name: Option<String>,
 }
 
 /// What each command may use. It changes no key: a step must come to the same with more or less.
@@ -167,11 +169,19 @@ impl Worker {
             }
             Source::Local(local) => {
                 let known = self.directories.get(&local.name).cloned();
-                let LocalDirectory { path, excludes } =
-                    known.ok_or_else(|| ExecutorError::NoContext(local.name.clone()))?;
+                let LocalDirectory {
+                    path,
+                    excludes,
+                    name,
+                } = known.ok_or_else(|| ExecutorError::NoContext(local.name.clone()))?;
                 let reporter = reporter.clone();
-                let open =
-                    move |store: &Store| Ok(Context::open(store, &path, excludes, reporter)?);
+                let open = move |store: &Store| {
+                    let context = Context::open(store, &path, excludes, reporter)?;
+                    Ok(match name {
+                        Some(name) => context.called(name),
+                        None => context,
+                    })
+                };
                 Ok(Output::Context(Arc::new(self.blocking(open).await?)))
             }
         }
@@ -268,7 +278,7 @@ impl Executor for Worker {
 fn missing_from(context: &Context, error: ExecutorError) -> ExecutorError {
     match error {
         ExecutorError::NotFound(path) => ExecutorError::NotInContext {
-            context: context.root().to_owned(),
+            context: context.name(),
             is_ignored: context.excludes(&path),
             path,
         },

@@ -33,15 +33,15 @@ pub(crate) enum LayerBytes {
     Tar(DiffId),
 }
 
-/// The form in which a base image's layer arrived, if its bytes are there and it is not the plain
-/// tar that Kiln's own images have: that one is compressed like any other.
+/// The form in which a base image's layer arrived, if its bytes are there, as many as its manifest says,
+/// and it is not the plain tar that Kiln's own images have: that one is compressed like any other.
 pub(super) fn original<'l>(store: &Store, layer: &'l BuiltLayer) -> Option<&'l Descriptor> {
     let is_compressed = |original: &&Descriptor| original.digest != layer.diff_id.into();
     layer
         .original
         .as_ref()
         .filter(is_compressed)
-        .filter(|original| store.has_blob(&original.digest))
+        .filter(|original| store.blob_size(&original.digest) == Some(original.size))
 }
 
 /// Whether the store has a layer in the form in which it travels, if it did so before.

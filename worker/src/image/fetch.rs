@@ -50,16 +50,8 @@ pub enum FetchError {
         error: IoError,
     },
     /// It is longer or shorter than its manifest says.
-    #[error("{what}: expected {expected} bytes, but there are {}{found}; try again, or have the image pushed again",
-        if .found > .expected { "at least " } else { "only " })]
-    Size {
-        /// The blob.
-        what: String,
-        /// In the manifest.
-        expected: u64,
-        /// In truth.
-        found: u64,
-    },
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// The index could not be written.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -76,6 +68,19 @@ pub enum FetchError {
     /// The thread that writes died.
     #[error("the thread that writes {0} ended unexpectedly")]
     Thread(Sha256Digest),
+}
+
+/// A blob is longer or shorter than its manifest says.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: expected {expected} bytes, but there are {}{found}; try again, or have the image pushed again",
+    if .found > .expected { "at least " } else { "only " })]
+pub struct SizeError {
+    /// The blob.
+    pub what: String,
+    /// In the manifest.
+    pub expected: u64,
+    /// In truth, or until nobody read on.
+    pub found: u64,
 }
 
 /// Blobs that are on their way, so that no two steps fetch the same one.
@@ -129,7 +134,7 @@ impl Images {
         let turn = self.fetches.turn(&layer.descriptor.digest);
         let _turn = turn.lock().await;
         let mut size = layer.descriptor.size;
-        if !self.is_present(layer) {
+        if !self.is_present(layer, &image.origin) {
             let incoming = Incoming::new(&self.store, layer, reporter)?;
             size = match &image.origin {
                 Origin::Store => {
@@ -145,11 +150,14 @@ impl Images {
         self.note(layer, size)
     }
 
-    /// A build's own layers are there as directories; their digest is then the diff id.
-    fn is_present(&self, layer: &ImageLayer) -> bool {
+    /// A build's own layers are there as directories; their digest is then the diff id. A blob that is
+    /// not as long as the manifest says does not count: either it is damaged, or the manifest lies, which
+    /// is then found out.
+    fn is_present(&self, layer: &ImageLayer, origin: &Origin) -> bool {
         let digest = layer.descriptor.digest;
         let is_uncompressed = digest == layer.diff_id.into();
-        self.store.has_blob(&digest)
+        let has_size = |size| size == layer.descriptor.size || origin.says_no_sizes();
+        self.store.blob_size(&digest).is_some_and(has_size)
             || (is_uncompressed && self.store.layers().contains(&layer.diff_id))
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use kiln_solver::{Sha256Digest, StepReporter};
 
-use super::fetch::FetchError;
+use super::fetch::{FetchError, SizeError};
 use super::resolve::ImageLayer;
 use crate::io_error::AtPath;
 use crate::meter::Meter;
@@ -104,10 +104,13 @@ impl Incoming {
     }
 
     fn wrong_size(&self, what: &str) -> FetchError {
-        FetchError::Size {
-            what: what.to_owned(),
-            expected: self.size.unwrap_or_default(),
-            found: self.writer.size(),
+        let what = what.to_owned();
+        let (expected, found) = (self.size.unwrap_or_default(), self.writer.size());
+        SizeError {
+            what,
+            expected,
+            found,
         }
+        .into()
     }
 }

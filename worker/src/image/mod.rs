@@ -18,8 +18,8 @@ mod verified;
 pub use artifact::ArtifactError;
 pub(crate) use artifact::{ArtifactKind, StoredArtifact};
 pub use descriptor::{Descriptor, media_type};
-pub use fetch::FetchError;
 pub(crate) use fetch::is_original;
+pub use fetch::{FetchError, SizeError};
 pub use kiln_solver::reference::{Reference, ReferenceError};
 pub use layout::{LayoutError, LayoutReference};
 pub use manifest::{

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use kiln_solver::{DiffId, Sha256Digest};
 
+use super::descriptor::Descriptor;
+use super::fetch::SizeError;
 use super::layout::{Layout, blob_name};
 use super::resolve::ResolveError;
 use crate::registry::Registry;
@@ -48,6 +50,29 @@ pub(super) enum DocumentKind {
 }
 
 impl Origin {
+    /// Whether the layers' sizes are those of files that may be compressed, where their digests are diff ids.
+    pub(super) fn says_no_sizes(&self) -> bool {
+        matches!(self, Origin::Layout(origin) if origin.saved_layers.is_some())
+    }
+
+    /// Looks whether the layers that are at hand are as long as their manifest says.
+    pub(super) fn check_sizes(&self, layers: &[Descriptor]) -> Result<(), SizeError> {
+        let Origin::Layout(LayoutOrigin { layout, .. }) = self else {
+            return Ok(());
+        };
+        layers.iter().try_for_each(|layer| {
+            let name = blob_name(&layer.digest);
+            match layout.size(&name) {
+                Some(found) if found != layer.size => Err(SizeError {
+                    what: layout.path().join(name).display().to_string(),
+                    expected: layer.size,
+                    found,
+                }),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Fetches a document, unverified.
     pub(super) async fn document(
         &self,

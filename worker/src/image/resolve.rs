@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kiln_solver::{DiffId, Platform, Sha256Digest};
 
 use super::descriptor::Descriptor;
-use super::fetch::Fetches;
+use super::fetch::{Fetches, SizeError};
 use super::layout::{Layout, LayoutError, LayoutReference};
 use super::manifest::{Config, Document, MAXIMUM_CONFIG, MAXIMUM_MANIFEST, ManifestError};
 use super::origin::{DocumentKind, LayoutOrigin, Origin};
@@ -80,6 +80,9 @@ pub enum ResolveError {
     /// The index could not be read.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A layer is longer or shorter than its manifest says.
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// It is not made for the platform.
     #[error("{reference}: no image for {wanted}; there are images for {}", offered.join(", "))]
     Platform {
@@ -263,6 +266,7 @@ impl Images {
         let what = origin.describe(&self.registry, kind, &config_digest);
         let parsed = Config::parse(&config, &what)?;
         parsed.check_layers(manifest, &what)?;
+        origin.check_sizes(&manifest.layers)?;
         let pairs = parsed.diff_ids.iter().zip(&manifest.layers);
         let layers = pairs.map(|(diff_id, descriptor)| ImageLayer {
             diff_id: *diff_id,

@@ -381,6 +381,33 @@ async fn endless_redirects() {
     assert!(result.expect_err("a loop").contains("too many redirects"));
 }
 
+/// A manifest may lie about a layer that another image brought before.
+#[tokio::test]
+async fn a_size_that_contradicts_a_blob_in_the_store() {
+    let honest = Sample::new();
+    let said = format!("\"size\":{}", honest.layer.len());
+    for size in [100, 1_000_000_000_000_000_000u64] {
+        let lie = String::from_utf8(honest.manifest.clone())
+            .expect("JSON")
+            .replace(&said, &format!("\"size\":{size}"));
+        let lying = Sample {
+            manifest: lie.into_bytes(),
+            config: honest.config.clone(),
+            layer: honest.layer.clone(),
+        };
+        let liar = Server::start(move |asked, _| lying.answer(asked));
+        let sample = Sample::new();
+        let good = Server::start(move |asked, _| sample.answer(asked));
+        let bench = Bench::new();
+        let images = Images::new(bench.store.clone(), RegistrySettings::default());
+        pull(&images, &good.name()).await.expect("an honest image");
+        let error = pull(&images, &liar.name()).await.expect_err("a lie");
+        assert!(error.contains(&format!("expected {size} bytes")), "{error}");
+        pull(&images, &good.name()).await.expect("still honest");
+        assert_eq!(bench.leftovers(), 0);
+    }
+}
+
 /// What an image says of a layer must not stand in the way of the image whose layer it is.
 #[tokio::test]
 async fn a_lying_image_does_no_harm_to_another() {

@@ -144,6 +144,39 @@ async fn damaged() {
     assert!(error.contains("not a regular file"), "{error}");
 }
 
+/// Makes the manifest of a layout's only image say another size of its layers.
+fn say_size(layout: &Path, size: u64) {
+    let blob = |digest: &serde_json::Value| {
+        let digest = digest.as_str().expect("a digest").replace("sha256:", "");
+        layout.join("blobs/sha256").join(digest)
+    };
+    let read = |path: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).expect("a document")).expect("JSON")
+    };
+    let mut index = read(&layout.join("index.json"));
+    let mut manifest = read(&blob(&index["manifests"][0]["digest"]));
+    for layer in manifest["layers"].as_array_mut().expect("layers") {
+        layer["size"] = size.into();
+    }
+    let bytes = serde_json::to_vec(&manifest).expect("JSON");
+    let digest = kiln_worker::store::sha256(&bytes).to_string();
+    index["manifests"][0]["digest"] = digest.into();
+    index["manifests"][0]["size"] = bytes.len().into();
+    write(&blob(&index["manifests"][0]["digest"]), &bytes);
+    write(
+        &layout.join("index.json"),
+        &serde_json::to_vec(&index).expect("JSON"),
+    );
+}
+
+#[tokio::test]
+async fn sizes_that_contradict_the_blobs() {
+    for size in [100, 1_000_000_000_000_000_000] {
+        let error = broken(|layout| say_size(layout, size)).await;
+        assert!(error.contains(&format!("expected {size} bytes")), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn no_such_image() {
     let source = Bench::new();
