@@ -70,6 +70,7 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
             };
             commands::prune::run(args, &store, now, &mut terminal)?;
         }
+        Command::Cache(args) => commands::cache::run(args, &store()?, now, out)?,
         Command::Store(StoreArgs {
             command: StoreCommand::Verify(args),
         }) => {

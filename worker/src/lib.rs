@@ -1,6 +1,7 @@
 //! Everything of a build that touches disk, kernel or network.
 
 pub mod cache;
+pub mod cache_mount;
 pub mod context;
 pub mod executor;
 pub mod explain;

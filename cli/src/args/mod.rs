@@ -6,6 +6,7 @@
 mod attestation;
 mod build;
 mod builds;
+mod cache;
 mod check;
 mod explain;
 mod fmt;
@@ -24,6 +25,10 @@ pub use build::{BuildArgs, NetworkArg, ProgressArg};
 pub use builds::{
     BuildsArgs, BuildsCommand, BuildsInspectArgs, BuildsListArgs, BuildsLogsArgs, BuildsRemoveArgs,
     BuildsShowArgs, BuildsWriteArgs,
+};
+pub use cache::{
+    CacheArgs, CacheCommand, CacheExportArgs, CacheImportArgs, CacheListArgs, CacheRemoveArgs,
+    CompressionArg,
 };
 pub use check::{CheckArgs, CheckFormat, FailOn};
 pub use explain::ExplainArgs;
@@ -108,6 +113,8 @@ pub enum Command {
     Du(DuArgs),
     /// Remove what no image needs from the store
     Prune(PruneArgs),
+    /// List, remove, save and restore what RUN --mount=type=cache keeps
+    Cache(CacheArgs),
     /// Check the store
     Store(StoreArgs),
     /// Print a completion script for a shell

@@ -4,6 +4,7 @@
 //! the base images are made once, by Kiln itself.
 
 mod annotations;
+mod artifact;
 mod base;
 mod bench;
 mod browser;
@@ -15,6 +16,7 @@ mod add_git;
 mod add_http;
 mod builds;
 mod cache;
+mod cache_export;
 mod cache_mounts;
 mod config;
 mod contexts;

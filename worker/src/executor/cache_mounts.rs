@@ -1,23 +1,20 @@
-//! The directories of cache mounts: found by name, locked against other steps and other builds, and
-//! filled when they are new.
-//!
-//! `cache-mounts/HEX/` of the store has a file `lock`, which those hold who use the cache, a file `id`,
-//! and the directory `files`, which steps see.
+//! The caches of a command: found by name, held against other steps and other builds, and filled when
+//! they are new. What a cache is on disk, [`crate::cache_mount`] says.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kiln_solver::StepReporter;
 use kiln_solver::op::{CacheMount, Exec, InputIndex, MountKind, Sharing};
 use kiln_solver::{LogStream, RelPath};
-use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use super::error::ExecutorError;
 use super::file::{copied_directory, give};
 use super::output::Output;
+use crate::cache_mount::{CacheIdentity, CacheSeed, Hold, WhenHeld, hold, note_use};
 use crate::io_error::AtPath;
 use crate::layer::{Contents, extract};
 use crate::store::Store;
@@ -66,22 +63,25 @@ impl Caches {
     }
 }
 
-/// A cache has another directory for each owner and mode that it may begin with, and for each content.
+fn identity(cache: &CacheMount, inputs: &[Output]) -> CacheIdentity {
+    let content = |from: InputIndex| match &inputs[from.0] {
+        Output::Snapshot(snapshot) => Some(snapshot.content()),
+        Output::Context(_) => None,
+    };
+    CacheIdentity {
+        id: cache.id.clone(),
+        mode: cache.mode,
+        uid: cache.uid,
+        gid: cache.gid,
+        seed: cache.from.map(|from| CacheSeed {
+            content: content(from),
+            source: String::from_utf8_lossy(cache.source.as_bytes()).into_owned(),
+        }),
+    }
+}
+
 fn name(cache: &CacheMount, inputs: &[Output]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(cache.id.as_bytes());
-    if (cache.mode, cache.uid, cache.gid) != (0o755, 0, 0) {
-        let owner = format!("\0{:o} {} {}", cache.mode, cache.uid, cache.gid);
-        hasher.update(owner.as_bytes());
-    }
-    if let Some(InputIndex(from)) = cache.from {
-        hasher.update(b"\0from");
-        if let Output::Snapshot(snapshot) = &inputs[from] {
-            hasher.update(snapshot.content().as_bytes());
-        }
-        hasher.update(cache.source.as_bytes());
-    }
-    hasher.finalize().to_hex()[..32].to_owned()
+    identity(cache, inputs).name()
 }
 
 struct Taking<'t> {
@@ -111,33 +111,25 @@ impl Taking<'_> {
 
     /// Locks a cache as its sharing mode says; `None` if it is private and in use.
     fn lock(&self, home: &Path, cache: &CacheMount) -> Result<Option<File>, ExecutorError> {
+        let tell = || {
+            let id = cache.id.trim_start_matches('/');
+            let line = format!("waiting for the cache {id}, which another step holds\n");
+            self.reporter.log(LogStream::Stderr, line.as_bytes());
+        };
         loop {
             fs::create_dir_all(home).at("create", home)?;
-            let path = home.join("lock");
-            let file = open_lock(&path)?;
-            let (at_once, waiting) = match cache.sharing {
-                Sharing::Shared => (
-                    FlockOperation::NonBlockingLockShared,
-                    FlockOperation::LockShared,
-                ),
-                Sharing::Locked | Sharing::Private => (
-                    FlockOperation::NonBlockingLockExclusive,
-                    FlockOperation::LockExclusive,
-                ),
+            let (how, when) = match cache.sharing {
+                Sharing::Shared => (Hold::Shared, WhenHeld::Wait(&tell)),
+                Sharing::Locked => (Hold::Exclusive, WhenHeld::Wait(&tell)),
+                Sharing::Private => (Hold::Exclusive, WhenHeld::GiveUp),
             };
-            match rustix::fs::flock(&file, at_once) {
-                Err(Errno::WOULDBLOCK) if cache.sharing == Sharing::Private => return Ok(None),
-                Err(Errno::WOULDBLOCK) => {
-                    let id = cache.id.trim_start_matches('/');
-                    let line = format!("waiting for the cache {id}, which another step holds\n");
-                    self.reporter.log(LogStream::Stderr, line.as_bytes());
-                    rustix::fs::flock(&file, waiting).at("lock", &path)?;
-                }
-                result => result.at("lock", &path)?,
+            if let Some(lock) = hold(home, how, when)? {
+                note_use(&lock).at("write the time of", home.join("lock"))?;
+                return Ok(Some(lock));
             }
-            if is_still_there(&file, &path) {
-                note_use(&file).at("write the time of", &path)?;
-                return Ok(Some(file));
+            // A directory that a prune took away is made again.
+            if cache.sharing == Sharing::Private && home.exists() {
+                return Ok(None);
             }
         }
     }
@@ -145,12 +137,11 @@ impl Taking<'_> {
     /// The directory that steps see, made and filled if it is new. Of several that find it new at once, the
     /// first to rename wins.
     fn prepare(&self, home: &Path, cache: &CacheMount) -> Result<PathBuf, ExecutorError> {
+        identity(cache, self.inputs).write(self.store.scratch(), home)?;
         let files = home.join("files");
         if files.exists() {
             return Ok(files);
         }
-        let id = home.join("id");
-        fs::write(&id, &cache.id).at("write", &id)?;
         let new = self.store.scratch().new_directory()?;
         match cache.from {
             None => give(&new, cache.uid, cache.gid, cache.mode)?,
@@ -171,32 +162,5 @@ impl Taking<'_> {
             extract(&tree, &contents, new, self.store.scratch().disk())?;
         }
         give(new, root.uid, root.gid, root.mode)
-    }
-}
-
-fn open_lock(path: &Path) -> Result<File, ExecutorError> {
-    let mut options = File::options();
-    let options = options.create(true).truncate(false).write(true);
-    Ok(options.open(path).at("open", path)?)
-}
-
-/// Lets the lock's time say when the cache was last used: a prune goes by it.
-fn note_use(lock: &File) -> rustix::io::Result<()> {
-    let now = rustix::fs::Timespec {
-        tv_sec: 0,
-        tv_nsec: rustix::fs::UTIME_NOW,
-    };
-    let times = rustix::fs::Timestamps {
-        last_access: now,
-        last_modification: now,
-    };
-    rustix::fs::futimens(lock, &times)
-}
-
-/// Whoever removed the cache while we waited has left us the lock of nothing.
-fn is_still_there(lock: &File, path: &Path) -> bool {
-    match (lock.metadata(), fs::metadata(path)) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-        _ => false,
     }
 }

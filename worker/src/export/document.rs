@@ -11,6 +11,8 @@ use crate::image::{Descriptor, media_type};
 struct Manifest<'m> {
     schema_version: u32,
     media_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'static str>,
     config: &'m Descriptor,
     layers: &'m [Descriptor],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -25,8 +27,9 @@ struct Index<'m> {
     manifests: &'m [serde_json::Value],
 }
 
-/// An image manifest.
+/// An image manifest; what is no image says what it is.
 pub(super) fn manifest(
+    artifact_type: Option<&'static str>,
     config: &Descriptor,
     layers: &[Descriptor],
     annotations: &BTreeMap<String, String>,
@@ -34,6 +37,7 @@ pub(super) fn manifest(
     to_json(&Manifest {
         schema_version: 2,
         media_type: media_type::OCI_MANIFEST,
+        artifact_type,
         config,
         layers,
         annotations,

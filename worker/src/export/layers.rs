@@ -20,14 +20,14 @@ const THREADS_OF_ONE: usize = 8;
 
 /// A layer and where its bytes are.
 #[derive(Debug, Clone)]
-pub(super) struct TravelingLayer {
-    pub(super) descriptor: Descriptor,
-    pub(super) bytes: LayerBytes,
+pub(crate) struct TravelingLayer {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) bytes: LayerBytes,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum LayerBytes {
-    /// In a file of the store.
+pub(crate) enum LayerBytes {
+    /// In a file.
     Blob(PathBuf),
     /// They are the layer's uncompressed tar.
     Tar(DiffId),
@@ -61,9 +61,21 @@ pub(super) fn prepare(
     stop: &Stop,
     reporter: &StepReporter,
 ) -> Result<Vec<TravelingLayer>, ExportError> {
+    travel_all(store, &image.layers, compression, force, stop, reporter)
+}
+
+/// The same for layers of no image.
+pub(crate) fn travel_all(
+    store: &Store,
+    layers: &[BuiltLayer],
+    compression: Compression,
+    force: bool,
+    stop: &Stop,
+    reporter: &StepReporter,
+) -> Result<Vec<TravelingLayer>, ExportError> {
     let mut prepared = HashMap::new();
     let mut pending = VecDeque::new();
-    for layer in &image.layers {
+    for layer in layers {
         match original(store, layer).filter(|_| !force) {
             Some(original) => {
                 let bytes = LayerBytes::Blob(store.blob_path(&original.digest));
@@ -83,7 +95,7 @@ pub(super) fn prepare(
         |diff_id: &DiffId| travel(store, diff_id, compression, threads_of_each, stop, reporter);
     prepared.extend(make_all(pending, &make)?);
     let take = |layer: &BuiltLayer| prepared[&layer.diff_id].clone();
-    Ok(image.layers.iter().map(take).collect())
+    Ok(layers.iter().map(take).collect())
 }
 
 type Made = Result<Vec<(DiffId, TravelingLayer)>, ExportError>;

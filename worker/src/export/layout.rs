@@ -12,7 +12,7 @@ use super::archive::{Archive, Sink, Source};
 use super::atomic_file::AtomicFile;
 use super::layers::{LayerBytes, TravelingLayer};
 use super::oci::Parts;
-use super::{BuiltImage, ExportError, document};
+use super::{ExportError, document};
 use crate::io_error::{AtPath, IoError};
 use crate::layer::open_tar;
 use crate::meter::Meter;
@@ -33,16 +33,13 @@ pub(super) enum Blob<'p> {
 }
 
 /// The blobs by name, each once.
-pub(super) fn blobs<'p>(
-    image: &'p BuiltImage,
-    parts: &'p Parts,
-) -> BTreeMap<Sha256Digest, Blob<'p>> {
+pub(super) fn blobs(parts: &Parts) -> BTreeMap<Sha256Digest, Blob<'_>> {
     let layers = parts
         .layers
         .iter()
         .map(|layer| (layer.descriptor.digest, Blob::Layer(layer)));
     let documents = [
-        (parts.config.digest, Blob::Bytes(&image.config)),
+        (parts.config.digest, Blob::Bytes(&parts.config_bytes)),
         (parts.manifest.digest, Blob::Bytes(&parts.manifest_bytes)),
     ];
     layers.chain(documents).collect()
@@ -51,7 +48,6 @@ pub(super) fn blobs<'p>(
 /// Writes a layout as a tar.
 pub(super) fn to_file(
     store: &Store,
-    image: &BuiltImage,
     parts: &Parts,
     path: &Path,
     stop: &Stop,
@@ -59,14 +55,13 @@ pub(super) fn to_file(
 ) -> Result<(), ExportError> {
     let mut file = AtomicFile::create(path)?;
     let archive = Archive::new(Sink::File(file.file()));
-    write_archive(store, image, parts, archive, path, stop, reporter)?;
+    write_archive(store, parts, archive, path, stop, reporter)?;
     file.finish()
 }
 
 /// Writes a layout as a tar to a stream.
 pub(super) fn to_stream(
     store: &Store,
-    image: &BuiltImage,
     parts: &Parts,
     writer: &mut (dyn Write + Send),
     stop: &Stop,
@@ -75,7 +70,6 @@ pub(super) fn to_stream(
     let archive = Archive::new(Sink::Writer(writer));
     write_archive(
         store,
-        image,
         parts,
         archive,
         Path::new("the output stream"),
@@ -86,7 +80,6 @@ pub(super) fn to_stream(
 
 fn write_archive(
     store: &Store,
-    image: &BuiltImage,
     parts: &Parts,
     mut archive: Archive<'_>,
     place: &Path,
@@ -97,7 +90,7 @@ fn write_archive(
     let write = |result: io::Result<()>| result.at("write", place);
     write(archive.directory("blobs/"))?;
     write(archive.directory("blobs/sha256/"))?;
-    for (digest, blob) in blobs(image, parts) {
+    for (digest, blob) in blobs(parts) {
         let name = blob_name(&digest);
         match blob {
             Blob::Bytes(bytes) => write(archive.file(&name, bytes))?,

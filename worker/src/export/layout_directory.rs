@@ -12,7 +12,7 @@ use super::atomic_file::AtomicFile;
 use super::layers::{LayerBytes, TravelingLayer};
 use super::layout::{Blob, MARKER, blob_name, blobs, to_value, total};
 use super::oci::Parts;
-use super::{BuiltImage, ExportError, document};
+use super::{ExportError, document};
 use crate::io_error::{AtPath, is_not_found};
 use crate::layer::open_tar;
 use crate::meter::Meter;
@@ -24,7 +24,6 @@ const MAXIMUM_INDEX: u64 = 4 << 20;
 /// Writes a layout into a directory: blobs first, and the index that names them last.
 pub(super) fn to_directory(
     store: &Store,
-    image: &BuiltImage,
     parts: &Parts,
     directory: &Path,
     stop: &Stop,
@@ -37,7 +36,7 @@ pub(super) fn to_directory(
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", directory)?;
     let index = merged_index(directory, parts)?;
     let mut meter = Meter::new(reporter, "copying files", Some(total(parts)));
-    for (digest, blob) in blobs(image, parts) {
+    for (digest, blob) in blobs(parts) {
         let place = directory.join(blob_name(&digest));
         match blob {
             Blob::Bytes(bytes) => {

@@ -3,6 +3,7 @@
 //! Everything is written beside its place and renamed, or not written at all.
 
 mod archive;
+mod artifact;
 mod atomic_file;
 mod document;
 mod error;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 
 use kiln_solver::{DiffId, Platform, Sha256Digest};
 
+pub(crate) use artifact::{Artifact, write_artifact};
 pub use atomic_file::AtomicFile;
 pub use error::ExportError;
+pub(crate) use layers::{LayerBytes, TravelingLayer, travel_all};
 pub use local::{LocalOptions, to_directory};
 pub use oci::{Flavor, LayoutDestination, OciOptions, to_oci};
 pub use store::to_store;

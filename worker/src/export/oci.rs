@@ -17,7 +17,7 @@ use crate::layer::Compression;
 use crate::stop::Stop;
 use crate::store::{Store, sha256};
 
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const CREATED: &str = "org.opencontainers.image.created";
 
@@ -55,6 +55,7 @@ pub struct OciOptions {
 /// All that makes up an image in a layout.
 pub(super) struct Parts {
     pub(super) config: Descriptor,
+    pub(super) config_bytes: Vec<u8>,
     pub(super) layers: Vec<TravelingLayer>,
     pub(super) manifest: Descriptor,
     pub(super) manifest_bytes: Vec<u8>,
@@ -85,21 +86,31 @@ fn write(
     let (compression, force) = (options.compression, options.force_compression);
     let layers = prepare(store, image, compression, force, stop, reporter)?;
     let parts = Parts::assemble(image, layers, &options)?;
-    match options.destination {
-        LayoutDestination::Tar(Destination::File(path)) => {
-            layout::to_file(store, image, &parts, &path, stop, reporter)?;
-        }
-        LayoutDestination::Tar(Destination::Stream(mut writer)) => {
-            layout::to_stream(store, image, &parts, &mut *writer, stop, reporter)?;
-        }
-        LayoutDestination::Directory(path) => {
-            layout_directory::to_directory(store, image, &parts, &path, stop, reporter)?;
-        }
-    }
+    parts.write(store, options.destination, stop, reporter)?;
     Ok(parts.exported())
 }
 
 impl Parts {
+    pub(super) fn write(
+        &self,
+        store: &Store,
+        destination: LayoutDestination,
+        stop: &Stop,
+        reporter: &StepReporter,
+    ) -> Result<(), ExportError> {
+        match destination {
+            LayoutDestination::Tar(Destination::File(path)) => {
+                layout::to_file(store, self, &path, stop, reporter)
+            }
+            LayoutDestination::Tar(Destination::Stream(mut writer)) => {
+                layout::to_stream(store, self, &mut *writer, stop, reporter)
+            }
+            LayoutDestination::Directory(path) => {
+                layout_directory::to_directory(store, self, &path, stop, reporter)
+            }
+        }
+    }
+
     fn assemble(
         image: &BuiltImage,
         layers: Vec<TravelingLayer>,
@@ -114,7 +125,7 @@ impl Parts {
             image.config.len() as u64,
         );
         let descriptors: Vec<Descriptor> = layers.iter().map(|l| l.descriptor.clone()).collect();
-        let manifest_bytes = document::manifest(&config, &descriptors, &image.annotations);
+        let manifest_bytes = document::manifest(None, &config, &descriptors, &image.annotations);
         let manifest = Descriptor {
             platform: Some(image.platform.clone()),
             annotations: created
@@ -135,6 +146,7 @@ impl Parts {
         Ok(Self {
             entries: entries(&manifest, &options.names),
             config,
+            config_bytes: image.config.clone(),
             layers,
             manifest,
             manifest_bytes,

@@ -23,7 +23,7 @@ pub fn to_store(
     let layers: Vec<Descriptor> = layers.collect::<Result<_, _>>()?;
     let config = store.put_blob(&image.config)?;
     let config = Descriptor::new(media_type::OCI_CONFIG, config, image.config.len() as u64);
-    let manifest = document::manifest(&config, &layers, &image.annotations);
+    let manifest = document::manifest(None, &config, &layers, &image.annotations);
     let digest = store.put_blob(&manifest)?;
     for name in names {
         store.index().put_image(&ImageRecord {

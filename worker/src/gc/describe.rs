@@ -3,6 +3,7 @@
 use kiln_solver::key::KeyPart;
 
 use super::{Item, ItemKind};
+use crate::cache_mount::shown_id;
 use crate::store::Store;
 
 /// What made an item: a command, the paths that were copied, a mount's id. `None` if that is not
@@ -16,8 +17,9 @@ pub fn describe(store: &Store, item: &Item) -> Option<String> {
             Some(of_parts(&step.explanation))
         }
         ItemKind::CacheMount => {
-            let id = std::fs::read_to_string(item.paths.first()?.join("id")).ok()?;
-            Some(format!("cache mount {id}"))
+            let home = item.paths.first()?;
+            let id = std::fs::read_to_string(home.join("id")).ok()?;
+            Some(format!("cache mount {}", shown_id(&id)))
         }
         ItemKind::Blob if !item.images.is_empty() => Some("a document of an image".to_owned()),
         ItemKind::Context => Some("what is known of a build context's files".to_owned()),

@@ -52,6 +52,9 @@ pub struct Descriptor {
     pub digest: Sha256Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// What kind of artifact a manifest is of, if it is of no image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// What else is said of it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -67,6 +70,7 @@ impl Descriptor {
             media_type: media_type.to_owned(),
             digest,
             size,
+            artifact_type: None,
             annotations: BTreeMap::new(),
             platform: None,
         }

@@ -100,7 +100,7 @@ pub enum LayoutError {
 
 /// An open layout.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     path: PathBuf,
     files: Files,
 }
@@ -274,6 +274,13 @@ impl Layout {
         )))
     }
 
+    pub(super) fn not_a_layout(&self, problem: &str) -> LayoutError {
+        LayoutError::NotALayout {
+            path: self.path.clone(),
+            problem: problem.to_owned(),
+        }
+    }
+
     fn incomplete(&self, name: &str) -> LayoutError {
         LayoutError::Incomplete {
             path: self.path.clone(),
@@ -309,7 +316,7 @@ pub(super) fn blob_name(digest: &Sha256Digest) -> String {
 }
 
 /// Tools write the bare tag or the whole name.
-fn has_name(image: &Descriptor, tag: &str) -> bool {
+pub(super) fn has_name(image: &Descriptor, tag: &str) -> bool {
     let names = [REF_NAME, CONTAINERD_NAME];
     let mut names = names.iter().filter_map(|name| image.annotations.get(*name));
     names.any(|name| {

@@ -80,6 +80,22 @@ pub enum Document {
     Index(Index),
 }
 
+/// Reads the manifest of an artifact: of what is no image, so that config and layers may be anything.
+pub(super) fn parse_artifact(bytes: &[u8], what: &str) -> Result<Manifest, ManifestError> {
+    let parse = || {
+        let manifest: ImageManifest = parse_as(bytes, "manifest")?;
+        let layers = manifest.layers().iter().map(descriptor);
+        Ok(Manifest {
+            config: descriptor(manifest.config())?,
+            layers: layers.collect::<Result<_, _>>()?,
+        })
+    };
+    parse().map_err(|problem| ManifestError {
+        what: what.to_owned(),
+        problem,
+    })
+}
+
 /// What makes up one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -228,6 +244,10 @@ fn descriptor(descriptor: &OciDescriptor) -> Result<Descriptor, ManifestProblem>
             .parse()
             .map_err(|_| ManifestProblem::Digest(digest))?,
         size: descriptor.size(),
+        artifact_type: descriptor
+            .artifact_type()
+            .as_ref()
+            .map(|artifact_type| artifact_type.to_string()),
         annotations: annotations.into_iter().collect::<BTreeMap<_, _>>(),
         platform,
     })

@@ -2,6 +2,7 @@
 //!
 //! Resolving an image reads its manifest and config only; layers move when a step must see them.
 
+mod artifact;
 mod descriptor;
 mod fetch;
 mod incoming;
@@ -12,7 +13,10 @@ mod origin;
 mod platform;
 mod resolve;
 mod saved;
+mod verified;
 
+pub use artifact::ArtifactError;
+pub(crate) use artifact::{ArtifactKind, StoredArtifact};
 pub use descriptor::{Descriptor, media_type};
 pub use fetch::FetchError;
 pub(crate) use fetch::is_original;

@@ -1,7 +1,7 @@
 //! Layers as they travel: compressed once, then found again by diff id, codec, level and version of
 //! the compressor, since all of these decide the bytes.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use kiln_solver::{DiffId, StepReporter};
 use sha2::{Digest, Sha256};
@@ -69,6 +69,20 @@ impl Compression {
             Self::Uncompressed => media_type::OCI_LAYER,
             Self::Gzip { .. } => media_type::OCI_LAYER_GZIP,
             Self::Zstd { .. } => media_type::OCI_LAYER_ZSTD,
+        }
+    }
+
+    /// Compresses all that `reader` has, on some threads.
+    pub(crate) fn compress(
+        self,
+        reader: &mut (dyn Read + Send),
+        writer: &mut dyn Write,
+        threads: usize,
+    ) -> io::Result<()> {
+        match self {
+            Self::Zstd { level } => zstd::compress(reader, writer, level, threads),
+            Self::Gzip { level } => gzip::compress(reader, writer, level, threads),
+            Self::Uncompressed => io::copy(reader, writer).map(drop),
         }
     }
 
@@ -173,11 +187,7 @@ fn compress(
         meter: Meter::new(reporter, format!("compressing {diff_id}"), None),
     };
     let mut blob = store.new_blob()?;
-    let done = match compression {
-        Compression::Zstd { level } => zstd::compress(&mut tar, &mut blob, level, threads),
-        Compression::Gzip { level } => gzip::compress(&mut tar, &mut blob, level, threads),
-        Compression::Uncompressed => io::copy(&mut tar, &mut blob).map(drop),
-    };
+    let done = compression.compress(&mut tar, &mut blob, threads);
     done.at("write", store.root())
         .map_err(|error| CompressError::Stream {
             layer: *diff_id,

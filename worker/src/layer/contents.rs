@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kiln_solver::{DiffId, RelPath};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use super::diff::mtime;
 use crate::io_error::{AtPath, IoError};
 use crate::store::{LayerError, Store};
 use crate::tree::{Entry, EntryKind};
@@ -57,6 +58,24 @@ impl FileBytes {
             })),
             FileBytes::Memory(bytes) => Ok(Box::new(io::Cursor::new(Arc::clone(bytes)))),
         }
+    }
+
+    /// Whether a file below a directory has the size and the time that its entry says; other bytes do not
+    /// change.
+    pub(super) fn is_still(&self, entry: &Entry) -> bool {
+        let FileBytes::Below {
+            directory, path, ..
+        } = self
+        else {
+            return true;
+        };
+        let EntryKind::File { size, .. } = entry.kind else {
+            return true;
+        };
+        let stat = open_below(directory, path).and_then(|file| Ok(rustix::fs::fstat(file)?));
+        stat.is_ok_and(|stat| {
+            u64::try_from(stat.st_size) == Ok(size) && mtime(&stat) == entry.mtime
+        })
     }
 
     /// What to call the bytes in an error message.

@@ -173,7 +173,7 @@ impl Walk<'_> {
 
 /// The walk meets names in the order of the disk; in a layer the first name in path order is the
 /// file, and the others are links to it.
-fn point_links_at_first_names(entries: &mut [Entry]) {
+pub(crate) fn point_links_at_first_names(entries: &mut [Entry]) {
     let mut first_names: HashMap<RelPath, RelPath> = HashMap::new();
     for index in 0..entries.len() {
         let EntryKind::HardLink { target } = &entries[index].kind else {
@@ -306,7 +306,7 @@ pub(crate) fn read_xattrs(path: &Path) -> Result<Xattrs, IoError> {
 }
 
 /// Labels of the machine's own security modules stay on the machine.
-fn belongs_to_layers(name: &[u8]) -> bool {
+pub(crate) fn belongs_to_layers(name: &[u8]) -> bool {
     const MACHINE: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
     !name.is_empty() && !overlay::is_overlay_attribute(name) && !MACHINE.contains(&name)
 }

@@ -15,8 +15,17 @@ pub(super) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// The name of the file that makes its directory opaque.
 pub(super) const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 
+/// How exactly times are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    /// In whole seconds, as BuildKit's layers have them.
+    WholeSeconds,
+    /// With all nanoseconds that there are.
+    Exact,
+}
+
 /// Appends the header (or headers) of an entry that stands in the layer.
-pub(super) fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
+pub(super) fn write_entry(entry: &Entry, times: Times, out: &mut Vec<u8>) {
     let mut name = entry.path.as_bytes().to_vec();
     let (kind, size, link, device): (_, _, &[u8], _) = match &entry.kind {
         EntryKind::File { size, .. } => (tar::EntryType::Regular, *size, b"", None),
@@ -54,7 +63,11 @@ pub(super) fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
         &mut records,
     );
     set_ids(&mut header, entry, &mut records);
-    set_mtime(&mut header, entry.mtime.seconds, &mut records);
+    let fraction = match times {
+        Times::WholeSeconds => 0,
+        Times::Exact => entry.mtime.nanoseconds,
+    };
+    set_mtime(&mut header, entry.mtime.seconds, fraction, &mut records);
     if size > MAXIMUM_SIZE {
         record(&mut records, b"size", size.to_string().as_bytes());
     }
@@ -88,7 +101,7 @@ pub(super) fn write_opaque_marker(directory: &Entry, out: &mut Vec<u8>) {
         xattrs: Vec::new(),
         ..directory.clone()
     };
-    write_entry(&marker, out);
+    write_entry(&marker, Times::WholeSeconds, out);
 }
 
 /// Appends the zeros that fill up a record after `size` bytes.
@@ -127,15 +140,22 @@ fn set_ids(header: &mut tar::Header, entry: &Entry, records: &mut Vec<u8>) {
     header.set_gid(fitting(entry.gid));
 }
 
-/// Whole seconds, as BuildKit's layers have them.
-fn set_mtime(header: &mut tar::Header, seconds: i64, records: &mut Vec<u8>) {
-    match u64::try_from(seconds) {
-        Ok(fitting) if fitting <= MAXIMUM_SIZE => header.set_mtime(fitting),
-        _ => {
-            record(records, b"mtime", seconds.to_string().as_bytes());
-            header.set_mtime(0);
+/// Sets the time: a record says it if the header's field does not take it. Of a fraction, the seconds are
+/// those before it, also before 1970: the record's `-2.75` is a quarter after -3.
+fn set_mtime(header: &mut tar::Header, seconds: i64, fraction: u32, records: &mut Vec<u8>) {
+    let fits = u64::try_from(seconds).ok();
+    let fits = fits.filter(|seconds| *seconds <= MAXIMUM_SIZE);
+    header.set_mtime(fits.unwrap_or(0));
+    let text = match (fits, fraction) {
+        (Some(_), 0) => return,
+        (None, 0) => seconds.to_string(),
+        (_, _) if seconds < 0 => {
+            let (whole, rest) = (-(seconds + 1), 1_000_000_000 - fraction);
+            format!("-{whole}.{rest:09}")
         }
-    }
+        (_, _) => format!("{seconds}.{fraction:09}"),
+    };
+    record(records, b"mtime", text.as_bytes());
 }
 
 /// Appends a record: its whole length in decimal, a blank, `name=value`, a newline.

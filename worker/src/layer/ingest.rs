@@ -47,7 +47,7 @@ pub enum IngestError {
         target: RelPath,
     },
     /// Its uncompressed bytes are not those that the image's config names.
-    #[error("a layer's content has the diff id {found}, but the image's config says {expected}")]
+    #[error("a layer's content has the diff id {found}, but the config says {expected}")]
     DiffId {
         /// What the config says.
         expected: DiffId,
@@ -82,6 +82,22 @@ impl IngestError {
 /// Which blob holds the layer is only what images say, and one may lie about a layer of another:
 /// every blob is tried, and those that hold something else are not believed again.
 pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Contents), IngestError> {
+    first_that_holds(store, diff_id, |blob| ingest_blob(store, diff_id, blob))
+}
+
+/// The same without the bytes: for those who bring a layer that nobody has to see yet.
+pub(crate) fn look_into(store: &Store, diff_id: &DiffId) -> Result<(), IngestError> {
+    first_that_holds(store, diff_id, |blob| {
+        let tree = parse_layer(store, diff_id, blob)?;
+        Ok(store.layers().put_tree(diff_id, Arc::new(tree))?)
+    })
+}
+
+fn first_that_holds<T>(
+    store: &Store,
+    diff_id: &DiffId,
+    read: impl Fn(&LayerBlob) -> Result<T, IngestError>,
+) -> Result<T, IngestError> {
     let mut refused = IngestError::from(LayerError::Missing(*diff_id));
     for blob in store
         .index()
@@ -91,7 +107,7 @@ pub fn ingest(store: &Store, diff_id: &DiffId) -> Result<(Arc<LayerTree>, Conten
         if !store.has_blob(&blob.digest) {
             continue;
         }
-        match ingest_blob(store, diff_id, &blob) {
+        match read(&blob) {
             Err(error) if error.is_of_the_blob() => {
                 let index = store.index();
                 let forgotten = index.remove_layer_blob(diff_id, &blob.compression);
@@ -191,6 +207,29 @@ pub fn parse_tar(reader: &mut dyn Read, whiteouts: Whiteouts) -> Result<LayerTre
     Ok(LayerTree::new(parsed.entries))
 }
 
+/// Reads a tar of a cache mount: nothing in it is a deletion, and times are exact. The entries come in the
+/// order of the tar; more than `limit` are refused.
+pub(crate) fn parse_cache_tar(
+    reader: &mut dyn Read,
+    limit: usize,
+) -> Result<Vec<Entry>, IngestError> {
+    let mut archive = tar::Archive::new(BigReads {
+        inner: reader,
+        buffer: Vec::new(),
+        at: 0,
+    });
+    let mut parsed = Parsed::new(Whiteouts::Files);
+    parsed.is_cache_mount = true;
+    for entry in archive.entries().map_err(IngestError::reading)? {
+        if parsed.entries.len() >= limit {
+            let problem = format!("it has more than {limit} entries");
+            return Err(IngestError::Damaged(io::Error::other(problem)));
+        }
+        parsed.add(&mut entry.map_err(IngestError::reading)?)?;
+    }
+    Ok(parsed.entries)
+}
+
 /// Reads ahead in large pieces, since the parser asks for 512 bytes at a time.
 struct BigReads<'r> {
     inner: &'r mut dyn Read,
@@ -215,6 +254,8 @@ impl Read for BigReads<'_> {
 
 struct Parsed {
     whiteouts: Whiteouts,
+    /// Then times are exact, and hard links name files.
+    is_cache_mount: bool,
     entries: Vec<Entry>,
     files: std::collections::HashSet<RelPath>,
 }
@@ -223,6 +264,7 @@ impl Parsed {
     fn new(whiteouts: Whiteouts) -> Self {
         Self {
             whiteouts,
+            is_cache_mount: false,
             entries: Vec::new(),
             files: std::collections::HashSet::new(),
         }
@@ -230,6 +272,7 @@ impl Parsed {
 
     fn add(&mut self, source: &mut tar::Entry<'_, impl Read>) -> Result<(), IngestError> {
         let Pax { xattrs, mtime } = pax(source)?;
+        let mtime = mtime.as_ref();
         let path = RelPath::parse(&source.path_bytes())?;
         let header = source.header();
         let number = |value: io::Result<u64>| value.map_err(IngestError::reading);
@@ -238,7 +281,7 @@ impl Parsed {
             uid: id(number(header.uid())?)?,
             gid: id(number(header.gid())?)?,
             mtime: Timestamp {
-                seconds: match mtime {
+                seconds: match mtime.and_then(PaxTime::whole_seconds) {
                     Some(seconds) => seconds,
                     None => i64::try_from(number(header.mtime())?).unwrap_or(i64::MAX),
                 },
@@ -248,6 +291,11 @@ impl Parsed {
             xattrs,
             path,
         };
+        if self.is_cache_mount
+            && let Some(exact) = mtime.and_then(PaxTime::exact)
+        {
+            entry.mtime = exact;
+        }
         let file_name = entry.path.file_name();
         if let Some(name) = file_name.and_then(|name| name.strip_prefix(WHITEOUT_PREFIX))
             && self.whiteouts == Whiteouts::Deletions
@@ -339,7 +387,12 @@ impl Parsed {
 
     /// A hard link to a symbolic link or to another hard link becomes what that is.
     fn link_to_no_file(&self, path: &RelPath, target: RelPath) -> Result<EntryKind, IngestError> {
-        let known = self.entries.iter().rev().find(|entry| entry.path == target);
+        let mut entries = self.entries.iter().rev();
+        // To look for what Kiln does not write would take long where there are many.
+        let known = match self.is_cache_mount {
+            true => None,
+            false => entries.find(|entry| entry.path == target),
+        };
         match known.map(|entry| &entry.kind) {
             Some(
                 kind @ (EntryKind::Symlink { .. }
@@ -415,8 +468,45 @@ fn device(source: &tar::Entry<'_, impl Read>) -> Result<(u32, u32), IngestError>
 #[derive(Default)]
 struct Pax {
     xattrs: Xattrs,
-    /// Whole seconds; the parser applies the other records to the header itself.
-    mtime: Option<i64>,
+    /// The parser applies the other records to the header itself.
+    mtime: Option<PaxTime>,
+}
+
+/// A time as it is written: seconds in decimal, with a fraction or without.
+struct PaxTime(String);
+
+impl PaxTime {
+    /// What stands before the point.
+    fn whole_seconds(&self) -> Option<i64> {
+        self.0.split('.').next()?.parse().ok()
+    }
+
+    /// The moment with its nanoseconds; further digits are dropped.
+    fn exact(&self) -> Option<Timestamp> {
+        let (is_before_1970, text) = match self.0.strip_prefix('-') {
+            Some(text) => (true, text),
+            None => (false, &*self.0),
+        };
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let seconds: i64 = seconds.parse().ok()?;
+        let digits: String = fraction
+            .chars()
+            .chain("000000000".chars())
+            .take(9)
+            .collect();
+        let nanoseconds: u32 = digits.parse().ok()?;
+        Some(match (is_before_1970, nanoseconds) {
+            (false, nanoseconds) => Timestamp {
+                seconds,
+                nanoseconds,
+            },
+            (true, 0) => Timestamp::of_seconds(-seconds),
+            (true, after) => Timestamp {
+                seconds: -seconds - 1,
+                nanoseconds: 1_000_000_000 - after,
+            },
+        })
+    }
 }
 
 fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
@@ -427,8 +517,7 @@ fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
     for record in records {
         let record = record.map_err(IngestError::reading)?;
         if record.key_bytes() == b"mtime" {
-            let seconds = record.value().ok().and_then(|text| text.split('.').next());
-            pax.mtime = seconds.and_then(|seconds| seconds.parse().ok());
+            pax.mtime = record.value().ok().map(|text| PaxTime(text.to_owned()));
         }
         let name = record.key_bytes().strip_prefix(b"SCHILY.xattr.");
         if let Some(name) = name.filter(|name| !overlay::is_overlay_attribute(name)) {
@@ -437,4 +526,37 @@ fn pax(source: &mut tar::Entry<'_, impl Read>) -> Result<Pax, IngestError> {
     }
     pax.xattrs.sort();
     Ok(pax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::{Times, write_entry};
+    use super::*;
+
+    #[test]
+    fn exact_times_are_read_as_they_are_written() {
+        let moments = [
+            (0, 0),
+            (0, 1),
+            (-1, 250_000_000),
+            (-1, 0),
+            (-3, 999_999_999),
+            (1_700_000_000, 123_456_789),
+            (1 << 40, 5),
+            (-(1 << 40), 5),
+        ];
+        for (seconds, nanoseconds) in moments {
+            let mtime = Timestamp {
+                seconds,
+                nanoseconds,
+            };
+            let entry = Entry::directory(RelPath::parse(b"d").expect("a path"), 0o755, mtime);
+            let mut tar = Vec::new();
+            write_entry(&entry, Times::Exact, &mut tar);
+            tar.resize(tar.len() + 1024, 0);
+            let read = parse_cache_tar(&mut &tar[..], 1).expect("a tar");
+            assert_eq!(read[0].mtime, mtime, "{seconds} {nanoseconds}");
+        }
+        assert!(parse_cache_tar(&mut &[][..], 1).is_ok_and(|read| read.is_empty()));
+    }
 }

@@ -6,13 +6,13 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use kiln_solver::{ContentDigest, DiffId};
+use kiln_solver::{ContentDigest, DiffId, RelPath};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::contents::FileBytes;
-use super::header;
-use crate::io_error::IoError;
+use super::header::{self, Times};
+use crate::io_error::{IoError, is_not_found};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
 
 /// Files up to this size are read whole, ahead of their turn.
@@ -44,6 +44,8 @@ pub struct Packed {
     pub size: u64,
     /// What the layer holds.
     pub tree: LayerTree,
+    /// What changed while it was packed, and so is not in it; only [`pack_restless`] leaves anything out.
+    pub left_out: Vec<RelPath>,
 }
 
 /// Why a layer could not be packed.
@@ -65,33 +67,64 @@ pub fn pack(
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
     sink: &mut dyn Write,
 ) -> Result<Packed, PackError> {
+    pack_for(Purpose::Layer, entries, sink)
+}
+
+/// The same for a directory that others write to meanwhile. Files that are not what their entries say any
+/// more are left out, with the links to them; only one that changes while it is copied is an error. Times
+/// are exact.
+pub(crate) fn pack_restless(
+    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
+    sink: &mut dyn Write,
+) -> Result<Packed, PackError> {
+    pack_for(Purpose::Restless, entries, sink)
+}
+
+/// What is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// What nobody writes to, into an image's layer.
+    Layer,
+    /// What is in use.
+    Restless,
+}
+
+fn pack_for(
+    purpose: Purpose,
+    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
+    sink: &mut dyn Write,
+) -> Result<Packed, PackError> {
     let mut tar = TarWriter {
+        purpose,
         sink,
         hasher: Sha256::new(),
         size: 0,
         pending: Vec::new(),
+        left_out: Vec::new(),
     };
     let mut done = Vec::with_capacity(entries.len());
     if entries.len() < WORTH_A_THREAD {
         for entry in entries {
-            let read_ahead = read_small(&entry);
-            done.push(tar.append(entry, read_ahead)?);
+            let read_ahead = read_small(purpose, &entry);
+            done.extend(tar.append(entry, read_ahead)?);
         }
     } else {
         std::thread::scope(|scope| {
             let (sender, batches) = mpsc::sync_channel(1);
-            scope.spawn(move || read_ahead(entries, &sender));
+            scope.spawn(move || read_ahead(purpose, entries, &sender));
             for (entry, read_ahead) in batches.into_iter().flatten() {
-                done.push(tar.append(entry, read_ahead)?);
+                done.extend(tar.append(entry, read_ahead)?);
             }
             Ok::<_, PackError>(())
         })?;
     }
+    let left_out = std::mem::take(&mut tar.left_out);
     let (diff_id, size) = tar.finish()?;
     Ok(Packed {
         diff_id,
         size,
         tree: LayerTree::from_sorted(done),
+        left_out,
     })
 }
 
@@ -99,6 +132,7 @@ pub fn pack(
 type ReadAhead = Option<Result<Vec<u8>, PackError>>;
 
 fn read_ahead(
+    purpose: Purpose,
     entries: impl Iterator<Item = PackEntry>,
     sender: &mpsc::SyncSender<Vec<(PackEntry, ReadAhead)>>,
 ) {
@@ -107,7 +141,7 @@ fn read_ahead(
     let flush = |batch: &mut Vec<PackEntry>| {
         let entries = std::mem::take(batch);
         let read = entries.into_par_iter().map(|entry| {
-            let bytes = read_small(&entry);
+            let bytes = read_small(purpose, &entry);
             (entry, bytes)
         });
         // The receiver is gone only after an error, which is reported there.
@@ -133,7 +167,7 @@ fn small_size(entry: &PackEntry) -> Option<u64> {
     }
 }
 
-fn read_small(entry: &PackEntry) -> ReadAhead {
+fn read_small(purpose: Purpose, entry: &PackEntry) -> ReadAhead {
     let size = small_size(entry)?;
     let mut bytes = Vec::with_capacity(size as usize + 1);
     let read = entry
@@ -145,7 +179,9 @@ fn read_small(entry: &PackEntry) -> ReadAhead {
             let read = reader.take(size + 1).read_to_end(&mut bytes);
             read.map_err(|source| read_error(entry, source))
         });
+    let is_restless = purpose == Purpose::Restless;
     Some(match read {
+        Ok(_) if is_restless && !entry.bytes.is_still(&entry.entry) => Err(changed(entry)),
         Ok(_) if bytes.len() as u64 == size => Ok(bytes),
         Ok(_) => Err(changed(entry)),
         Err(error) => Err(error),
@@ -162,28 +198,70 @@ fn read_error(entry: &PackEntry, source: io::Error) -> PackError {
     .into()
 }
 
+/// Whether an error says that the file is not what it was when it was found.
+fn is_change(error: &PackError) -> bool {
+    match error {
+        PackError::Changed(_) => true,
+        PackError::Read(error) => is_not_found(error),
+        PackError::Write(_) => false,
+    }
+}
+
 fn changed(entry: &PackEntry) -> PackError {
     PackError::Changed(entry.bytes.describe(&entry.entry.path))
 }
 
 /// Writes a tar and hashes it.
 struct TarWriter<'s> {
+    purpose: Purpose,
     sink: &'s mut dyn Write,
     hasher: Sha256,
     size: u64,
     /// Written together, so that small entries cost no call each.
     pending: Vec<u8>,
+    left_out: Vec<RelPath>,
 }
 
 impl TarWriter<'_> {
-    fn append(&mut self, mut entry: PackEntry, read_ahead: ReadAhead) -> Result<Entry, PackError> {
+    /// Writes an entry and returns what stands in the layer; `None` if it was left out.
+    fn append(
+        &mut self,
+        entry: PackEntry,
+        read_ahead: ReadAhead,
+    ) -> Result<Option<Entry>, PackError> {
+        if self.purpose == Purpose::Restless && self.is_gone(&entry, &read_ahead) {
+            self.left_out.push(entry.entry.path);
+            return Ok(None);
+        }
+        self.write_entry(entry, read_ahead).map(Some)
+    }
+
+    /// Whether a file, or what a link names, is not what it was.
+    fn is_gone(&self, entry: &PackEntry, read_ahead: &ReadAhead) -> bool {
+        match (&entry.entry.kind, read_ahead) {
+            (EntryKind::File { .. }, Some(Err(error))) => is_change(error),
+            (EntryKind::File { .. }, None) => !entry.bytes.is_still(&entry.entry),
+            (EntryKind::HardLink { target }, _) => self.left_out.contains(target),
+            _ => false,
+        }
+    }
+
+    fn write_entry(
+        &mut self,
+        mut entry: PackEntry,
+        read_ahead: ReadAhead,
+    ) -> Result<Entry, PackError> {
         if matches!(
             entry.entry.kind,
             EntryKind::Directory(DirectoryKind::Implied)
         ) {
             return Ok(entry.entry);
         }
-        header::write_entry(&entry.entry, &mut self.pending);
+        let times = match self.purpose {
+            Purpose::Layer => Times::WholeSeconds,
+            Purpose::Restless => Times::Exact,
+        };
+        header::write_entry(&entry.entry, times, &mut self.pending);
         if let EntryKind::Directory(DirectoryKind::Opaque) = entry.entry.kind {
             header::write_opaque_marker(&entry.entry, &mut self.pending);
         }
@@ -233,7 +311,12 @@ impl TarWriter<'_> {
                 return Err(changed(entry));
             }
             if length == 0 {
-                return Ok(hasher.finalize());
+                // It may have been written to without becoming longer.
+                let is_layer = self.purpose == Purpose::Layer;
+                return match is_layer || entry.bytes.is_still(&entry.entry) {
+                    true => Ok(hasher.finalize()),
+                    false => Err(changed(entry)),
+                };
             }
             left -= length as u64;
             hasher.update(&buffer[..length]);

@@ -66,7 +66,7 @@ fn packed_size(tree: &LayerTree) -> u64 {
             }
             _ => {}
         }
-        header::write_entry(entry, &mut headers);
+        header::write_entry(entry, header::Times::WholeSeconds, &mut headers);
         size += headers.len() as u64;
     }
     size

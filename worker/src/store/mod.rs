@@ -44,7 +44,7 @@ pub use layers::{LayerError, Layers};
 pub use lease::{Gate, Tenant};
 pub use salvage::{Salvaged, salvage};
 pub use scratch::Scratch;
-pub(crate) use scratch::random;
+pub(crate) use scratch::{random, remove_tree};
 
 use crate::io_error::{AtPath, IoError};
 use disk::RealDisk;
