@@ -127,6 +127,11 @@ pub trait Cache<O>: Send + Sync + 'static {
     /// What was recorded under a key (of either kind), if it is still there whole.
     async fn look_up(&self, key: Key) -> Result<Option<O>, StepError>;
 
+    /// Whose record it was that was found under a key, for people; `None` if it was this cache's own.
+    fn origin(&self, _key: &Key) -> Option<String> {
+        None
+    }
+
     /// Records what a step yielded; of several records under one key the last one counts.
     async fn record(&self, keys: &StepKeys, output: &O) -> Result<(), StepError>;
 

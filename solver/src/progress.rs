@@ -76,6 +76,8 @@ pub enum Fact {
     Content(Key),
     /// It was in the cache.
     Hit(Hit),
+    /// Its result was in a cache of somebody else's, which is called so.
+    Origin(String),
     /// It was not in the cache and will run.
     Missed(Arc<Miss>),
     /// How its command failed.

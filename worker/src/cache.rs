@@ -1,6 +1,7 @@
 //! The solver's cache, on the store's index.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,17 +10,26 @@ use kiln_solver::{
     StepReporter,
 };
 
-use crate::executor::{LayerSource, Output, is_within_reach};
+use crate::cache_transfer::{StepImport, TransferError, whole};
+use crate::executor::{LayerSource, Output, is_present, is_within_reach};
 use crate::snapshot::Snapshot;
-use crate::store::{Attempt, ForeignStep, IndexError, StepClaim, Store};
+use crate::store::{Attempt, ForeignStep, IndexError, KnownStep, StepClaim, Store};
 
 /// How often a step that another build runs is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How many steps of another's cache are compared with one that was not found.
+const SIMILAR: usize = 4;
 
 /// Remembers snapshots under keys.
 pub struct StoreCache {
     store: Store,
     layer_source: Arc<dyn LayerSource>,
+    /// Caches of others, which are asked in turn where the store knows nothing.
+    imports: Vec<Arc<StepImport>>,
+    /// Which of them had what was found.
+    origins: Mutex<HashMap<Key, usize>>,
+    /// What was found there under other keys than it has in this build.
+    found_elsewhere: Mutex<Vec<(StepKeys, Snapshot)>>,
     used: Mutex<Vec<Key>>,
 }
 
@@ -29,8 +39,68 @@ impl StoreCache {
         Self {
             store,
             layer_source,
+            imports: Vec::new(),
+            origins: Mutex::default(),
+            found_elsewhere: Mutex::default(),
             used: Mutex::default(),
         }
+    }
+
+    /// The same, which also knows what caches of others know. Their layers must be within reach of the
+    /// layer source.
+    pub fn with_imports(self, imports: Vec<Arc<StepImport>>) -> Self {
+        Self { imports, ..self }
+    }
+
+    /// Records in the index what others knew and of which the store has all layers by now. What is recorded
+    /// already stays.
+    pub fn keep_imports(&self) -> Result<(), TransferError> {
+        if self.imports.is_empty() {
+            return Ok(());
+        }
+        let found = self.found_elsewhere().clone();
+        let lists = self.imports.iter().map(|import| import.steps());
+        for steps in lists.chain([&*found]) {
+            self.store.index().add_steps(&whole(&self.store, steps)?)?;
+        }
+        Ok(())
+    }
+
+    fn found_elsewhere(&self) -> MutexGuard<'_, Vec<(StepKeys, Snapshot)>> {
+        let found = self.found_elsewhere.lock();
+        found.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that is known of the step of a definition key, by the store or by others.
+    pub(crate) fn known_step(
+        &self,
+        definition: &Key,
+    ) -> Result<Option<(StepKeys, Snapshot)>, IndexError> {
+        if let Some(KnownStep { keys, result }) = self.store.index().known_step(definition)?
+            && let Ok(snapshot) = Snapshot::decode(&result)
+        {
+            return Ok(Some((keys, snapshot)));
+        }
+        let found = self.found_elsewhere();
+        let mut found = found
+            .iter()
+            .filter(|(keys, _)| keys.definition == *definition);
+        let mut known = self
+            .imports
+            .iter()
+            .filter_map(|import| import.find(definition));
+        Ok(found.next().or_else(|| known.next()).cloned())
+    }
+
+    /// Whether a layer of it is still where somebody else's cache is.
+    fn rests_on_imports(&self, snapshot: &Snapshot) -> Result<bool, StepError> {
+        for layer in &snapshot.layers {
+            let is_imported = self.imports.iter().any(|import| import.has(&layer.diff_id));
+            if is_imported && !is_present(&self.store, &layer.diff_id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Notes in the index which records this build used.
@@ -44,23 +114,41 @@ impl StoreCache {
     }
 
     fn find(&self, key: Key) -> Result<Option<Snapshot>, StepError> {
-        let Some(bytes) = self.store.index().record(&key)? else {
-            return Ok(None);
-        };
-        // A record of another version of Kiln is no record.
-        let Ok(snapshot) = Snapshot::decode(&bytes) else {
-            return Ok(None);
-        };
-        for layer in &snapshot.layers {
-            if !is_within_reach(&self.store, &*self.layer_source, &layer.diff_id)? {
-                return Ok(None);
+        if let Some(snapshot) = self.find_own(&key)?
+            && self.is_within_reach(&snapshot)?
+        {
+            self.used
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(key);
+            return Ok(Some(snapshot));
+        }
+        for (index, import) in self.imports.iter().enumerate() {
+            if let Some((_, snapshot)) = import.find(&key)
+                && self.is_within_reach(snapshot)?
+            {
+                let origins = self.origins.lock();
+                let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
+                origins.insert(key, index);
+                return Ok(Some(snapshot.clone()));
             }
         }
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(key);
-        Ok(Some(snapshot))
+        Ok(None)
+    }
+
+    /// What the index knows. A record of another version of Kiln is no record.
+    fn find_own(&self, key: &Key) -> Result<Option<Snapshot>, IndexError> {
+        let bytes = self.store.index().record(key)?;
+        Ok(bytes.and_then(|bytes| Snapshot::decode(&bytes).ok()))
+    }
+
+    fn is_within_reach(&self, snapshot: &Snapshot) -> Result<bool, StepError> {
+        for layer in &snapshot.layers {
+            if !is_within_reach(&self.store, &*self.layer_source, &layer.diff_id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -90,10 +178,23 @@ impl Cache<Output> for StoreCache {
             .map(|snapshot| Output::Snapshot(Arc::new(snapshot))))
     }
 
+    fn origin(&self, key: &Key) -> Option<String> {
+        let origins = self.origins.lock();
+        let origins = origins.unwrap_or_else(PoisonError::into_inner);
+        let import = &self.imports[*origins.get(key)?];
+        Some(import.path().display().to_string())
+    }
+
     async fn record(&self, keys: &StepKeys, output: &Output) -> Result<(), StepError> {
         let Output::Snapshot(snapshot) = output else {
             return Ok(());
         };
+        // A record names nothing that is not there.
+        if self.rests_on_imports(snapshot)? {
+            let step = (keys.clone(), Snapshot::clone(snapshot));
+            self.found_elsewhere().push(step);
+            return Ok(());
+        }
         Ok(self.store.index().put_step(keys, &snapshot.encode())?)
     }
 
@@ -131,6 +232,10 @@ impl Cache<Output> for StoreCache {
     }
 
     async fn similar(&self, keys: &StepKeys) -> Result<Vec<Earlier>, StepError> {
-        Ok(self.store.index().similar_steps(keys)?)
+        let mut similar = self.store.index().similar_steps(keys)?;
+        for import in &self.imports {
+            similar.extend(import.similar(keys).take(SIMILAR));
+        }
+        Ok(similar)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod cache_mount;
+pub mod cache_transfer;
 pub mod context;
 pub mod executor;
 pub mod explain;

@@ -13,7 +13,7 @@ pub struct Snapshot {
 }
 
 /// One layer of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SnapshotLayer {
     /// Its name.
     pub diff_id: DiffId,

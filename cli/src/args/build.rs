@@ -88,6 +88,28 @@ pub struct BuildArgs {
     /// Run every step again
     #[arg(long, help_heading = "Cache")]
     pub no_cache: bool,
+    /// Cache of another build to look into, as --cache-to wrote it
+    ///
+    /// A directory that is not there yet is no error, for a first build has none. Layers come when a step
+    /// must see them. With mounts=true, or mounts=ID;ID, what the cache has of RUN --mount=type=cache is
+    /// restored where the store has nothing. Also: tag=TAG, ignore-error=true.
+    #[arg(
+        long = "cache-from",
+        value_name = "type=local,src=DIR",
+        help_heading = "Cache"
+    )]
+    pub cache_from: Vec<String>,
+    /// Where to save the cache of this build, for --cache-from
+    ///
+    /// mode=min (the default) takes the steps whose layers are the result's, mode=max all of them;
+    /// mounts=true, or mounts=ID;ID, what RUN --mount=type=cache keeps. Also: tag=TAG,
+    /// compression=zstd|gzip|uncompressed, compression-level=N, ignore-error=true.
+    #[arg(
+        long = "cache-to",
+        value_name = "type=local,dest=DIR",
+        help_heading = "Cache"
+    )]
+    pub cache_to: Vec<String>,
     /// Say in each step's log why it runs
     #[arg(long, help_heading = "Cache")]
     pub explain: bool,

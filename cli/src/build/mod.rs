@@ -2,8 +2,10 @@
 //!
 //! [`context`] opens what the client has and [`dockerfile`] reads it, [`images`] and [`remotes`]
 //! answer what the frontend asks about base images and other machines, the solver runs the graph,
-//! [`finish`] completes the image's config, [`outputs`] writes what was asked for.
+//! [`finish`] completes the image's config, [`outputs`] writes what was asked for. [`caches`] are those of
+//! other builds, and this one's for others.
 
+mod caches;
 mod check;
 mod context;
 mod destination;
@@ -22,7 +24,10 @@ use kiln_frontend::{Diagnostic, LowerError, Lowered, Options, Source};
 use kiln_solver::op::Network as StepNetwork;
 use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
-use kiln_worker::executor::{LocalDirectory, Output, StepLimits, Worker};
+use kiln_worker::cache_transfer::StepImport;
+use kiln_worker::executor::{
+    LayerSource, LayerSources, LocalDirectory, Output, StepLimits, Worker,
+};
 use kiln_worker::sandbox::{Sandbox, Shortfall};
 use kiln_worker::secret::Secrets;
 use kiln_worker::snapshot::Snapshot;
@@ -147,10 +152,16 @@ pub async fn build(
         }
     };
     warn(&loaded.source, &lowered.warnings);
-    let layer_source = Arc::new(book.into_layer_source());
+    let base = Arc::new(book.into_layer_source());
+    let imports = caches::open(&settings.cache_from, backends, reporter).await?;
+    let layer_source = Arc::new(layer_sources(&base, &imports));
     let directories = directories(settings, &context.files, loaded.excludes)?;
-    let Solving { solver, cache } =
-        Solving::new(backends, directories, Arc::clone(&layer_source), reporter);
+    let whence = Whence {
+        layer_source: Arc::clone(&layer_source) as _,
+        imports: imports.clone(),
+    };
+    let Solving { solver, cache } = Solving::new(backends, directories, whence, reporter);
+    let mut definitions = Vec::new();
     let snapshot = match lowered.target {
         None => Arc::new(Snapshot::default()),
         Some(target) => {
@@ -159,6 +170,7 @@ pub async fn build(
                 .await
                 .map_err(|error| step_error(&loaded.source, &lowered.graph, error))?;
             remember_contexts(&solved.outputs);
+            definitions = solved.definitions;
             match solved.output {
                 Output::Snapshot(snapshot) => snapshot,
                 Output::Context(_) => {
@@ -171,9 +183,44 @@ pub async fn build(
     let _ = cache.save_uses();
     let Lowered { config, epoch, .. } = lowered;
     let products = tokio::task::block_in_place(|| {
-        Products::finish(settings, &backends.store, config, snapshot, epoch)
+        Products::finish(
+            settings,
+            &backends.store,
+            config,
+            Arc::clone(&snapshot),
+            epoch,
+        )
     })?;
-    Ok(outputs::write(settings, backends, &layer_source, &products, reporter).await?)
+    let layers = outputs::Layers {
+        base: &base,
+        source: &*layer_source,
+    };
+    let built = outputs::write(settings, backends, layers, &products, reporter).await?;
+    let course = caches::Course {
+        graph: &lowered.graph,
+        definitions: &definitions,
+        result: &snapshot,
+        cache: &cache,
+        layer_source: &*layer_source,
+        imports: &imports,
+    };
+    caches::save(&settings.cache_to, backends, &course, reporter).await?;
+    // The next build asks the others again, without.
+    let _ = tokio::task::block_in_place(|| cache.keep_imports().ok());
+    Ok(built)
+}
+
+/// Where layers come from that are not in the store.
+fn layer_sources(base: &Arc<BaseLayers>, imports: &[Arc<StepImport>]) -> LayerSources {
+    let imports = imports.iter().map(|import| Arc::clone(import) as _);
+    let base: Arc<dyn LayerSource> = Arc::clone(base) as _;
+    LayerSources(std::iter::once(base).chain(imports).collect())
+}
+
+/// What a build may use beside the store.
+struct Whence {
+    layer_source: Arc<dyn LayerSource>,
+    imports: Vec<Arc<StepImport>>,
 }
 
 /// What performs a graph.
@@ -186,11 +233,15 @@ impl Solving {
     fn new(
         backends: &Backends,
         directories: HashMap<String, LocalDirectory>,
-        layer_source: Arc<BaseLayers>,
+        whence: Whence,
         reporter: &Reporter,
     ) -> Self {
-        let cache = StoreCache::new(backends.store.clone(), Arc::clone(&layer_source) as _);
-        let cache = Arc::new(cache);
+        let Whence {
+            layer_source,
+            imports,
+        } = whence;
+        let cache = StoreCache::new(backends.store.clone(), Arc::clone(&layer_source));
+        let cache = Arc::new(cache.with_imports(imports));
         let worker = Worker {
             store: backends.store.clone(),
             directories,
@@ -213,8 +264,11 @@ impl Solving {
     /// For a graph that needs neither images nor directories.
     fn of_context(backends: &Backends, reporter: &Reporter) -> Self {
         let images = ImageBook::new(Arc::clone(&backends.images), false);
-        let layer_source = Arc::new(images.into_layer_source());
-        Self::new(backends, HashMap::new(), layer_source, reporter)
+        let whence = Whence {
+            layer_source: Arc::new(images.into_layer_source()),
+            imports: Vec::new(),
+        };
+        Self::new(backends, HashMap::new(), whence, reporter)
     }
 }
 

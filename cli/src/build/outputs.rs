@@ -36,11 +36,20 @@ pub struct Digests {
     pub config: Sha256Digest,
 }
 
+/// Where an image's layers are.
+#[derive(Clone, Copy)]
+pub(super) struct Layers<'l> {
+    /// Those of the base images travel as they came.
+    pub(super) base: &'l BaseLayers,
+    /// Where those come from that are not in the store.
+    pub(super) source: &'l dyn LayerSource,
+}
+
 /// Writes all outputs.
 pub(super) async fn write(
     settings: &BuildSettings,
     backends: &Backends,
-    base: &BaseLayers,
+    layers: Layers<'_>,
     products: &Products,
     reporter: &Reporter,
 ) -> Result<Built> {
@@ -50,10 +59,10 @@ pub(super) async fn write(
         let product = products.for_output(output);
         let writing = Writing {
             backends,
-            base,
+            layers,
             image: &BuiltImage {
                 file_time: products.file_time,
-                ..built_image(settings, output, base, product)
+                ..built_image(settings, output, layers.base, product)
             },
             snapshot: &product.snapshot,
             names: &names,
@@ -116,7 +125,7 @@ fn title(output: &Output) -> &'static str {
 
 struct Writing<'w> {
     backends: &'w Backends,
-    base: &'w BaseLayers,
+    layers: Layers<'w>,
     image: &'w BuiltImage,
     snapshot: &'w Snapshot,
     names: &'w [Reference],
@@ -180,17 +189,22 @@ impl Writing<'_> {
         Ok(to_oci(&self.backends.store, self.image.clone(), options, step).await?)
     }
 
-    /// Layers of the base image that no step had to see.
+    /// Layers of the base image, or of a cache, that no step had to see.
     async fn fetch_what_was_not_needed_yet(&self, step: &kiln_solver::StepReporter) -> Result<()> {
-        let missing = missing_layers(&self.backends.store, self.base, &self.snapshot.diff_ids())?;
+        let missing = missing_layers(
+            &self.backends.store,
+            self.layers.source,
+            &self.snapshot.diff_ids(),
+        )?;
         if missing.is_empty() {
             return Ok(());
         }
-        self.base
+        self.layers
+            .source
             .fetch(&missing, step)
             .await
             .map_err(|error| anyhow::anyhow!(error))
-            .context("cannot fetch the base image's layers")
+            .context("cannot fetch the image's layers")
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Step {
     pub content: Option<Key>,
     /// Why it did not have to run.
     pub hit: Option<Hit>,
+    /// In whose cache its result was, unless in the store's own.
+    pub origin: Option<String>,
     /// Why it had to.
     pub miss: Option<Arc<Miss>>,
     /// How its command failed.
@@ -275,6 +277,7 @@ impl Step {
             Happening::Definition(key) => self.definition = Some(key),
             Happening::Content(key) => self.content = Some(key),
             Happening::Hit(hit) => self.hit = Some(hit),
+            Happening::Origin(name) => self.origin = Some(name),
             Happening::Missed(miss) => self.miss = Some(miss),
             Happening::Exited(exit) => self.exit = Some(exit),
             Happening::Used {

@@ -134,6 +134,8 @@ pub enum Happening {
     Content(Key),
     /// It was in the cache.
     Hit(Hit),
+    /// Its result was in somebody else's cache, which is called so.
+    Origin(String),
     /// It was not in the cache.
     Missed(Arc<Miss>),
     /// How its command failed.
@@ -266,6 +268,7 @@ impl From<&EventKind> for Happening {
             EventKind::Learned(Fact::Definition(key)) => Happening::Definition(*key),
             EventKind::Learned(Fact::Content(key)) => Happening::Content(*key),
             EventKind::Learned(Fact::Hit(hit)) => Happening::Hit(*hit),
+            EventKind::Learned(Fact::Origin(name)) => Happening::Origin(name.clone()),
             EventKind::Learned(Fact::Missed(miss)) => Happening::Missed(Arc::clone(miss)),
             EventKind::Learned(Fact::Exited(exit)) => Happening::Exited(*exit),
             EventKind::Learned(Fact::Used {
@@ -339,6 +342,7 @@ impl Line {
             Happening::Definition(key) => EventKind::Learned(Fact::Definition(key)),
             Happening::Content(key) => EventKind::Learned(Fact::Content(key)),
             Happening::Hit(hit) => EventKind::Learned(Fact::Hit(hit)),
+            Happening::Origin(name) => EventKind::Learned(Fact::Origin(name)),
             Happening::Missed(miss) => EventKind::Learned(Fact::Missed(miss)),
             Happening::Exited(exit) => EventKind::Learned(Fact::Exited(exit)),
             Happening::Used {

@@ -22,7 +22,10 @@ impl Step {
             Hit::SameContent => "what it reads is what it was, though it came about in another way",
             Hit::NotNeeded => "what needs it was in the cache",
         };
-        Some(reason.to_owned())
+        Some(match &self.origin {
+            Some(cache) => format!("{reason}, by the cache in {cache}"),
+            None => reason.to_owned(),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use kiln_solver::Platform;
 use kiln_worker::image::Reference;
 
+use super::cache::{self, CacheFrom, CacheTo};
 use super::call::{self, Call};
 use super::output::{self, Output};
 use super::{
@@ -42,6 +43,10 @@ pub struct BuildSettings {
     pub metadata_file: Option<PathBuf>,
     /// Annotations of the image in all outputs.
     pub annotations: Vec<Annotation>,
+    /// Caches of other builds to look into, in this order.
+    pub cache_from: Vec<CacheFrom>,
+    /// Where the cache of this build is saved.
+    pub cache_to: Vec<CacheTo>,
     /// Whether every step runs again.
     pub no_cache: bool,
     /// Whether each step says why it runs.
@@ -150,6 +155,16 @@ impl BuildSettings {
             iidfile: args.iidfile,
             metadata_file: args.metadata_file,
             annotations,
+            cache_from: args
+                .cache_from
+                .iter()
+                .map(|c| cache::parse_from(c))
+                .collect::<Result<_, _>>()?,
+            cache_to: args
+                .cache_to
+                .iter()
+                .map(|c| cache::parse_to(c))
+                .collect::<Result<_, _>>()?,
             no_cache: args.no_cache,
             explain: args.explain,
             no_cache_stages: args.no_cache_filter,

@@ -5,6 +5,7 @@
 mod annotation;
 mod attestation;
 mod build;
+mod cache;
 mod call;
 mod context;
 mod csv;
@@ -22,6 +23,7 @@ mod ssh;
 
 pub use annotation::{Annotation, Level, annotations_of};
 pub use build::{BuildSettings, DockerfileSource, Network, ProgressMode};
+pub use cache::{CacheFrom, CacheMode, CacheTo, MountIds};
 pub use call::{AnswerFormat, Call, Method};
 pub use context::ContextSource;
 pub use entitlement::Allowed;

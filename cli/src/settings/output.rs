@@ -163,7 +163,7 @@ impl Attributes {
             "name" => self
                 .names
                 .extend(value.split(',').map(|name| name.trim().to_owned())),
-            "compression" => self.compression.algorithm = Some(algorithm(value, typed)?),
+            "compression" => self.compression.algorithm = Some(algorithm(OPTION, value, typed)?),
             "compression-level" => {
                 let level = value.parse();
                 self.compression.level =
@@ -239,20 +239,24 @@ fn directory(dest: String, typed: &str) -> Result<PathBuf, UsageError> {
     Ok(PathBuf::from(dest))
 }
 
-fn algorithm(value: &str, typed: &str) -> Result<Algorithm, UsageError> {
+pub(super) fn algorithm(
+    option: &'static str,
+    value: &str,
+    typed: &str,
+) -> Result<Algorithm, UsageError> {
     match value {
         "uncompressed" => Ok(Algorithm::Uncompressed),
         "gzip" => Ok(Algorithm::Gzip),
         "zstd" => Ok(Algorithm::Zstd),
         _ => Err(
-            UsageError::new(OPTION, typed, format!("unknown compression {value:?}"))
+            UsageError::new(option, typed, format!("unknown compression {value:?}"))
                 .known_words(value, &["gzip", "zstd", "uncompressed"]),
         ),
     }
 }
 
 /// What Go's `strconv.ParseBool` accepts.
-fn boolean(value: &str) -> Option<bool> {
+pub(super) fn boolean(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

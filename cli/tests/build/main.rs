@@ -18,6 +18,7 @@ mod builds;
 mod cache;
 mod cache_export;
 mod cache_mounts;
+mod cache_to;
 mod config;
 mod contexts;
 mod copy;

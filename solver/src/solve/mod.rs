@@ -44,6 +44,8 @@ pub struct Solved<O> {
     pub output: O,
     /// The output of every vertex that was asked for, by [`VertexId::index`].
     pub outputs: Vec<Option<O>>,
+    /// The definition key of every vertex that has one, by [`VertexId::index`].
+    pub definitions: Vec<Option<Key>>,
 }
 
 /// Builds targets of graphs.
@@ -74,6 +76,7 @@ impl<E: Executor, C: Cache<E::Output>> Solver<E, C> {
         result.map(|output| Solved {
             output,
             outputs: run.outputs,
+            definitions: run.definitions,
         })
     }
 }

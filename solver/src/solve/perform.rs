@@ -85,11 +85,7 @@ pub(super) async fn perform<E: Executor, C: Cache<E::Output>>(
         .definition
         .expect("all definition keys are computed first");
     let output = match task.action {
-        Action::LookUpDefinition(_) => solver
-            .cache
-            .look_up(definition)
-            .await
-            .map_err(task.fail())?,
+        Action::LookUpDefinition(_) => look_up(solver, &task, definition).await?,
         Action::LookUpContent(_) => look_up_content(solver, &task, definition, &inputs).await?,
         Action::Run(_) => Some(run_and_record(solver, &task, definition, inputs).await?),
     };
@@ -97,6 +93,21 @@ pub(super) async fn perform<E: Executor, C: Cache<E::Output>>(
         action: task.action,
         output,
     })
+}
+
+/// Looks up a key of a step, and says whose record it was.
+async fn look_up<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    key: Key,
+) -> Result<Option<E::Output>, SolveError> {
+    let found = solver.cache.look_up(key).await.map_err(task.fail())?;
+    if found.is_some()
+        && let Some(origin) = solver.cache.origin(&key)
+    {
+        task.reporter.learned(Fact::Origin(origin));
+    }
+    Ok(found)
 }
 
 /// Looks up a content key; a hit is recorded under the definition key too, so that the next build
@@ -108,11 +119,7 @@ async fn look_up_content<E: Executor, C: Cache<E::Output>>(
     inputs: &[E::Output],
 ) -> Result<Option<E::Output>, SolveError> {
     let keys = step_keys(solver, task, definition, inputs).await?;
-    let found = solver
-        .cache
-        .look_up(keys.content)
-        .await
-        .map_err(task.fail())?;
+    let found = look_up(solver, task, keys.content).await?;
     if let Some(output) = &found {
         solver
             .cache

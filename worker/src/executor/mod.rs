@@ -30,8 +30,8 @@ use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError,
 pub use archive::may_be_archive;
 pub use clamp::no_younger_than;
 pub use error::ExecutorError;
-pub(crate) use layers::is_within_reach;
 pub use layers::missing as missing_layers;
+pub(crate) use layers::{is_present, is_within_reach};
 pub use output::Output;
 pub use read::read_file;
 
@@ -51,6 +51,29 @@ pub trait LayerSource: Send + Sync {
 
     /// Brings the blobs of layers into the store and notes in its index which layer each holds.
     async fn fetch(&self, layers: &[DiffId], reporter: &StepReporter) -> Result<(), StepError>;
+}
+
+/// Several sources of layers; each layer comes from the first that has it.
+pub struct LayerSources(pub Vec<Arc<dyn LayerSource>>);
+
+#[async_trait]
+impl LayerSource for LayerSources {
+    fn has(&self, diff_id: &DiffId) -> bool {
+        self.0.iter().any(|source| source.has(diff_id))
+    }
+
+    async fn fetch(&self, layers: &[DiffId], reporter: &StepReporter) -> Result<(), StepError> {
+        let mut wanted = layers.to_vec();
+        for source in &self.0 {
+            let (from_here, rest) = wanted.into_iter().partition(|layer| source.has(layer));
+            let from_here: Vec<DiffId> = from_here;
+            if !from_here.is_empty() {
+                source.fetch(&from_here, reporter).await?;
+            }
+            wanted = rest;
+        }
+        Ok(())
+    }
 }
 
 /// A client's directory and what is left out of it.

@@ -45,6 +45,7 @@ pub use lease::{Gate, Tenant};
 pub use salvage::{Salvaged, salvage};
 pub use scratch::Scratch;
 pub(crate) use scratch::{random, remove_tree};
+pub use steps::KnownStep;
 
 use crate::io_error::{AtPath, IoError};
 use disk::RealDisk;

@@ -1,7 +1,7 @@
 //! Steps in the index: what each was, so that a later one can be compared with it.
 
 use kiln_solver::{Earlier, Key, StepKeys};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::index::{Index, IndexError, RecordKind, digest_bytes};
 use crate::tree::Timestamp;
@@ -13,42 +13,47 @@ impl Index {
     /// Records what a step yielded under both of its keys, and what it was, all or nothing and in
     /// place of earlier records.
     pub fn put_step(&self, keys: &StepKeys, result: &[u8]) -> Result<(), IndexError> {
-        let now = Timestamp::now();
-        let explanation = postcard::to_stdvec(&keys.explanation)
-            .expect("an explanation holds nothing that postcard refuses");
-        let records = [
-            (RecordKind::Definition, &keys.definition),
-            (RecordKind::Content, &keys.content),
-        ];
         self.change(|connection| {
             let transaction = connection.transaction()?;
-            for (kind, key) in records {
-                let mut statement = transaction.prepare_cached(
-                    "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-                )?;
-                let kind = kind as i64;
-                let content = &keys.content.as_bytes()[..];
-                statement.execute(params![
-                    &key.as_bytes()[..],
-                    kind,
-                    result,
-                    content,
-                    now.seconds
-                ])?;
+            insert(&transaction, Existing::GoesAway, keys, result)?;
+            transaction.commit()
+        })
+    }
+
+    /// What was recorded under a definition key, with all that is known of the step. Of one that another
+    /// version of Kiln recorded, nothing is told.
+    pub fn known_step(&self, definition: &Key) -> Result<Option<KnownStep>, IndexError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT record.result, step.content, step.outline, step.inputs, step.explanation \
+                 FROM record JOIN step ON step.content = record.content WHERE record.key = ?1",
+            )?;
+            let known = |row: &Row<'_>| {
+                let explanation: Vec<u8> = row.get(4)?;
+                Ok(KnownStep {
+                    result: row.get(0)?,
+                    keys: StepKeys {
+                        definition: *definition,
+                        content: Key::new(digest_bytes(row, 1)?),
+                        outline: Key::new(digest_bytes(row, 2)?),
+                        inputs: Key::new(digest_bytes(row, 3)?),
+                        explanation: postcard::from_bytes(&explanation).unwrap_or_default(),
+                    },
+                })
+            };
+            statement
+                .query_row([&definition.as_bytes()[..]], known)
+                .optional()
+        })
+    }
+
+    /// Records steps of another store, all or nothing; what is recorded already stays as it is.
+    pub fn add_steps(&self, steps: &[KnownStep]) -> Result<(), IndexError> {
+        self.change(|connection| {
+            let transaction = connection.transaction()?;
+            for KnownStep { keys, result } in steps {
+                insert(&transaction, Existing::Stays, keys, result)?;
             }
-            let nanoseconds = now
-                .seconds
-                .saturating_mul(1_000_000_000)
-                .saturating_add(i64::from(now.nanoseconds));
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO step VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![
-                    &keys.content.as_bytes()[..],
-                    &keys.outline.as_bytes()[..],
-                    &keys.inputs.as_bytes()[..],
-                    explanation,
-                    nanoseconds
-                ])?;
             transaction.commit()
         })
     }
@@ -92,6 +97,67 @@ impl Index {
             rows.collect()
         })
     }
+}
+
+/// A step with what it yielded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownStep {
+    /// Its keys.
+    pub keys: StepKeys,
+    /// What it yielded, encoded.
+    pub result: Vec<u8>,
+}
+
+/// What happens to what is recorded under the same keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    GoesAway,
+    Stays,
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    existing: Existing,
+    keys: &StepKeys,
+    result: &[u8],
+) -> rusqlite::Result<()> {
+    let now = Timestamp::now();
+    let explanation = postcard::to_stdvec(&keys.explanation)
+        .expect("an explanation holds nothing that postcard refuses");
+    let records = [
+        (RecordKind::Definition, &keys.definition),
+        (RecordKind::Content, &keys.content),
+    ];
+    let verb = match existing {
+        Existing::GoesAway => "REPLACE",
+        Existing::Stays => "IGNORE",
+    };
+    let content = &keys.content.as_bytes()[..];
+    for (kind, key) in records {
+        let sql = format!("INSERT OR {verb} INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5)");
+        let mut statement = transaction.prepare_cached(&sql)?;
+        let kind = kind as i64;
+        statement.execute(params![
+            &key.as_bytes()[..],
+            kind,
+            result,
+            content,
+            now.seconds
+        ])?;
+    }
+    let nanoseconds = now
+        .seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(i64::from(now.nanoseconds));
+    let sql = format!("INSERT OR {verb} INTO step VALUES (?1, ?2, ?3, ?4, ?5)");
+    transaction.prepare_cached(&sql)?.execute(params![
+        content,
+        &keys.outline.as_bytes()[..],
+        &keys.inputs.as_bytes()[..],
+        explanation,
+        nanoseconds
+    ])?;
+    Ok(())
 }
 
 /// An explanation of another version of Kiln explains nothing.

@@ -203,6 +203,7 @@ fn step_as_json(id: u32, step: &Step, is_critical: bool) -> Value {
         "Error": error,
         "Exit": step.exit,
         "Hit": step.hit,
+        "Origin": step.origin,
         "Miss": step.miss,
         "Why": step.reason(),
         "Started": step.started.map(|at| at.as_secs_f64()),

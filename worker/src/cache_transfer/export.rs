@@ -1,0 +1,161 @@
+//! A build's cache on its way out of a store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_solver::{DiffId, Key, StepKeys, StepReporter};
+
+use super::document::{ARTIFACT, CONFIG, StepCache};
+use super::error::TransferError;
+use super::import::StepImport;
+use crate::cache::StoreCache;
+use crate::executor::{LayerSource, is_within_reach, missing_layers};
+use crate::export::{
+    Artifact, BuiltLayer, LayoutDestination, TravelingLayer, travel_all, write_artifact,
+};
+use crate::layer::Compression;
+use crate::snapshot::{Snapshot, SnapshotLayer};
+use crate::stop::{Stop, StopOnDrop};
+use crate::store::Store;
+
+/// What of a build is to leave a store.
+pub struct StepExport {
+    /// The definition keys of its steps.
+    pub definitions: Vec<Key>,
+    /// What it came to.
+    pub result: Arc<Snapshot>,
+    /// Which steps.
+    pub mode: StepExportMode,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// The directory that gets the layout, beside what is there already.
+    pub directory: PathBuf,
+    /// What the cache is called there; another of that name gives way.
+    pub tag: String,
+}
+
+/// Which steps of a build leave a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StepExportMode {
+    /// Those whose layers are the result's.
+    #[default]
+    Min,
+    /// All of them.
+    Max,
+}
+
+/// What left a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExportedSteps {
+    /// How many steps.
+    pub steps: usize,
+    /// How many layers.
+    pub layers: usize,
+    /// How many bytes the layers have as they travel.
+    pub size: u64,
+}
+
+/// Writes what a cache knows of a build's steps, and the layers that they made. The layers of base images
+/// stay: whoever builds has them from where FROM has them. Dropping the future ends the work.
+pub async fn export_steps(
+    store: &Store,
+    cache: &StoreCache,
+    layer_source: &dyn LayerSource,
+    imports: &[Arc<StepImport>],
+    export: StepExport,
+    reporter: &StepReporter,
+) -> Result<ExportedSteps, TransferError> {
+    let steps = steps(store, cache, layer_source, &export)?;
+    let (document, carried) = StepCache::new(&steps, &is_made_by_a_step);
+    let missing = missing_layers(store, layer_source, &carried)?;
+    if !missing.is_empty() {
+        let fetched = layer_source.fetch(&missing, reporter).await;
+        fetched.map_err(TransferError::Fetch)?;
+    }
+    let layers = carried.iter().map(|diff_id| BuiltLayer {
+        diff_id: *diff_id,
+        original: as_it_came(imports, diff_id, export.compression),
+    });
+    let (layers, config): (Vec<BuiltLayer>, _) = (layers.collect(), document.encode());
+    let (store, reporter, count) = (store.clone(), reporter.clone(), steps.len());
+    let stop = Stop::default();
+    let guard = StopOnDrop(stop.clone());
+    let writing = tokio::task::spawn_blocking(move || {
+        let compression = export.compression;
+        let layers = travel_all(&store, &layers, compression, false, &stop, &reporter)?;
+        let exported = ExportedSteps {
+            steps: count,
+            layers: layers.len(),
+            size: size(&layers),
+        };
+        let artifact = Artifact {
+            artifact_type: ARTIFACT,
+            config_type: CONFIG,
+            config,
+            layers,
+            tag: export.tag,
+        };
+        let destination = LayoutDestination::Directory(export.directory);
+        write_artifact(&store, artifact, destination, &stop, &reporter)?;
+        Ok(exported)
+    });
+    let written = writing.await;
+    drop(guard);
+    match written {
+        Ok(written) => written,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(TransferError::Canceled),
+    }
+}
+
+/// A layer keeps the form in which another cache had it, if that is what is asked for.
+fn as_it_came(
+    imports: &[Arc<StepImport>],
+    diff_id: &DiffId,
+    compression: Compression,
+) -> Option<crate::image::Descriptor> {
+    let mut descriptors = imports
+        .iter()
+        .filter_map(|import| import.descriptor(diff_id));
+    let fitting = descriptors.find(|found| found.media_type == compression.media_type());
+    fitting.cloned()
+}
+
+fn size(layers: &[TravelingLayer]) -> u64 {
+    layers.iter().map(|layer| layer.descriptor.size).sum()
+}
+
+fn is_made_by_a_step(layer: &SnapshotLayer) -> bool {
+    layer.created.is_some()
+}
+
+/// The steps to take along: those that are recorded and whose layers can be had.
+fn steps(
+    store: &Store,
+    cache: &StoreCache,
+    layer_source: &dyn LayerSource,
+    export: &StepExport,
+) -> Result<Vec<(StepKeys, Snapshot)>, TransferError> {
+    let mut steps: Vec<(StepKeys, Snapshot)> = Vec::new();
+    for definition in &export.definitions {
+        let Some((keys, snapshot)) = cache.known_step(definition)? else {
+            continue;
+        };
+        let is_of_result = export.result.layers.starts_with(&snapshot.layers);
+        if export.mode == StepExportMode::Min && !is_of_result {
+            continue;
+        }
+        let mut is_whole = true;
+        for layer in &snapshot.layers {
+            is_whole &= is_within_reach(store, layer_source, &layer.diff_id)?;
+        }
+        if is_whole
+            && !steps
+                .iter()
+                .any(|(known, _)| known.definition == keys.definition)
+        {
+            steps.push((keys, snapshot));
+        }
+    }
+    Ok(steps)
+}

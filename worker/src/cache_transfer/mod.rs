@@ -1,0 +1,15 @@
+//! What a build's cache knows, brought from one store to another: an artifact in an image layout that says
+//! which keys have which layers, and has those layers. docs/cache.md tells the format.
+//!
+//! Nothing that comes replaces anything: it is looked at where the store itself knows nothing, layers come
+//! when a step must see them, and only what has come whole is recorded.
+
+mod document;
+mod error;
+mod export;
+mod import;
+
+pub use error::TransferError;
+pub use export::{ExportedSteps, StepExport, StepExportMode, export_steps};
+pub(crate) use import::whole;
+pub use import::{DEFAULT_TAG, StepImport};
