@@ -13,7 +13,7 @@ const APP: &str = "FROM base AS first
 COPY file /
 RUN echo out; echo error >&2; printf 'bytes\\377\\n'
 FROM base
-COPY --from=first /file /
+COPY --from=first /file /copied
 RUN seq 1 20000
 ";
 
@@ -151,7 +151,7 @@ fn a_build_is_known_by_what_it_did() {
     assert!(run["PeakMemory"].as_u64().expect("it ran") > 100_000);
     assert_eq!(run["LogBytes"], 108_894);
     assert_eq!(run["Critical"], true);
-    let input = step(&build, "COPY --from=first /file /");
+    let input = step(&build, "COPY --from=first /file /copied");
     assert_eq!(
         run["Inputs"].as_array().expect("a list"),
         &[input["ID"].clone()]
@@ -175,7 +175,7 @@ fn a_build_is_known_by_what_it_did() {
     bench.build("");
     let build = json(&bench, "inspect --format json");
     assert_eq!(
-        step(&build, "COPY --from=first /file /")["Hit"],
+        step(&build, "COPY --from=first /file /copied")["Hit"],
         "same-content"
     );
     bench.build("--no-cache");
