@@ -108,6 +108,9 @@ impl Source {
     /// Takes a file's bytes, whatever they are: each one that is part of no character becomes U+FFFD,
     /// which Go writes for it, too.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Self {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return Self::new(name, text);
+        }
         let mut text = String::with_capacity(bytes.len());
         let mut foreign = Vec::new();
         for chunk in bytes.utf8_chunks() {
