@@ -13,7 +13,7 @@ use super::stage::{Builder, State, describe};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, Variables};
 use crate::heredoc;
-use crate::mount::MountSpec;
+use crate::mount::{MountSpec, MountType};
 use crate::source::Span;
 use crate::syntax::{self, CommandLine, Run};
 
@@ -51,7 +51,7 @@ impl Builder<'_> {
         let exec = Exec {
             root: state.root.map(|_| InputIndex(0)),
             args: invocation.args,
-            env: environment(state, &mounts),
+            env: environment(state, &specs, &mounts),
             unhashed_env: self.proxies(),
             cwd: working_directory(state),
             user: state.config.config.user.clone(),
@@ -160,14 +160,20 @@ fn working_directory(state: &State) -> String {
     }
 }
 
-/// The variables of the command; an ssh agent's socket is one of them.
-fn environment(state: &State, mounts: &[Mount]) -> Vec<(String, String)> {
+/// The variables of the command; the first ssh agent's socket is one of them, as it was written: a
+/// relative path is meant from the directory that the command begins in.
+fn environment(state: &State, specs: &[MountSpec], mounts: &[Mount]) -> Vec<(String, String)> {
     let mut list = state.environment.list();
-    let agent = mounts
-        .iter()
-        .find(|mount| matches!(mount.kind, MountKind::Ssh(_)));
-    if let Some(agent) = agent.filter(|_| state.environment.value("SSH_AUTH_SOCK").is_none()) {
-        list.push(("SSH_AUTH_SOCK".to_owned(), agent.target.clone()));
+    if state.environment.value("SSH_AUTH_SOCK").is_some() {
+        return list;
+    }
+    let is_agent = |mount: &&Mount| matches!(mount.kind, MountKind::Ssh(_));
+    if let Some(agent) = mounts.iter().find(is_agent) {
+        let spec = specs.iter().find(|spec| spec.kind == MountType::Ssh);
+        let written = spec.map(|spec| &spec.target);
+        let socket = written.filter(|target| !target.is_empty());
+        let socket = socket.unwrap_or(&agent.target).clone();
+        list.push(("SSH_AUTH_SOCK".to_owned(), socket));
     }
     list
 }
