@@ -392,6 +392,8 @@ pub struct Selection {
     pub patterns: Vec<String>,
     /// As in [`Copy::exclude`].
     pub exclude: Vec<String>,
+    /// As in [`Copy::keep_parents`]: patterns mean other files then.
+    pub keep_parents: bool,
 }
 
 impl Op {
@@ -458,6 +460,7 @@ impl Copy {
         Selection {
             patterns: patterns.collect(),
             exclude: self.exclude.clone(),
+            keep_parents: self.keep_parents,
         }
     }
 }
