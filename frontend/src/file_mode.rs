@@ -1,7 +1,6 @@
 //! The values of `--chmod`: octal numbers, and chmod(1)'s symbols.
 
 use kiln_solver::op::ModeChange;
-use nom::branch::alt;
 use nom::bytes::complete::take_while;
 use nom::character::complete::{char, one_of};
 use nom::combinator::{all_consuming, value};
@@ -22,9 +21,8 @@ pub(crate) fn parse(text: &str) -> Option<ModeChange> {
 
 fn clause(input: &str) -> IResult<&str, ()> {
     let who = take_while(|c| "ugoa".contains(c));
-    let copied = value((), one_of("ugo"));
-    let permissions = value((), take_while(|c| "rwxXst".contains(c)));
-    let action = (one_of("+-="), alt((copied, permissions)));
+    let permissions = take_while(|c| "rwxXstugo".contains(c));
+    let action = (one_of("+-="), permissions);
     value((), (who, many1_count(action))).parse(input)
 }
 
@@ -36,7 +34,7 @@ mod tests {
     fn octal_and_symbolic_modes() {
         assert_eq!(parse("0755"), Some(ModeChange::Octal(0o755)));
         assert_eq!(parse("07777"), Some(ModeChange::Octal(0o7777)));
-        for text in ["u+x", "go=rX,a-w", "u=rw,g=u", "+t", "ug+s-x", "a="] {
+        for text in ["u+x", "go=rX,a-w", "u=rw,g=u", "+t", "ug+s-x", "a=", "u=rg"] {
             assert_eq!(
                 parse(text),
                 Some(ModeChange::Symbolic(text.to_owned())),

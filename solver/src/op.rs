@@ -396,6 +396,8 @@ pub struct Selection {
     pub patterns: Vec<String>,
     /// As in [`Copy::exclude`].
     pub exclude: Vec<String>,
+    /// As in [`Copy::keep_parents`]: patterns mean other files then.
+    pub keep_parents: bool,
 }
 
 impl Op {
@@ -462,6 +464,7 @@ impl Copy {
         Selection {
             patterns: patterns.collect(),
             exclude: self.exclude.clone(),
+            keep_parents: self.keep_parents,
         }
     }
 }

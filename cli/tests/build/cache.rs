@@ -177,6 +177,33 @@ fn a_file_that_comes_or_goes_is_a_change_of_its_directory() {
 }
 
 #[test]
+fn what_is_copied_with_its_parents_is_read_at_any_depth_and_nothing_beside_it() {
+    const COPY: &str = "COPY --parents src/**/*.c k/*/./y/**/z /x/";
+    let bench = Bench::with(&format!("FROM base\n{COPY}\n"));
+    for file in [
+        "src/a/b/c/deep.c",
+        "k/m/y/p/q/z",
+        "src/a/beside",
+        "k/m/beside",
+    ] {
+        bench.file(file, "1\n");
+    }
+    assert_eq!(bench.text("x/y/p/q/z", ""), "1\n");
+    for change in [
+        "echo 2 >src/a/b/c/deep.c",
+        "echo 2 >k/m/y/p/q/z",
+        "chmod 700 src/a/b",
+        "mkdir -p k/n/y; echo 3 >k/n/y/z",
+    ] {
+        bench.shell(change);
+        assert_eq!(bench.build("").ran(), [COPY], "{change}");
+    }
+    bench.shell("echo 2 >src/a/beside; echo 2 >k/m/beside; chmod 700 k");
+    assert_eq!(bench.build("").ran(), [""; 0]);
+    assert_eq!(bench.text("x/src/a/b/c/deep.c", ""), "2\n");
+}
+
+#[test]
 fn without_the_cache_all_runs_again() {
     let bench = app();
     // As in BuildKit, but for a WORKDIR, which cannot come to anything else.

@@ -11,6 +11,7 @@ mod flat;
 mod ground;
 mod image;
 mod layer;
+mod layout;
 mod report;
 mod time;
 mod trial;

@@ -52,11 +52,11 @@ impl Builder<'_> {
         let mut as_written = Vec::new();
         for ((spec, word), origin) in specs.iter().zip(&run.mounts).zip(&step.origins) {
             let (mount, list) = match spec.kind {
-                MountType::Secret | MountType::Ssh if hides_root(spec) => {
+                MountType::Secret | MountType::Ssh if hides_root(state, spec) => {
                     return Err(not_a_target(spec, word.span));
                 }
-                MountType::Secret => (secret(spec), &mut secrets),
-                MountType::Ssh => (ssh(spec, agents.len()), &mut agents),
+                MountType::Secret => (secret(state, spec), &mut secrets),
+                MountType::Ssh => (ssh(state, spec, agents.len()), &mut agents),
                 _ => {
                     let target = directory_target(state, spec, word.span)?;
                     directories.push((target, spec, *origin, word.span));
@@ -152,8 +152,7 @@ impl Builder<'_> {
 
 /// Where a directory appears.
 fn directory_target(state: &State, spec: &MountSpec, span: Span) -> Checked<RelPath> {
-    let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
-    let target = RelPath::resolve(&cwd, &spec.target);
+    let target = below_working_directory(state, &spec.target);
     if target.is_root() {
         return Err(not_a_target(spec, span));
     }
@@ -194,7 +193,7 @@ fn base_name(path: &str) -> &str {
         .unwrap_or_default()
 }
 
-fn secret(spec: &MountSpec) -> Mount {
+fn secret(state: &State, spec: &MountSpec) -> Mount {
     let named = if spec.source.is_empty() {
         &spec.id
     } else {
@@ -208,7 +207,7 @@ fn secret(spec: &MountSpec) -> Mount {
     let target = match (&spec.env, spec.target.as_str()) {
         (Some(_), "") => String::new(),
         (None, "") => format!("/run/secrets/{}", base_name(id)),
-        (_, target) => below_root(target),
+        (_, target) => below_working_directory(state, target).to_string(),
     };
     let kind = MountKind::Secret(SecretMount {
         id: id.to_owned(),
@@ -225,10 +224,10 @@ fn secret(spec: &MountSpec) -> Mount {
     }
 }
 
-fn ssh(spec: &MountSpec, number: usize) -> Mount {
+fn ssh(state: &State, spec: &MountSpec, number: usize) -> Mount {
     let target = match spec.target.as_str() {
         "" => format!("/run/buildkit/ssh_agent.{number}"),
-        target => below_root(target),
+        target => below_working_directory(state, target).to_string(),
     };
     let id = if spec.id.is_empty() {
         "default"
@@ -249,8 +248,8 @@ fn ssh(spec: &MountSpec, number: usize) -> Mount {
     }
 }
 
-fn hides_root(spec: &MountSpec) -> bool {
-    !spec.target.is_empty() && RelPath::resolve(&RelPath::root(), &spec.target).is_root()
+fn hides_root(state: &State, spec: &MountSpec) -> bool {
+    !spec.target.is_empty() && below_working_directory(state, &spec.target).is_root()
 }
 
 fn not_a_target(spec: &MountSpec, span: Span) -> Box<Diagnostic> {
@@ -258,7 +257,7 @@ fn not_a_target(spec: &MountSpec, span: Span) -> Box<Diagnostic> {
     Box::new(Diagnostic::error("invalid-mount", span, message))
 }
 
-/// Files of secrets and sockets of agents do not depend on the working directory.
-fn below_root(target: &str) -> String {
-    RelPath::resolve(&RelPath::root(), target).to_string()
+fn below_working_directory(state: &State, target: &str) -> RelPath {
+    let cwd = RelPath::resolve(&RelPath::root(), &state.config.config.working_dir);
+    RelPath::resolve(&cwd, target)
 }

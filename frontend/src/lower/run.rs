@@ -18,7 +18,7 @@ use super::stage::{Builder, State, describe};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, Variables};
 use crate::heredoc;
-use crate::mount::MountSpec;
+use crate::mount::{MountSpec, MountType};
 use crate::source::Span;
 use crate::syntax::{self, CommandLine, Run};
 
@@ -59,7 +59,7 @@ impl Builder<'_> {
         let exec = Exec {
             root: state.root.map(|_| InputIndex(0)),
             args: invocation.args,
-            env: environment(state, &mounts),
+            env: environment(state, &specs, &mounts),
             unhashed_env: self.proxies(),
             cwd: working_directory(state),
             user: state.config.config.user.clone(),
@@ -182,18 +182,22 @@ fn working_directory(state: &State) -> String {
     }
 }
 
-/// The variables of the command; an ssh agent's socket is one of them.
-fn environment(state: &mut State, mounts: &[Mount]) -> Arc<[Variable]> {
+/// The variables of the command; the first ssh agent's socket is one of them, as it was written: a
+/// relative path is meant from the directory that the command begins in.
+fn environment(state: &mut State, specs: &[MountSpec], mounts: &[Mount]) -> Arc<[Variable]> {
     let list = state.environment.list();
-    let agent = mounts
-        .iter()
-        .find(|mount| matches!(mount.kind, MountKind::Ssh(_)));
+    let is_agent = |mount: &&Mount| matches!(mount.kind, MountKind::Ssh(_));
+    let agent = mounts.iter().find(is_agent);
     match agent.filter(|_| state.environment.value("SSH_AUTH_SOCK").is_none()) {
-        Some(agent) => {
-            let socket = ("SSH_AUTH_SOCK".into(), agent.target.as_str().into());
-            list.iter().cloned().chain([socket]).collect()
-        }
         None => list,
+        Some(agent) => {
+            let spec = specs.iter().find(|spec| spec.kind == MountType::Ssh);
+            let written = spec.map(|spec| &spec.target);
+            let socket = written.filter(|target| !target.is_empty());
+            let socket = socket.unwrap_or(&agent.target).as_str();
+            let variable = ("SSH_AUTH_SOCK".into(), socket.into());
+            list.iter().cloned().chain([variable]).collect()
+        }
     }
 }
 

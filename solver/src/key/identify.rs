@@ -407,6 +407,7 @@ impl Identify for Selection {
         if !self.exclude.is_empty() {
             texts(writer, "exclude", &self.exclude);
         }
+        flag(writer, "keep-parents", self.keep_parents);
     }
 }
 

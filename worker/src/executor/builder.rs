@@ -136,9 +136,10 @@ impl<'b> LayerBuilder<'b> {
         self.insert(entry, FileBytes::Memory(Arc::from([])));
     }
 
-    /// Lets a directory of the base stand in the layer, too, as it is.
+    /// Lets a directory of the base stand in the layer, too, as it is. The root never does, even where the
+    /// base says what it is like: nothing that is done to a layer changes more of it than its time.
     fn carry_up(&mut self, path: &RelPath) {
-        if self.entries.contains_key(path) {
+        if path.is_root() || self.entries.contains_key(path) {
             return;
         }
         if let Some(below) = self.base.get(path) {

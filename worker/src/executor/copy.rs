@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use kiln_solver::op::{Copy, CopySource, ModeChange, Unpack};
-use kiln_solver::pattern::Patterns;
 use kiln_solver::{ContentDigest, RelPath};
 
 use super::archive;
@@ -13,6 +12,7 @@ use super::copied::{Links, MetadataChange, copied};
 use super::error::ExecutorError;
 use super::output::Files;
 use super::owner::Ids;
+use super::pivot::{Pivoted, select_with_parents};
 use super::select::{Selected, select};
 use super::transplant::Transplant;
 use crate::layer::FileBytes;
@@ -39,7 +39,14 @@ impl Copying<'_> {
     pub(super) fn run(&self, layer: &mut LayerBuilder<'_>) -> Result<(), ExecutorError> {
         let files = self.files;
         if self.copy.keep_parents {
-            self.copy_with_parents(files, layer)?;
+            for Pivoted { selected, .. } in
+                select_with_parents(&files.view, &self.copy.selection())?
+            {
+                match selected.is_directory() {
+                    true => self.copy_with_parents(files, &selected, layer)?,
+                    false => self.copy_selected(files, &selected, layer)?,
+                }
+            }
         } else {
             for selected in select(&files.view, &self.copy.selection())? {
                 layer.settle();
@@ -124,8 +131,8 @@ impl Copying<'_> {
         if !selected.is_directory() {
             return layer.touch_parent(target, self.now);
         }
-        let source = files.view.get(&selected.path);
-        layer.touch(target, source.map_or(self.now, |found| found.entry.mtime));
+        let modified = files.modified(&selected.path);
+        layer.touch(target, modified.unwrap_or(self.now));
     }
 
     /// Where a source goes: into the destination if that is a directory, else to its very path. The
@@ -156,43 +163,19 @@ impl Copying<'_> {
     fn copy_with_parents(
         &self,
         files: &Files,
+        selected: &Selected<'_>,
         layer: &mut LayerBuilder<'_>,
     ) -> Result<(), ExecutorError> {
-        for source in &self.copy.sources {
-            let CopySource::Path(pattern) = source else {
-                continue;
-            };
-            let (pivot, pattern) = pattern.split_once("/./").unwrap_or(("", pattern));
-            let pivot = RelPath::resolve(&RelPath::root(), pivot);
-            let root = files.view.resolve(&pivot).unwrap_or(pivot);
-            let wanted = RelPath::resolve(&RelPath::root(), pattern);
-            let text = String::from_utf8_lossy(wanted.as_bytes()).into_owned();
-            let include = Patterns::new([text.as_str()].into_iter())
-                .map_err(|error| ExecutorError::Pattern(error.to_string()))?;
-            let exclude = Patterns::new(self.copy.exclude.iter().map(String::as_str))
-                .map_err(|error| ExecutorError::Pattern(error.to_string()))?;
-            let is_wild = super::select::has_wildcards(wanted.as_bytes());
-            if !is_wild && files.view.get(&root.join(&wanted)).is_none() && !wanted.is_root() {
-                return Err(ExecutorError::NotFound(root.join(&wanted)));
-            }
-            let destination = layer.resolve(&self.copy.destination)?;
-            layer.make_directories(&destination, self.new_directory())?;
-            let source = files.view.get(&root);
-            layer.touch(
-                &destination,
-                source.map_or(self.now, |found| found.entry.mtime),
-            );
-            let below = files.view.subtree(&root);
-            let mut links = Links::among(below.iter().copied());
-            for found in below {
-                let below = found.entry.path.strip_prefix(&root).unwrap_or_default();
-                let is_wanted = !below.is_root()
-                    && (wanted.is_root() || include.excludes(&below))
-                    && !exclude.excludes(&below);
-                if is_wanted {
-                    self.copy_parents(files, &root, &below, &destination, layer)?;
-                    self.put(files, found, destination.join(&below), &mut links, layer)?;
-                }
+        let root = &selected.path;
+        let destination = layer.resolve(&self.copy.destination)?;
+        layer.make_directories(&destination, self.new_directory())?;
+        self.set_time(files, selected, &destination, layer);
+        let mut links = Links::among(selected.entries.iter().copied());
+        for found in &selected.entries {
+            let below = found.entry.path.strip_prefix(root).unwrap_or_default();
+            if !below.is_root() {
+                self.copy_parents(files, root, &below, &destination, layer)?;
+                self.put(files, *found, destination.join(&below), &mut links, layer)?;
             }
         }
         Ok(())

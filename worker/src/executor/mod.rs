@@ -13,6 +13,7 @@ mod mode;
 mod mounts;
 mod output;
 mod owner;
+mod pivot;
 mod read;
 mod reuse;
 mod select;

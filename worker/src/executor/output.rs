@@ -6,12 +6,13 @@ use kiln_solver::op::{Reads, Selection};
 use kiln_solver::{ContentDigest, RelPath};
 
 use super::error::ExecutorError;
-use super::select::{literal_prefix, select};
+use super::pivot::{self, select_with_parents};
+use super::select::{self, Selected, select};
 use crate::context::Context;
 use crate::layer::{Contents, FileBytes};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
-use crate::tree::{EntryKind, Found, View};
+use crate::tree::{EntryKind, Found, LayerTree, Timestamp, View};
 
 /// What a step yields.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub enum Output {
 pub(super) struct Files {
     pub(super) view: View,
     bytes: Bytes,
+    /// When steps made the view's layers, the lowest first.
+    created: Vec<Option<Timestamp>>,
 }
 
 enum Bytes {
@@ -40,6 +43,7 @@ impl Files {
         Self {
             view,
             bytes: Bytes::Layers(contents),
+            created: Vec::new(),
         }
     }
 
@@ -52,7 +56,18 @@ impl Files {
         Ok(Self {
             view,
             bytes: Bytes::Context(Arc::clone(context)),
+            created: Vec::new(),
         })
+    }
+
+    /// When something in a directory came or went last; `None` if nobody knows.
+    pub(super) fn modified(&self, directory: &RelPath) -> Option<Timestamp> {
+        let by_steps = match directory.is_root() {
+            true => root_changed(&self.view, &self.created),
+            false => None,
+        };
+        let found = self.view.get(directory);
+        by_steps.or_else(|| found.map(|found| found.entry.mtime))
     }
 
     /// Where the bytes of a file are.
@@ -76,10 +91,14 @@ pub(super) fn paths_read(reads: &Reads) -> Vec<RelPath> {
 
 /// The paths that must be looked at to find what a copy selects.
 pub(super) fn paths_selected(selection: &Selection) -> Vec<RelPath> {
+    let prefix = match selection.keep_parents {
+        true => pivot::literal_prefix,
+        false => select::literal_prefix,
+    };
     selection
         .patterns
         .iter()
-        .map(|pattern| literal_prefix(pattern))
+        .map(|pattern| prefix(pattern))
         .collect()
 }
 
@@ -93,15 +112,15 @@ pub(super) fn content_of(view: &View, reads: &Reads) -> Result<ContentDigest, Ex
             let resolved = view.resolve(path).unwrap_or_default();
             hash_below(view, &resolved, &mut hasher);
         }
+        Reads::Selection(selection) if selection.keep_parents => {
+            for pivoted in select_with_parents(view, selection)? {
+                hash_selected(view, &pivoted.selected, &mut hasher);
+                hash_all(view, &pivoted.parents, &mut hasher);
+            }
+        }
         Reads::Selection(selection) => {
             for selected in select(view, selection)? {
-                hasher.update(&(selected.pattern as u64).to_le_bytes());
-                hasher.update(&(selected.name.len() as u64).to_le_bytes());
-                hasher.update(&selected.name);
-                hasher.update(&(selected.entries.len() as u64).to_le_bytes());
-                for found in &selected.entries {
-                    hash_found(view, *found, &mut hasher);
-                }
+                hash_selected(view, &selected, &mut hasher);
             }
         }
     }
@@ -111,6 +130,20 @@ pub(super) fn content_of(view: &View, reads: &Reads) -> Result<ContentDigest, Ex
 fn hash_below(view: &View, path: &RelPath, hasher: &mut blake3::Hasher) {
     for found in view.subtree(path) {
         hash_found(view, found, hasher);
+    }
+}
+
+fn hash_selected(view: &View, selected: &Selected<'_>, hasher: &mut blake3::Hasher) {
+    hasher.update(&(selected.pattern as u64).to_le_bytes());
+    hasher.update(&(selected.name.len() as u64).to_le_bytes());
+    hasher.update(&selected.name);
+    hash_all(view, &selected.entries, hasher);
+}
+
+fn hash_all(view: &View, entries: &[Found<'_>], hasher: &mut blake3::Hasher) {
+    hasher.update(&(entries.len() as u64).to_le_bytes());
+    for found in entries {
+        hash_found(view, *found, hasher);
     }
 }
 
@@ -148,5 +181,37 @@ pub(super) fn open_layers(
             }
         });
     }
-    Ok(Files::of_layers(view, contents))
+    let created = snapshot.layers.iter().map(|layer| layer.created).collect();
+    Ok(Files {
+        created,
+        ..Files::of_layers(view, contents)
+    })
+}
+
+/// When a step last made something directly in the root, or took it away. Layers of steps have no entry
+/// for the root, as BuildKit's have none, so that its time is that of the step.
+fn root_changed(view: &View, created: &[Option<Timestamp>]) -> Option<Timestamp> {
+    let layers = view.layers();
+    let by_steps = created.iter().copied().enumerate().rev();
+    let mut by_steps = by_steps.map_while(|(index, created)| created.map(|time| (index, time)));
+    let changing = by_steps.find(|(index, _)| {
+        let below = View::new(layers[..*index].to_vec());
+        changes_root(&layers[*index], &below)
+    });
+    changing.map(|(_, time)| time)
+}
+
+fn changes_root(layer: &LayerTree, below: &View) -> bool {
+    let root = RelPath::root();
+    let mut in_root = layer.entries().iter();
+    in_root.any(|entry| {
+        let was_directory = || {
+            below
+                .get(&entry.path)
+                .is_some_and(|it| it.entry.is_directory())
+        };
+        entry.path.is_directly_in(&root)
+            && !(entry.is_directory() && was_directory())
+            && !below.shows(entry)
+    })
 }

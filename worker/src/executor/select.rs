@@ -39,15 +39,7 @@ pub(super) fn select<'v>(
     let exclude = patterns(&selection.exclude)?;
     let mut all = Vec::new();
     for (pattern, text) in selection.patterns.iter().enumerate() {
-        for matched in matches(view, text)? {
-            let path = view
-                .resolve(&matched)
-                .ok_or_else(|| too_many_links(&matched))?;
-            if !path.is_root() && view.get(&path).is_none() {
-                // A link to nothing.
-                return Err(ExecutorError::NotFound(matched));
-            }
-            let name = matched.file_name().unwrap_or_default().to_vec();
+        for Located { name, path } in locate(view, text)? {
             let entries = view.subtree(&path);
             let entries = entries
                 .into_iter()
@@ -62,6 +54,30 @@ pub(super) fn select<'v>(
         }
     }
     Ok(all)
+}
+
+/// Where something is that a pattern matches.
+pub(super) struct Located {
+    /// The name that it was found by.
+    pub(super) name: Vec<u8>,
+    /// Where it is, links followed.
+    pub(super) path: RelPath,
+}
+
+/// Finds what a pattern matches. One without wildcards must match.
+pub(super) fn locate(view: &View, pattern: &str) -> Result<Vec<Located>, ExecutorError> {
+    let located = matches(view, pattern)?.into_iter().map(|matched| {
+        let path = view
+            .resolve(&matched)
+            .ok_or_else(|| too_many_links(&matched))?;
+        if !path.is_root() && view.get(&path).is_none() {
+            // A link to nothing.
+            return Err(ExecutorError::NotFound(matched));
+        }
+        let name = matched.file_name().unwrap_or_default().to_vec();
+        Ok(Located { name, path })
+    });
+    located.collect()
 }
 
 /// Compiles exclusions; `None` if there are none.
