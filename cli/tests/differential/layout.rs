@@ -27,7 +27,9 @@ fn root_entry(time: u64) -> tar::Header {
     header.set_entry_type(tar::EntryType::Directory);
     header.set_path("./").expect("a short path");
     header.set_mode(0o755);
-    (header.set_uid(0), header.set_gid(0), header.set_size(0));
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
     header.set_mtime(time);
     header.set_cksum();
     header
