@@ -36,7 +36,9 @@ fn root_entry(time: u64) -> tar::Header {
 
 /// Writes a blob, and into its descriptor what it is.
 fn put(layout: &Path, bytes: &[u8], descriptor: &mut Value) -> String {
-    let digest = format!("sha256:{:x}", Sha256::digest(bytes));
+    let hash = Sha256::digest(bytes);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("sha256:{hash}");
     descriptor["digest"] = json!(digest);
     descriptor["size"] = json!(bytes.len());
     fs::write(blob(layout, descriptor), bytes).expect("writable");
