@@ -172,7 +172,8 @@ choice!(Reads { Everything, Subtree(path), Selection(selection) });
 
 structure!(Selection {
     patterns: key,
-    exclude: key
+    exclude: key,
+    keep_parents: key
 });
 
 choice!(InputPart { Definition(key), Content(digests) });
