@@ -29,7 +29,7 @@ pub struct Question {
 /// A question as far as it can be asked without a store.
 pub enum Begun {
     /// The Dockerfile was read.
-    Read(Question),
+    Read(Box<Question>),
     /// It is in a context that must be brought in.
     Elsewhere(Elsewhere),
 }
@@ -61,7 +61,9 @@ impl Question {
     /// Reads the Dockerfile that the settings name, if it is on this machine.
     pub fn begin(settings: &BuildSettings, check: CheckOptions) -> Result<Begun> {
         Ok(match context::begin(settings)? {
-            context::Begun::Open(context) => Begun::Read(Self::of(settings, context, check)?),
+            context::Begun::Open(context) => {
+                Begun::Read(Box::new(Self::of(settings, *context, check)?))
+            }
             context::Begun::Elsewhere(stdin) => Begun::Elsewhere(Elsewhere { stdin, check }),
         })
     }

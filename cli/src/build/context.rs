@@ -49,7 +49,7 @@ pub(super) struct DockerfileText {
 /// A context as far as it can be opened without a store.
 pub(super) enum Begun {
     /// It is on this machine.
-    Open(OpenContext),
+    Open(Box<OpenContext>),
     /// It must be brought in. What was read of standard input to tell that is kept.
     Elsewhere(Stdin),
 }
@@ -70,7 +70,7 @@ pub(super) async fn open(
     // Whoever writes to standard input may take their time, and the build can be interrupted.
     let begun = tokio::task::spawn_blocking(move || begin(&asked)).await??;
     let mut context = match begun {
-        Begun::Open(context) => context,
+        Begun::Open(context) => *context,
         Begun::Elsewhere(stdin) => bring_in(settings, stdin, backends, reporter).await?,
     };
     if let ContextFiles::Nothing = context.files {
@@ -104,7 +104,7 @@ pub(super) fn begin(settings: &BuildSettings) -> Result<Begun> {
         DockerfileSource::Remote(_) => return Ok(Begun::Elsewhere(Stdin::default())),
         DockerfileSource::InContext | DockerfileSource::File(_) => {}
     }
-    Ok(Begun::Open(context))
+    Ok(Begun::Open(Box::new(context)))
 }
 
 /// Opens a context that [`begin`] could not.

@@ -114,7 +114,7 @@ fn question(
     environment: &Environment,
 ) -> Result<Question> {
     let elsewhere = match Question::begin(settings, check)? {
-        Begun::Read(question) => return Ok(question),
+        Begun::Read(question) => return Ok(*question),
         Begun::Elsewhere(elsewhere) => elsewhere,
     };
     wire::become_root()?;

@@ -258,11 +258,13 @@ impl Known {
 
     fn add(&mut self, path: &str, span: Span) {
         let path = path.trim_end_matches('/');
-        if path.starts_with('/') && path.len() > 1 && !path.contains(['*', '$']) {
-            if let Entry::Vacant(entry) = self.added.entry(path.to_owned()) {
-                entry.insert(span);
-                self.journal.push(Learned::Path(path.to_owned()));
-            }
+        if path.starts_with('/')
+            && path.len() > 1
+            && !path.contains(['*', '$'])
+            && let Entry::Vacant(entry) = self.added.entry(path.to_owned())
+        {
+            entry.insert(span);
+            self.journal.push(Learned::Path(path.to_owned()));
         }
     }
 
