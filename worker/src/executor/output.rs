@@ -60,14 +60,13 @@ impl Files {
         })
     }
 
-    /// When something in a directory came or went last; `None` if nobody knows.
+    /// When something in a directory came or went last; `None` if nobody knows. What an image says of its
+    /// root does not count, as in BuildKit.
     pub(super) fn modified(&self, directory: &RelPath) -> Option<Timestamp> {
-        let by_steps = match directory.is_root() {
-            true => root_changed(&self.view, &self.created),
-            false => None,
-        };
-        let found = self.view.get(directory);
-        by_steps.or_else(|| found.map(|found| found.entry.mtime))
+        match &self.bytes {
+            Bytes::Layers(_) if directory.is_root() => root_changed(&self.view, &self.created),
+            _ => self.view.get(directory).map(|found| found.entry.mtime),
+        }
     }
 
     /// Where the bytes of a file are.
