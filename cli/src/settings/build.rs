@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn what_docker_has_and_kiln_needs_not_is_accepted() {
-        let settings = resolve("--rm --force-rm=true --rm=false --compress -D --load .");
+        let settings = resolve("--rm=false --force-rm --compress -D --load .");
         let settings = settings.expect("all has no effect");
         assert_eq!(settings.outputs, [Output::image()]);
         assert!(settings.remarks.is_empty());
