@@ -109,7 +109,12 @@ impl Drop for StepClaim {
 impl ForeignStep {
     /// Whether it is still run.
     pub fn is_running(&self) -> bool {
-        rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared).is_err()
+        if rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockShared).is_err() {
+            return true;
+        }
+        // Whoever died has left the file, which nobody could claim while others hold the lock.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        false
     }
 
     /// What its command has written since the last call.
@@ -163,6 +168,24 @@ mod tests {
         assert!(claimed(&store).is_some());
         let left = fs::read_dir(store.root().join("running")).expect("a directory");
         assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn the_step_of_one_that_died_is_claimed_by_one_that_waited() {
+        let (_directory, store) = store();
+        let path = store.directory("running").expect("writable");
+        let path = path.join(Key::new([1; 32]).hex());
+        let owner = File::create(&path).expect("writable");
+        rustix::fs::flock(&owner, FlockOperation::LockExclusive).expect("nobody else has it");
+        let wait = || match store.claim_step(&Key::new([1; 32])).expect("writable") {
+            Attempt::Taken(foreign) => foreign,
+            Attempt::Claimed(_) => panic!("two own it"),
+        };
+        let waiting = [wait(), wait()];
+        assert!(waiting.iter().all(ForeignStep::is_running));
+        drop(owner);
+        assert!(!waiting.iter().any(ForeignStep::is_running));
+        assert!(claimed(&store).is_some());
     }
 
     #[test]
