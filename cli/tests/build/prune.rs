@@ -1,7 +1,6 @@
 //! Prunes beside builds, automatic garbage collection, and what `kiln du` says.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -255,37 +254,13 @@ fn used(bench: &Bench) -> u64 {
     number.parse().expect("a number")
 }
 
-/// What files take up that several layers share, beyond the first time.
-fn shared(bench: &Bench) -> u64 {
-    let layers = fs::read_dir(bench.store().join("layers")).expect("a store");
-    let layers: Vec<PathBuf> = layers
-        .map(|entry| entry.expect("readable").path())
-        .collect();
-    let sum = |said: String| -> u64 {
-        let sizes = said
-            .lines()
-            .filter_map(|line| line.split_whitespace().next());
-        sizes
-            .map(|size| size.parse::<u64>().expect("a number"))
-            .sum()
-    };
-    let each = |layer: &PathBuf| sum(run("du", &["-s", "-B1", text(layer)]));
-    if layers.is_empty() {
-        return 0;
-    }
-    let mut all = vec!["-s", "-B1"];
-    all.extend(layers.iter().map(|layer| text(layer)));
-    layers.iter().map(each).sum::<u64>() - sum(run("du", &all))
-}
-
-/// Fails unless a survey counts what the machine does, and what layers share in each of them.
+/// Fails unless a survey counts what the machine does.
 #[track_caller]
 fn assert_counted(bench: &Bench, what: &str) {
     let store = Store::open(&bench.store()).expect("a store");
     // The first one writes down what it measured.
     let surveys = [(); 2].map(|()| Survey::take(&store).expect("readable"));
-    let counted = used(bench) + shared(bench);
-    assert_eq!(surveys[1].bytes(), counted, "{what}");
+    assert_eq!(surveys[1].bytes(), used(bench), "{what}");
 }
 
 /// A build that takes long lets old cache go while it runs.

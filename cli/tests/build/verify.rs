@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, text};
 use crate::finished::Finished;
@@ -284,4 +286,31 @@ fn a_damaged_index() {
         assert_eq!(verify(&bench, "").code, Some(0), "{page}");
     }
     assert!(kept > 0, "of {pages} pages");
+}
+
+/// All processors can be busy with layers of which each is read ahead.
+#[test]
+fn many_layers_of_many_files_are_verified() {
+    let step = |number: usize| {
+        format!("RUN mkdir /{number}; for i in $(seq 50); do echo $i >/{number}/$i; done\n")
+    };
+    let steps = 2 * std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    let dockerfile = (0..steps).map(step).collect::<String>();
+    let bench = Bench::with(&format!("FROM base\n{dockerfile}"));
+    bench.build("");
+    let mut command = bench.kiln();
+    command.args(["store", "verify"]).stdout(Stdio::null());
+    let mut verifying = command.spawn().expect("kiln runs");
+    let end = Instant::now() + Duration::from_secs(120);
+    let status = loop {
+        match verifying.try_wait().expect("it was started") {
+            Some(status) => break status,
+            None if Instant::now() > end => {
+                verifying.kill().expect("it runs");
+                panic!("it does not end");
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    assert!(status.success());
 }

@@ -50,7 +50,7 @@ pub fn extract(
     extract_beside(tree, contents, &Twins::default(), directory, disk)
 }
 
-/// The same for a directory that nobody changes afterwards: it may share files with its twins.
+/// The same where files of other layers' directories may have the same bytes.
 pub(super) fn extract_beside(
     tree: &LayerTree,
     contents: &Contents,
@@ -64,6 +64,7 @@ pub(super) fn extract_beside(
         root,
         path: directory.to_owned(),
         contents,
+        twins,
         disk,
     };
     let numbered = || tree.entries().iter().enumerate();
@@ -73,10 +74,8 @@ pub(super) fn extract_beside(
     }
     let others: Vec<(usize, &Entry)> = numbered().filter(|(_, e)| !e.is_directory()).collect();
     others.par_chunks(64).try_for_each(|chunk| {
-        let mut unshared = chunk
-            .iter()
-            .filter(|(index, entry)| !twins.share(*index, &entry.path, &extraction.root));
-        unshared.try_for_each(|(_, entry)| extraction.make(entry))
+        let mut entries = chunk.iter();
+        entries.try_for_each(|(index, entry)| extraction.make(*index, entry))
     })?;
     for (_, entry) in others {
         extraction.make_link(entry)?;
@@ -99,6 +98,7 @@ struct Extraction<'c> {
     root: OwnedFd,
     path: PathBuf,
     contents: &'c Contents,
+    twins: &'c Twins,
     disk: &'c Arc<dyn Disk>,
 }
 
@@ -115,9 +115,9 @@ impl Extraction<'_> {
         .map_err(|source| fail(&entry.path, source))
     }
 
-    fn make(&self, entry: &Entry) -> Result<(), ExtractError> {
+    fn make(&self, index: usize, entry: &Entry) -> Result<(), ExtractError> {
         match &entry.kind {
-            EntryKind::File { size, .. } => self.make_file(entry, *size),
+            EntryKind::File { size, .. } => self.make_file(index, entry, *size),
             EntryKind::Symlink { target } => {
                 use std::os::unix::ffi::OsStrExt;
                 let target = std::ffi::OsStr::from_bytes(target);
@@ -161,13 +161,13 @@ impl Extraction<'_> {
         }
     }
 
-    fn make_file(&self, entry: &Entry, size: u64) -> Result<(), ExtractError> {
+    fn make_file(&self, index: usize, entry: &Entry, size: u64) -> Result<(), ExtractError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
         let file = openat(&self.root, entry.path.as_os_path(), flags, mode)
             .map_err(|source| fail(&entry.path, source))?;
         let mut file = DiskFile::new(Arc::clone(self.disk), File::from(file));
-        if size > 0 {
+        if size > 0 && !self.twins.share(index, &entry.path, file.file()) {
             let reader = self.contents.bytes(entry).open(size)?;
             copy_with_holes(reader, &mut file, size).map_err(|source| fail(&entry.path, source))?;
         }

@@ -116,7 +116,9 @@ fn pack_for(
         left_out: Vec::new(),
     };
     let mut tree = TreeWriter::default();
-    if entries.len() < WORTH_A_THREAD {
+    // Whoever packs on one of the threads that read ahead must not wait for them.
+    let is_alone = rayon::current_thread_index().is_some();
+    if is_alone || entries.len() < WORTH_A_THREAD {
         for entry in entries {
             let read_ahead = read_small(purpose, &entry);
             if let Some(entry) = tar.append(entry, read_ahead)? {

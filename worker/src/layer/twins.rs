@@ -1,27 +1,33 @@
-//! Files that other layers have at the same paths and that are the very same, down to their times: a
-//! layer's directory can share them with those layers' directories, which nobody changes.
+//! Files that similar layers have at the same paths with the same bytes: a layer's directory takes the
+//! bytes over from there where the file system can share them (FICLONE of ioctl_ficlone(2)), as XFS and
+//! Btrfs can.
 //!
-//! Only files at the same path are shared. In every stack of layers one of them hides the other, so
-//! that no step sees two names of one file that are none.
+//! Never by a hard link: steps would see by its count what else the store holds, and two files of
+//! different layers as one.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kiln_solver::{DiffId, RelPath};
-use rustix::fs::{AtFlags, Mode, OFlags, linkat};
+use rustix::fs::{Mode, OFlags, ioctl_ficlone};
 
+use super::contents::open_below;
 use crate::store::Store;
 use crate::tree::{Entry, EntryKind, LayerTree};
 
 /// How many layers are looked into.
 const MOST_RELATIVES: usize = 16;
 
-/// For each entry of a tree, the layer that has the same file.
+/// For each entry of a tree, the layer that has the same bytes.
 #[derive(Default)]
 pub(super) struct Twins {
     /// The layers' directories.
     directories: Vec<OwnedFd>,
     /// By the entry's position: 0 for nothing, else 1 more than the directory's position.
     of_entry: Vec<u8>,
+    /// Set once the file system has said that it cannot share.
+    cannot_share: AtomicBool,
 }
 
 impl Twins {
@@ -52,29 +58,36 @@ impl Twins {
                 .is_some()
             {}
             let known = theirs.peek()?.as_ref().ok()?;
-            if *twin == 0 && is_same_file(known, entry) {
+            if *twin == 0 && has_same_bytes(known, entry) {
                 *twin = number;
             }
         }
         Some(())
     }
 
-    /// Gives the entry at a position of the tree, whose path is `path`, a name below `root`, if another
-    /// layer has the same. Whether it did.
-    pub(super) fn share(&self, index: usize, path: &RelPath, root: &OwnedFd) -> bool {
+    /// Gives a new file the bytes of the entry at a position of the tree, whose path is `path`, if another
+    /// layer has them and they can be shared. Whether it did.
+    pub(super) fn share(&self, index: usize, path: &RelPath, file: &File) -> bool {
         let Some(twin @ 1..) = self.of_entry.get(index).copied() else {
             return false;
         };
+        if self.cannot_share.load(Ordering::Relaxed) {
+            return false;
+        }
         let directory = &self.directories[usize::from(twin) - 1];
-        let path = path.as_os_path();
-        // File systems bound the names of a file.
-        linkat(directory, path, root, path, AtFlags::empty()).is_ok()
+        let Ok(theirs) = open_below(directory, path) else {
+            return false;
+        };
+        let shared = ioctl_ficlone(file, &theirs).is_ok();
+        if !shared {
+            self.cannot_share.store(true, Ordering::Relaxed);
+        }
+        shared
     }
 }
 
-/// Whether nothing tells two files at the same path apart but where their bytes lie.
-fn is_same_file(a: &Entry, b: &Entry) -> bool {
-    let is_same_content = match (&a.kind, &b.kind) {
+fn has_same_bytes(a: &Entry, b: &Entry) -> bool {
+    match (&a.kind, &b.kind) {
         (
             EntryKind::File { size, digest, .. },
             EntryKind::File {
@@ -82,11 +95,7 @@ fn is_same_file(a: &Entry, b: &Entry) -> bool {
                 digest: other_digest,
                 ..
             },
-        ) => (size, digest) == (other_size, other_digest),
+        ) => a.path == b.path && *size > 0 && (size, digest) == (other_size, other_digest),
         _ => false,
-    };
-    is_same_content
-        && a.path == b.path
-        && (a.mode, a.uid, a.gid, a.mtime) == (b.mode, b.uid, b.gid, b.mtime)
-        && a.xattrs == b.xattrs
+    }
 }
