@@ -313,6 +313,24 @@ fn every_rule_has_cases() {
     }
 }
 
+/// A file may name an image by a long variable very often.
+#[test]
+fn a_name_of_an_image_that_is_too_long_is_not_repeated_in_what_is_found() {
+    let text = format!("ARG a=/{}\n{}", "x".repeat(60_000), "FROM $a\n".repeat(100));
+    let source = Source::new("Dockerfile", &text);
+    let parsed = kiln_frontend::parse(&source);
+    let options = Options::new("linux/amd64".parse().expect("a platform"));
+    let survey = survey(&parsed, &options, &BTreeMap::new(), Extent::All);
+    let is_refused = |found: &Diagnostic| found.message.contains("longer than 4096 bytes");
+    assert!(survey.diagnostics.iter().any(is_refused));
+    let told: usize = survey
+        .diagnostics
+        .iter()
+        .map(|found| format!("{found:?}").len())
+        .sum();
+    assert!(told < 100_000, "{told}");
+}
+
 fn directories() -> Vec<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../testdata/rules");
     sorted(&root, |path| path.is_dir())

@@ -6,6 +6,7 @@ use super::findings::Findings;
 use super::rule::{Group, Rule, Standing};
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, Expansion, Variables};
+use crate::limits;
 use crate::source::Span;
 use crate::stage::{Stage, Stages};
 use crate::syntax::{Command, Word};
@@ -179,7 +180,9 @@ fn default_name(findings: &Findings, stage: &Stage<'_>, scope: &Scope<'_>) {
     let Ok(expansion) = Expander::new(scope.escape, defaults).word(&image.value) else {
         return;
     };
-    if expansion.text.parse::<Reference>().is_ok() {
+    // What is too long is refused, and told there.
+    let is_too_long = expansion.text.len() > limits::FROM;
+    if is_too_long || expansion.text.parse::<Reference>().is_ok() {
         return;
     }
     let message = format!("without build arguments, {} names no image", image.value);
