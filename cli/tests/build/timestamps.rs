@@ -146,3 +146,13 @@ fn files_that_leave_as_files_have_that_time() {
         );
     }
 }
+
+#[test]
+fn a_time_that_nobody_can_say_is_refused_before_anything_runs() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    for time in ["99999999999999", "-99999999999999"] {
+        let line = format!("--build-arg SOURCE_DATE_EPOCH={time}");
+        let refused = bench.refused(&line, 1, &["SOURCE_DATE_EPOCH is no time", time]);
+        assert_eq!(refused.ran(), [""; 0]);
+    }
+}

@@ -2,6 +2,7 @@
 //! `context`, a named context, or a stage that only adds something of another machine.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use super::add::AddedSource;
 use super::environment::Environment;
@@ -14,6 +15,9 @@ use crate::stage::{Stage, Stages};
 use crate::syntax::{Argument, Command, Dockerfile, Transfer, Word};
 
 const NAME: &str = "SOURCE_DATE_EPOCH";
+
+/// The years 1 to 9999, which RFC 3339 can say, without the last day, which has not ended everywhere.
+const SECONDS: RangeInclusive<i64> = -62_135_596_800..=253_402_207_200;
 
 /// The value that stands for the time of the build's context.
 pub(super) const CONTEXT: &str = "context";
@@ -53,7 +57,10 @@ fn named(
         Some(text) => text,
     };
     if let Ok(seconds) = text.parse() {
-        return Ok(Some(seconds));
+        return match SECONDS.contains(&seconds) {
+            true => Ok(Some(seconds)),
+            false => Err(no_time(text).into()),
+        };
     }
     let suggestions = &Suggestions::default();
     let roots = Roots {
@@ -102,6 +109,11 @@ pub(super) fn resolve_if_known(
         Err(LowerError::Invalid(errors)) => (None, errors),
         Err(LowerError::NeedsImages(_) | LowerError::NeedsRemotes(_)) => (None, Vec::new()),
     }
+}
+
+fn no_time(text: &str) -> Diagnostic {
+    let message = format!("SOURCE_DATE_EPOCH is no time between the years 1 and 9999: {text}");
+    Diagnostic::error_nowhere("invalid-epoch", message)
 }
 
 fn unknown(text: &str, stages: &Stages<'_>, options: &Options) -> Diagnostic {
