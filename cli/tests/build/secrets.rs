@@ -24,7 +24,7 @@ const SHOWN: &[(&str, &str)] = &[
         "grep -q hunter2 /etc/made/secret",
     ),
     ("target=/x/key", "grep -q hunter2 /x/key"),
-    ("id=key,dst=rel/secret", "grep -q hunter2 /work/rel/secret"),
+    ("id=key,dst=rel/secret", "grep -q hunter2 /w/rel/secret"),
     (
         "id=key,env=TOKEN",
         "test $TOKEN = hunter2-and-more && ! test -e /run/secrets/key",
@@ -51,12 +51,12 @@ fn steps_are_shown_secrets_as_asked() {
     let steps = SHOWN
         .iter()
         .map(|(options, command)| format!("RUN --mount=type=secret,{options} {command}\n"));
-    let dockerfile: String = std::iter::once("FROM base\nWORKDIR /work\n".to_owned())
+    let dockerfile: String = std::iter::once("FROM base\nWORKDIR /w\n".to_owned())
         .chain(steps)
         .collect();
     bench.file("Dockerfile", dockerfile);
     let out = bench.files("out", &format!("--secret id=key,src={}", text(&secret)));
-    for stub in ["run/secrets", "etc/made", "x", "work/rel", "t"] {
+    for stub in ["run/secrets", "etc/made", "x", "w/rel", "t"] {
         assert!(!out.join(stub).exists(), "{stub}");
     }
     machine::assert_clean(&bench.store());

@@ -35,7 +35,12 @@ impl Twins {
     /// cannot be read there is not shared.
     pub(super) fn find(store: &Store, diff_id: &DiffId, tree: &LayerTree) -> Self {
         let mut twins = Self::default();
-        for relative in store.layers().relatives(diff_id) {
+        let relatives = store.layers().relatives(diff_id);
+        // Trees are not read for nothing.
+        if relatives.is_empty() || !can_share(store) {
+            return twins;
+        }
+        for relative in relatives {
             if twins.directories.len() == MOST_RELATIVES {
                 break;
             }
@@ -84,6 +89,12 @@ impl Twins {
         }
         shared
     }
+}
+
+/// Whether the store's file system shares bytes at all.
+fn can_share(store: &Store) -> bool {
+    let files = [(); 2].map(|()| store.scratch().new_unnamed_file());
+    matches!(&files, [Ok(to), Ok(from)] if ioctl_ficlone(to.file(), from.file()).is_ok())
 }
 
 fn has_same_bytes(a: &Entry, b: &Entry) -> bool {
