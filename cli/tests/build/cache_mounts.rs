@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use crate::bench::{Bench, text};
 use crate::finished::Finished;
 use crate::machine;
+use crate::wait;
 
 /// Builds the steps in turn, one build for each, and fails unless all of them end well.
 #[track_caller]
@@ -190,9 +191,7 @@ fn a_killed_holder_lets_go_of_its_cache() {
             .expect("it runs")
             .stdout
     };
-    while held().is_empty() {
-        std::thread::yield_now();
-    }
+    wait::until(|| !held().is_empty());
     holder.kill().expect("it runs");
     holder.wait().expect("it ends");
     bench.file(

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::bench::{Bench, run, text};
 use crate::machine;
+use crate::wait;
 
 #[test]
 fn a_dockerfile_gets_only_what_it_is_allowed() {
@@ -147,19 +148,13 @@ fn a_terminated_build_ends_as_docker_buildx_does() {
             .stderr(Stdio::null())
             .spawn()
             .expect("kiln runs");
-        let begun = || {
+        let mark = wait::until_some(|| {
             let caches = bench.store().join("cache-mounts");
             let homes = fs::read_dir(caches).into_iter().flatten().flatten();
             homes
                 .map(|home| home.path().join("files/begun"))
                 .find(|mark| mark.exists())
-        };
-        let mark = loop {
-            if let Some(mark) = begun() {
-                break mark;
-            }
-            std::thread::yield_now();
-        };
+        });
         fs::remove_file(mark).expect("removable");
         run("kill", &["-s", signal, &running.id().to_string()]);
         assert_eq!(

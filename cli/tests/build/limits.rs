@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use crate::bench::{Bench, text};
 use crate::machine;
+use crate::wait;
 
 /// Whether this machine has a controller in the first version of control groups.
 fn has_legacy(controller: &str) -> bool {
@@ -87,9 +88,7 @@ fn groups_limit_a_step_and_go_with_it() {
                 path.is_dir() && inside.is_ok_and(|inside| inside.lines().count() >= 2)
             })
     };
-    while ours("memory").is_none() {
-        std::thread::yield_now();
-    }
+    wait::until(|| ours("memory").is_some());
     let value = |controller: &str, file: &str| {
         let group = ours(controller).expect("it is running");
         fs::read_to_string(group.join(file))
@@ -106,9 +105,9 @@ fn groups_limit_a_step_and_go_with_it() {
     running.kill().expect("it runs");
     running.wait().expect("it ends");
     // The helper sees its parent's end, and takes the groups away.
-    while ours("memory").is_some() || groups().iter().any(|path| path.contains("kiln-test")) {
-        std::thread::yield_now();
-    }
+    wait::until(|| {
+        ours("memory").is_none() && !groups().iter().any(|path| path.contains("kiln-test"))
+    });
     bench.file(
         "Dockerfile",
         "FROM base\nRUN cat /proc/self/cgroup && grep -q ':memory:/$' /proc/self/cgroup\n",

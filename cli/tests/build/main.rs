@@ -45,3 +45,4 @@ mod ssh;
 mod timestamps;
 mod two_machines;
 mod verify;
+mod wait;

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::bench::{Bench, output, run, text};
 use crate::finished::Finished;
 use crate::machine;
+use crate::wait;
 
 /// Debian with the client's programs of this machine, which have the libraries that they need beside
 /// them.
@@ -20,17 +21,15 @@ struct OpenSshAgent {
 }
 
 impl OpenSshAgent {
-    fn start(bench: &Bench) -> Self {
-        let socket = bench.path("agent.sock");
+    fn start(bench: &Bench, name: &str) -> Self {
+        let socket = bench.path(name);
         let process = Command::new("ssh-agent")
             .args(["-D", "-a"])
             .arg(&socket)
             .stdout(Stdio::null())
             .spawn()
             .expect("the package openssh-client");
-        while !socket.exists() {
-            std::thread::yield_now();
-        }
+        wait::until_listening(&socket);
         Self { process, socket }
     }
 
@@ -94,21 +93,9 @@ fn a_step_uses_the_agents_keys_and_nothing_else() {
          RUN --mount=type=ssh,id=absent test -z \"$SSH_AUTH_SOCK\" || ! test -e $SSH_AUTH_SOCK\n",
     );
     let key = make_key(&bench, "first", "-t ed25519");
-    let agent = OpenSshAgent::start(&bench);
+    let agent = OpenSshAgent::start(&bench, "agent.sock");
     agent.add(&key);
-    let empty = bench.path("empty.sock");
-    let other = OpenSshAgent {
-        socket: empty.clone(),
-        process: Command::new("ssh-agent")
-            .args(["-D", "-a"])
-            .arg(&empty)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("it runs"),
-    };
-    while !empty.exists() {
-        std::thread::yield_now();
-    }
+    let other = OpenSshAgent::start(&bench, "empty.sock");
     let out = bench.path("out");
     let line = format!(
         "--ssh default --ssh other={} -o {}",
@@ -185,7 +172,7 @@ fn agents_that_cannot_be_used_are_refused() {
     );
     let key = make_key(&bench, "locked", "-t ed25519");
     run("ssh-keygen", &["-q", "-p", "-N", "secret", "-f", &key]);
-    let agent = OpenSshAgent::start(&bench);
+    let agent = OpenSshAgent::start(&bench, "agent.sock");
     let socket = text(&agent.socket);
     // The library reads about half of these keys.
     let large = make_key(&bench, "large", "-t ecdsa -b 521");
