@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use kiln_worker::executor::StepLimits;
 use kiln_worker::gc::Policy;
 use kiln_worker::image::Images;
 use kiln_worker::registry::RegistrySettings;
@@ -101,11 +100,7 @@ pub fn backends(
     let limits = &settings.limits;
     let (groups, shortfalls) = Groups::plan(&limits.resources, limits.cgroup_parent.as_deref());
     Ok(Backends {
-        limits: StepLimits {
-            shm_size: limits.shm_size,
-            ulimits: limits.ulimits.clone(),
-            groups,
-        },
+        groups,
         shortfalls,
         store,
         sources: Arc::new(sources),

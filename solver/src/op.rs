@@ -4,12 +4,16 @@
 //! Only what can change the result is hashed ([`crate::key::Identify`]); what merely describes, such
 //! as an image's name, lies beside it and is left out there field by field.
 
+mod limit;
+
 use std::sync::Arc;
 
 use crate::digest::{DiffId, Sha256Digest};
 use crate::object_id::ObjectId;
 use crate::path::RelPath;
 use crate::platform::Platform;
+
+pub use limit::{Limit, Resource};
 
 /// The position of an input in [`crate::Vertex::inputs`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -156,6 +160,10 @@ pub struct Exec {
     pub hostname: Option<String>,
     /// More lines for /etc/hosts: name and address.
     pub extra_hosts: Vec<(String, String)>,
+    /// Bytes that `/dev/shm` may hold; `None` is what steps usually have.
+    pub shm_size: Option<u64>,
+    /// Limits of each process that are not the usual ones, each resource once, in order.
+    pub limits: Vec<Limit>,
     /// The platform that the command is compiled for.
     pub platform: Platform,
 }

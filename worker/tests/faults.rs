@@ -202,7 +202,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
             layer_source: Arc::clone(&layer_source),
             secrets: Default::default(),
             agents: Default::default(),
-            limits: Default::default(),
+            groups: Default::default(),
             sandbox: Sandbox::default(),
             exported: None,
         }),

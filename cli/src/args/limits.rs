@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// Limits of the RUN steps. None of them changes what the cache knows.
+/// Limits of the RUN steps. Those of control groups do not change what the cache knows.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LimitArgs {
     /// Size of /dev/shm [default: 64m]

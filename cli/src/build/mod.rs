@@ -26,9 +26,9 @@ use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::cache_transfer::StepImport;
 use kiln_worker::executor::{
-    ExportedLayers, LayerSource, LayerSources, LocalDirectory, Output, StepLimits, Worker,
+    ExportedLayers, LayerSource, LayerSources, LocalDirectory, Output, Worker,
 };
-use kiln_worker::sandbox::{Sandbox, Shortfall};
+use kiln_worker::sandbox::{Groups, Sandbox, Shortfall};
 use kiln_worker::secret::Secrets;
 use kiln_worker::snapshot::Snapshot;
 use kiln_worker::ssh::Agents;
@@ -91,8 +91,8 @@ pub struct Backends {
     pub images: Arc<kiln_worker::image::Images>,
     /// Where files and repositories of other machines come from.
     pub sources: Arc<kiln_worker::source::Sources>,
-    /// What steps may use.
-    pub limits: StepLimits,
+    /// What all processes of a step may use together.
+    pub groups: Groups,
     /// What was asked for and has no effect on this machine, one sentence each.
     pub shortfalls: Vec<Shortfall>,
     /// Secrets that steps may ask for.
@@ -261,7 +261,7 @@ impl Solving {
             directories,
             sources: Arc::clone(&backends.sources),
             layer_source,
-            limits: backends.limits.clone(),
+            groups: backends.groups.clone(),
             secrets: backends.secrets.clone(),
             agents: backends.agents.clone(),
             sandbox: Sandbox::default(),
@@ -331,6 +331,8 @@ fn options(settings: &BuildSettings) -> Options {
             .iter()
             .map(|host| (host.name.clone(), address(&host.address)))
             .collect(),
+        shm_size: settings.limits.shm_size,
+        limits: settings.limits.ulimits.clone(),
         no_cache: no_cache(settings),
         allowed: Allowed {
             host_network: settings.allowed.host_network,

@@ -1,8 +1,11 @@
 //! What the processes of steps may use: `--shm-size`, `--ulimit`, `--memory`, `--cpu-…` and the like, with
 //! Docker's way to write them.
 
+use std::collections::BTreeMap;
+
 use kiln_frontend::byte_size;
-use kiln_worker::sandbox::{Limit, Resource, Resources};
+use kiln_solver::op::{Limit, Resource};
+use kiln_worker::sandbox::Resources;
 
 use super::UsageError;
 use crate::args::LimitArgs;
@@ -12,7 +15,7 @@ use crate::args::LimitArgs;
 pub struct Limits {
     /// Bytes that `/dev/shm` may hold; `None` is the sandbox's default.
     pub shm_size: Option<u64>,
-    /// Limits of each process.
+    /// Limits of each process, each resource once, in order.
     pub ulimits: Vec<Limit>,
     /// Limits of all processes of a step together.
     pub resources: Resources,
@@ -20,35 +23,15 @@ pub struct Limits {
     pub cgroup_parent: Option<String>,
 }
 
-/// The names that `--ulimit` knows, as in Docker.
-const RESOURCES: [(&str, Resource); 15] = [
-    ("core", Resource::Core),
-    ("cpu", Resource::Cpu),
-    ("data", Resource::Data),
-    ("fsize", Resource::FileSize),
-    ("locks", Resource::Locks),
-    ("memlock", Resource::LockedMemory),
-    ("msgqueue", Resource::MessageQueue),
-    ("nice", Resource::Nice),
-    ("nofile", Resource::OpenFiles),
-    ("nproc", Resource::Processes),
-    ("rss", Resource::ResidentSet),
-    ("rtprio", Resource::RealtimePriority),
-    ("rttime", Resource::RealtimeTime),
-    ("sigpending", Resource::PendingSignals),
-    ("stack", Resource::Stack),
-];
-
 /// The least memory that a step can live in.
 const LEAST_MEMORY: u64 = 6 << 20;
 
 /// Makes sense of all options about limits.
 pub(super) fn parse(args: &LimitArgs) -> Result<Limits, UsageError> {
-    let ulimits = args.ulimits.iter().map(|typed| ulimit(typed));
     let memory = size("--memory", args.memory.as_deref())?;
     Ok(Limits {
         shm_size: size("--shm-size", args.shm_size.as_deref())?,
-        ulimits: ulimits.collect::<Result<_, _>>()?,
+        ulimits: ulimits(&args.ulimits)?,
         resources: Resources {
             memory: memory.map(at_least_alive).transpose()?,
             memory_and_swap: memory_and_swap(args.memory_swap.as_deref(), memory)?,
@@ -129,15 +112,25 @@ fn list(option: &'static str, typed: Option<&str>) -> Result<Option<String>, Usa
     }
 }
 
+/// Of limits of the same resource, the last one counts. Their order says nothing.
+fn ulimits(typed: &[String]) -> Result<Vec<Limit>, UsageError> {
+    let mut limits = BTreeMap::new();
+    for typed in typed {
+        let limit = ulimit(typed)?;
+        limits.insert(limit.resource, limit);
+    }
+    Ok(limits.into_values().collect())
+}
+
 /// `NAME=SOFT[:HARD]`; -1 is no limit.
 fn ulimit(typed: &str) -> Result<Limit, UsageError> {
     let wrong = |problem: String| UsageError::new("--ulimit", typed, problem);
     let example = "write it as in --ulimit nofile=1024:2048";
     let pair = typed.split_once('=');
     let (name, limits) = pair.ok_or_else(|| wrong("there is no =".to_owned()).hint(example))?;
-    let known = RESOURCES.iter().find(|(known, _)| *known == name);
-    let Some((_, resource)) = known else {
-        let names = RESOURCES.map(|(name, _)| name);
+    let mut known = Resource::ALL.into_iter();
+    let Some(resource) = known.find(|resource| resource.name() == name) else {
+        let names = Resource::ALL.map(Resource::name);
         return Err(wrong(format!("there is no limit {name:?}")).known_words(name, &names));
     };
     let limit = |text: &str| match text.parse::<i64>() {
@@ -156,7 +149,7 @@ fn ulimit(typed: &str) -> Result<Limit, UsageError> {
         return Err(wrong("the soft limit is above the hard one".to_owned()));
     }
     Ok(Limit {
-        resource: *resource,
+        resource,
         soft,
         hard,
     })

@@ -159,7 +159,7 @@ fn two_machines_compute_the_same_keys() {
     build.args(["build", "--progress=rawjson", "--build-context"]);
     build.arg(format!("base=oci-layout://{}", text(&second.path("base"))));
     build.args(line.split_whitespace());
-    build.args(["--shm-size", "1m", "--build-arg", "HTTP_PROXY=http://x"]);
+    build.args(["--cpu-shares", "512", "--build-arg", "HTTP_PROXY=http://x"]);
     Finished::of(build.arg(second.context(""))).assert_well();
     assert_same(&expected, &keys(&mut of_user()));
     machine::assert_clean(&user.store());

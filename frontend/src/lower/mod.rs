@@ -31,7 +31,7 @@ pub use survey::{Extent, Survey, survey};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kiln_solver::op::{Network, Source};
+use kiln_solver::op::{Limit, Network, Source};
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{Graph, Platform, Reference, Sha256Digest, VertexId};
 
@@ -70,6 +70,10 @@ pub struct Options {
     pub extra_hosts: Vec<(String, String)>,
     /// The host name of steps.
     pub hostname: Option<String>,
+    /// `--shm-size`, in bytes
+    pub shm_size: Option<u64>,
+    /// `--ulimit`, each resource once, in order.
+    pub limits: Vec<Limit>,
     /// `--no-cache` and `--no-cache-filter`
     pub no_cache: NoCache,
     /// `--allow`
@@ -107,6 +111,8 @@ impl Options {
             network: Network::Default,
             extra_hosts: Vec::new(),
             hostname: None,
+            shm_size: None,
+            limits: Vec::new(),
             no_cache: NoCache::default(),
             allowed: Allowed::default(),
             ignored: Patterns::default(),

@@ -68,6 +68,8 @@ impl Builder<'_> {
             security: self.security(run)?,
             hostname: self.hostname(),
             extra_hosts: self.options.extra_hosts.clone(),
+            shm_size: self.options.shm_size,
+            limits: self.options.limits.clone(),
             platform: state.platform.clone(),
         };
         let description = describe(name, Some(span));

@@ -10,7 +10,7 @@ use kiln_frontend::lower::remote::{Pinned, PinnedGit, PinnedHttp, RemoteRequest}
 use kiln_frontend::lower::{Allowed, ImageLocation, Images, NamedContext, NoCache};
 use kiln_frontend::{ImageRequest, LowerError, Lowered, Options, ResolvedImage, Source};
 use kiln_solver::key::{InputPart, definition_key};
-use kiln_solver::op::{InputIndex, Network, Op, Source as From};
+use kiln_solver::op::{InputIndex, Limit, Network, Op, Resource, Source as From};
 use kiln_solver::{ContentDigest, Key, Sha256Digest, Vertex};
 
 use crate::case::Side;
@@ -136,6 +136,8 @@ fn options(arguments: &[String]) -> Options {
                 let (name, address) = value.split_once(':').expect("NAME:ADDRESS");
                 options.extra_hosts.push(owned((name, address)));
             }
+            "shm-size" => options.shm_size = value.parse().ok(),
+            "ulimit" => options.limits.push(limit(pair())),
             "hostname" => options.hostname = Some(value.to_owned()),
             "default-epoch" => options.default_epoch = value.parse().ok(),
             "no-cache" => options.no_cache = NoCache::All,
@@ -148,6 +150,17 @@ fn options(arguments: &[String]) -> Options {
         }
     }
     options
+}
+
+/// `NAME=SOFT:HARD`
+fn limit((name, limits): (&str, &str)) -> Limit {
+    let resource = Resource::ALL.into_iter().find(|it| it.name() == name);
+    let (soft, hard) = limits.split_once(':').expect("SOFT:HARD");
+    Limit {
+        resource: resource.expect("a resource"),
+        soft: soft.parse().ok(),
+        hard: hard.parse().ok(),
+    }
 }
 
 fn context(text: &str) -> NamedContext {

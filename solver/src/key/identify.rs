@@ -3,8 +3,8 @@
 use super::KeyWriter;
 use crate::op::{
     CacheMount, CheckoutTimes, Copy, CopySource, Exec, FileAction, FileOp, GitDirectory, GitSource,
-    HttpSource, ImageSource, ModeChange, Mount, MountKind, Network, Op, Owner, Reads, SecretMount,
-    Security, Selection, Sharing, Source, SshMount, Unpack,
+    HttpSource, ImageSource, Limit, ModeChange, Mount, MountKind, Network, Op, Owner, Reads,
+    SecretMount, Security, Selection, Sharing, Source, SshMount, Unpack,
 };
 
 /// Something whose identity goes into a key.
@@ -167,6 +167,8 @@ impl Identify for Exec {
             security,
             hostname,
             extra_hosts,
+            shm_size,
+            limits,
             platform,
         } = self;
         index(writer, "root", *root);
@@ -196,7 +198,32 @@ impl Identify for Exec {
                 writer.named(name, "address", address.as_bytes());
             });
         }
+        if let Some(size) = shm_size {
+            writer.number("shm-size", *size);
+        }
+        if !limits.is_empty() {
+            list(writer, "limits", limits, |writer, limit| {
+                group(writer, limit.resource.name(), limit)
+            });
+        }
         writer.bytes("platform", platform.to_string().as_bytes());
+    }
+}
+
+impl Identify for Limit {
+    /// The resource is said by whoever names the limit.
+    fn identify(&self, writer: &mut dyn KeyWriter) {
+        let Limit {
+            resource: _,
+            soft,
+            hard,
+        } = self;
+        for (name, limit) in [("soft", soft), ("hard", hard)] {
+            match limit {
+                Some(limit) => writer.number(name, *limit),
+                None => writer.bytes(name, b"unlimited"),
+            }
+        }
     }
 }
 

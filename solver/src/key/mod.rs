@@ -139,6 +139,8 @@ mod tests {
             security: Security::Sandbox,
             hostname: None,
             extra_hosts: Vec::new(),
+            shm_size: None,
+            limits: Vec::new(),
             platform: Platform {
                 os: "linux".to_owned(),
                 architecture: "amd64".to_owned(),

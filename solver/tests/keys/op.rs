@@ -6,8 +6,8 @@
 use kiln_solver::key::InputPart;
 use kiln_solver::op::{
     CacheMount, CheckoutTimes, Copy, CopySource, Exec, FileAction, FileOp, GitDirectory, GitSource,
-    HttpSource, ImageSource, LocalSource, ModeChange, Mount, MountKind, Network, Op, Owner, Reads,
-    SecretMount, Security, Selection, Sharing, Source, SshMount, Unpack,
+    HttpSource, ImageSource, Limit, LocalSource, ModeChange, Mount, MountKind, Network, Op, Owner,
+    Reads, Resource, SecretMount, Security, Selection, Sharing, Source, SshMount, Unpack,
 };
 use kiln_solver::platform::Platform;
 
@@ -67,7 +67,33 @@ structure!(Exec {
     security: key,
     hostname: key,
     extra_hosts: key,
+    shm_size: key,
+    limits: key,
     platform: key,
+});
+
+structure!(Limit {
+    resource: key,
+    soft: key,
+    hard: key
+});
+
+choice!(Resource {
+    Core,
+    Cpu,
+    Data,
+    FileSize,
+    Locks,
+    LockedMemory,
+    MessageQueue,
+    Nice,
+    OpenFiles,
+    Processes,
+    ResidentSet,
+    RealtimePriority,
+    RealtimeTime,
+    PendingSignals,
+    Stack,
 });
 
 choice!(Network {

@@ -8,14 +8,14 @@ use kiln_solver::progress::Fact;
 use kiln_solver::{Exit, LogStream, Outcome, RelPath, Step, StepReporter};
 use rustix::io::Errno;
 
+use super::Worker;
 use super::error::ExecutorError;
 use super::layers;
 use super::mounts::{Mounts, Trust};
 use super::output::Output;
-use super::{StepLimits, Worker};
 use crate::io_error::AtPath;
 use crate::layer::{diff, pack};
-use crate::sandbox;
+use crate::sandbox::{self, Groups};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Timestamp, View};
@@ -47,7 +47,7 @@ impl Worker {
             })
             .await?
         };
-        let spec = prepared.spec(exec, &self.limits)?;
+        let spec = prepared.spec(exec, &self.groups)?;
         let log = |stream, bytes: &[u8]| {
             let stream = match stream {
                 sandbox::Stream::Stdout => LogStream::Stdout,
@@ -131,7 +131,7 @@ impl Prepared {
         self.workspace.join("upper")
     }
 
-    fn spec(&self, exec: &Exec, limits: &StepLimits) -> Result<sandbox::Spec, ExecutorError> {
+    fn spec(&self, exec: &Exec, groups: &Groups) -> Result<sandbox::Spec, ExecutorError> {
         let root = sandbox::Overlay {
             layers: self.directories.clone(),
             writable: Some(sandbox::Writable {
@@ -153,9 +153,9 @@ impl Prepared {
             Network::None => sandbox::Network::None,
         };
         spec.privileged = exec.security == Security::Insecure;
-        spec.command.limits.clone_from(&limits.ulimits);
-        spec.groups = limits.groups.clone();
-        if let Some(size) = limits.shm_size {
+        spec.command.limits.clone_from(&exec.limits);
+        spec.groups = groups.clone();
+        if let Some(size) = exec.shm_size {
             spec.shm_size = size;
         }
         if let Some(hostname) = &exec.hostname {

@@ -42,7 +42,7 @@ pub use times::{FileTimes, with_times};
 
 use crate::context::Context;
 use crate::layer::Ahead;
-use crate::sandbox::{Groups, Limit, Sandbox};
+use crate::sandbox::{Groups, Sandbox};
 use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
 use crate::source::Sources;
@@ -93,17 +93,6 @@ pub struct LocalDirectory {
     pub name: Option<String>,
 }
 
-/// What each command may use. It changes no key: a step must come to the same with more or less.
-#[derive(Debug, Clone, Default)]
-pub struct StepLimits {
-    /// Bytes that `/dev/shm` may hold; `None` is the sandbox's default.
-    pub shm_size: Option<u64>,
-    /// Limits of each process.
-    pub ulimits: Vec<Limit>,
-    /// Limits of all processes together.
-    pub groups: Groups,
-}
-
 /// Performs steps on a store.
 pub struct Worker {
     /// Where results go.
@@ -118,8 +107,9 @@ pub struct Worker {
     pub secrets: Secrets,
     /// Agents that steps may ask for.
     pub agents: Agents,
-    /// What steps may use.
-    pub limits: StepLimits,
+    /// What all processes of a step may use together. It changes no key: a step must come to the same with
+    /// more or less.
+    pub groups: Groups,
     /// Runs commands.
     pub sandbox: Sandbox,
     /// What of the results will leave compressed; `None` if nothing does.

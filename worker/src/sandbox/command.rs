@@ -198,7 +198,6 @@ pub(super) fn rlimit(limit: &Limit) -> Rlimit {
 
 pub(super) fn resource(resource: Resource) -> Kernel {
     match resource {
-        Resource::AddressSpace => Kernel::As,
         Resource::Core => Kernel::Core,
         Resource::Cpu => Kernel::Cpu,
         Resource::Data => Kernel::Data,

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-pub use kiln_solver::op::DEFAULT_HOSTNAME;
+pub use kiln_solver::op::{DEFAULT_HOSTNAME, Limit, Resource};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Groups;
@@ -98,39 +98,6 @@ pub struct Command {
     pub user: String,
     /// Resource limits that differ from Kiln's own.
     pub limits: Vec<Limit>,
-}
-
-/// One resource limit; `None` is unlimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limit {
-    /// What is limited.
-    pub resource: Resource,
-    /// What is enforced.
-    pub soft: Option<u64>,
-    /// How far the step may raise `soft`.
-    pub hard: Option<u64>,
-}
-
-/// What a [`Limit`] is about; the names are those of getrlimit(2).
-#[allow(missing_docs)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Resource {
-    AddressSpace,
-    Core,
-    Cpu,
-    Data,
-    FileSize,
-    Locks,
-    LockedMemory,
-    MessageQueue,
-    Nice,
-    OpenFiles,
-    Processes,
-    ResidentSet,
-    RealtimePriority,
-    RealtimeTime,
-    PendingSignals,
-    Stack,
 }
 
 /// Something mounted into the step's root.
