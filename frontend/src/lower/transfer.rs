@@ -48,7 +48,7 @@ impl Builder<'_> {
         let expanded = self.expanded(state, transfer)?;
         let template = template(state, transfer, &expanded, is_add)?;
         let message = message(transfer, &expanded, is_add);
-        let sources = self.sources(state, transfer, expanded, is_add)?;
+        let sources = self.sources(state, transfer, expanded, origin, is_add)?;
         let text = self.expanded_name(state, step)?;
         // Onto another base, a linked copy is the same layer; a change of modes needs the base.
         let linked = transfer.link && template.mode.is_none();
@@ -110,6 +110,7 @@ impl Builder<'_> {
         state: &State,
         transfer: &Transfer,
         expanded: Expanded,
+        origin: Origin,
         is_add: bool,
     ) -> Checked<Vec<SourceGroup>> {
         let checksum = expanded.checksum;
@@ -121,7 +122,8 @@ impl Builder<'_> {
         for path in expanded.paths {
             match AddedSource::of(&path, checksum.as_ref(), transfer.keep_git_dir.as_ref())? {
                 AddedSource::Path => {
-                    check_glob(&path.value).map_err(|error| not_a_pattern(&error, path.span))?;
+                    check_pattern(&path.value, origin)
+                        .map_err(|error| not_a_pattern(&error, path.span))?;
                     let path = match transfer.parents {
                         true => path.value,
                         false => in_one_way(&path.value),
@@ -314,6 +316,16 @@ fn unpack_if(archives: bool) -> Unpack {
     match archives {
         true => Unpack::Archives,
         false => Unpack::Never,
+    }
+}
+
+/// What is wanted of a context is asked for in the language of `.dockerignore`, too, which has fewer
+/// patterns.
+fn check_pattern(path: &str, origin: Origin) -> Result<(), PatternError> {
+    check_glob(path)?;
+    match origin {
+        Origin::Context => Patterns::new([path].into_iter()).map(drop),
+        Origin::Nothing | Origin::Stage(_) | Origin::External(_) => Ok(()),
     }
 }
 

@@ -1,0 +1,2 @@
+FROM scratch
+COPY [^b-a] /b/
