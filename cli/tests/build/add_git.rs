@@ -102,7 +102,7 @@ fn a_kept_repository_is_one() {
     let remote = daemon.url("/main.git");
     bench.file(
         "Dockerfile",
-        format!("FROM scratch\nADD --keep-git-dir=true {remote}#v1 /tag\nADD {remote}?keep-git-dir&branch=other /branch\n"),
+        format!("FROM scratch\nADD --keep-git-dir=true {remote}#v1 /tag\nADD {remote}?keep-git-dir&branch=other /branch\nADD --keep-git-dir {remote}#{} /commit\n", commit(&root, "other")),
     );
     let files = bench.files("out", "");
     let git = |directory: &str, arguments: &[&str]| {
@@ -121,6 +121,11 @@ fn a_kept_repository_is_one() {
         git("branch", &["rev-parse", "other"]),
         commit(&root, "other")
     );
+    assert_eq!(
+        git("commit", &["rev-parse", "HEAD"]),
+        commit(&root, "other")
+    );
+    assert_eq!(git("commit", &["for-each-ref"]), "");
     assert_eq!(git("branch", &["remote", "get-url", "origin"]), remote);
     assert_eq!(git("branch", &["status", "--porcelain"]), "");
     assert_eq!(

@@ -112,9 +112,9 @@ impl Checkout<'_> {
             std::fs::write(&alternates, objects).at("write", &alternates)?;
             return Ok(());
         }
-        let object = kept(&self.source.object);
-        let name = self.reference();
-        let refspec = format!("+{object}:{name}");
+        let kept = kept(&self.source.object);
+        let name = self.reference().unwrap_or_else(|| kept.clone());
+        let refspec = format!("+{kept}:{name}");
         let mirror = format!("file://{}", mirror.display());
         let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
         fetch.extend(["--update-head-ok", "--depth=1", "--", &mirror, &refspec]);
@@ -129,12 +129,11 @@ impl Checkout<'_> {
             .await
     }
 
-    /// What a kept repository calls the commit.
-    fn reference(&self) -> String {
-        match &self.source.git_directory {
-            Some(kept) if kept.reference.starts_with("refs/") => kept.reference.clone(),
-            _ => format!("refs/kiln/{}", self.source.object),
-        }
+    /// What a kept repository calls the commit, if it was asked for by a name.
+    fn reference(&self) -> Option<String> {
+        let kept = self.source.git_directory.as_ref()?;
+        let is_reference = kept.reference.starts_with("refs/");
+        is_reference.then(|| kept.reference.clone())
     }
 
     async fn submodules(&self, files: &Path) -> Result<(), SourceError> {
@@ -157,6 +156,10 @@ impl Checkout<'_> {
         let origin = shown(self.mirror.remote());
         self.run("remote", &["remote", "set-url", "origin", &origin])
             .await?;
+        if self.reference().is_none() {
+            let name = kept(&self.source.object);
+            self.run("update-ref", &["update-ref", "-d", &name]).await?;
+        }
         // An index that was used tells inodes and times of files that will not be there.
         let index = git_directory.join("index");
         std::fs::remove_file(&index).at("remove", &index)?;
