@@ -139,7 +139,7 @@ pub(super) fn stages(findings: &Findings, stages: &Stages<'_>, scope: &Scope<'_>
         declared.iter().chain(&scope.names).copied().collect();
     for stage in &stages.all {
         default_name(findings, stage, scope);
-        let expander = Expander::new(scope.escape, scope.variables);
+        let expander = Expander::new(scope.escape, scope.variables).growing_by(limits::FROM);
         let used = |word: &Word| {
             let expansion = expander.word(&word.value).unwrap_or_default();
             for name in &expansion.unmatched {
@@ -177,7 +177,8 @@ fn default_name(findings: &Findings, stage: &Stage<'_>, scope: &Scope<'_>) {
         return;
     };
     let image = &stage.from.image;
-    let Ok(expansion) = Expander::new(scope.escape, defaults).word(&image.value) else {
+    let expander = Expander::new(scope.escape, defaults).growing_by(limits::FROM);
+    let Ok(expansion) = expander.word(&image.value) else {
         return;
     };
     // What is too long is refused, and told there.

@@ -76,7 +76,7 @@ impl Glob {
                 push_template(&mut result, new, &value[found.clone()]);
             }
             if result.len() > value.len() + EXPANSION_GROWTH {
-                return Err(ExpandError::TooLong);
+                return Err(ExpandError::TooLong(EXPANSION_GROWTH));
             }
             copied = found.end;
             let width = value[search..].chars().next().map_or(1, char::len_utf8);

@@ -1,7 +1,7 @@
 //! The cursor that walks over one text and expands it.
 
 use super::{ExpandError, Expander, Expansion, glob};
-use crate::limits::{EXPANSION_DEPTH, EXPANSION_GROWTH};
+use crate::limits::EXPANSION_DEPTH;
 
 pub(super) struct Lexer<'a> {
     expander: &'a Expander<'a>,
@@ -16,7 +16,7 @@ pub(super) struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(expander: &'a Expander<'a>, text: &'a str, splits: bool) -> Self {
-        let (raw_escapes, limit) = (expander.raw_escapes, text.len() + EXPANSION_GROWTH);
+        let (raw_escapes, limit) = (expander.raw_escapes, text.len() + expander.growth);
         let found = Expansion::default();
         Self {
             expander,
@@ -89,7 +89,7 @@ impl<'a> Lexer<'a> {
                 _ => self.plain(&mut text, &mut words),
             }
             if text.len() > self.limit {
-                return Err(ExpandError::TooLong);
+                return Err(self.too_long());
             }
         }
         match stop {
@@ -172,7 +172,7 @@ impl<'a> Lexer<'a> {
                 }
             }
             if text.len() > self.limit {
-                return Err(ExpandError::TooLong);
+                return Err(self.too_long());
             }
         }
     }
@@ -209,22 +209,34 @@ impl<'a> Lexer<'a> {
         let value = if self.peek() == Some('{') {
             self.braces()
         } else {
-            Ok(self.bare_name())
+            self.bare_name()
         };
         self.depth -= 1;
         value
     }
 
-    fn bare_name(&mut self) -> String {
+    fn bare_name(&mut self) -> Result<String, ExpandError> {
         let name = self.name();
         if name.is_empty() {
-            return "$".to_owned();
+            return Ok("$".to_owned());
         }
         match self.lookup(name) {
-            Some(value) => value.to_owned(),
-            None if self.expander.keep_unset => format!("${name}"),
-            None => String::new(),
+            Some(value) => self.copied(value),
+            None if self.expander.keep_unset => Ok(format!("${name}")),
+            None => Ok(String::new()),
         }
+    }
+
+    /// A value that becomes part of the word. One that does not fit is not even copied.
+    fn copied(&self, value: &str) -> Result<String, ExpandError> {
+        match value.len() > self.limit {
+            true => Err(self.too_long()),
+            false => Ok(value.to_owned()),
+        }
+    }
+
+    fn too_long(&self) -> ExpandError {
+        ExpandError::TooLong(self.expander.growth)
     }
 
     fn braces(&mut self) -> Result<String, ExpandError> {
@@ -236,7 +248,7 @@ impl<'a> Lexer<'a> {
         }
         let name = self.name();
         match self.next() {
-            Some('}') => Ok(self.plain_braces(name)),
+            Some('}') => self.plain_braces(name),
             Some(':') => match self.next() {
                 Some(operator @ ('-' | '+' | '?')) => self.conditional(name, operator, true),
                 Some(other) => Err(ExpandError::UnknownOperator(format!(":{other}"))),
@@ -250,11 +262,11 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn plain_braces(&mut self, name: &str) -> String {
+    fn plain_braces(&mut self, name: &str) -> Result<String, ExpandError> {
         match self.lookup(name) {
-            Some(value) => value.to_owned(),
-            None if self.expander.keep_unset => format!("${{{name}}}"),
-            None => String::new(),
+            Some(value) => self.copied(value),
+            None if self.expander.keep_unset => Ok(format!("${{{name}}}")),
+            None => Ok(String::new()),
         }
     }
 
@@ -273,7 +285,7 @@ impl<'a> Lexer<'a> {
         }
         let present = value.filter(|value| !(colon && value.is_empty()));
         match (operator, present) {
-            ('-', Some(present)) => Ok(present.to_owned()),
+            ('-', Some(present)) => self.copied(present),
             ('-', None) | ('+', Some(_)) => Ok(word),
             ('+', None) => Ok(String::new()),
             (_, Some(present)) => Ok(present.to_owned()),

@@ -66,8 +66,8 @@ pub enum ExpandError {
     #[error("a pattern takes more than {PATTERN_STEPS} steps to match")]
     TooSlow,
     /// The result is larger than anything useful.
-    #[error("the word grows by more than {EXPANSION_GROWTH} bytes")]
-    TooLong,
+    #[error("the word grows by more than {0} bytes")]
+    TooLong(usize),
 }
 
 /// What a word expands to.
@@ -92,6 +92,7 @@ pub struct Expander<'a> {
     raw_escapes: bool,
     literal_quotes: bool,
     keep_unset: bool,
+    growth: usize,
 }
 
 impl<'a> Expander<'a> {
@@ -104,6 +105,7 @@ impl<'a> Expander<'a> {
             raw_escapes: false,
             literal_quotes: false,
             keep_unset: false,
+            growth: EXPANSION_GROWTH,
         }
     }
 
@@ -128,6 +130,12 @@ impl<'a> Expander<'a> {
     /// References to unset variables stay as they are.
     pub fn keep_unset(mut self) -> Self {
         self.keep_unset = true;
+        self
+    }
+
+    /// A word may grow by this many bytes, and not by [`EXPANSION_GROWTH`].
+    pub(crate) fn growing_by(mut self, bytes: usize) -> Self {
+        self.growth = bytes;
         self
     }
 

@@ -10,7 +10,7 @@ use super::environment::Environment;
 use super::root::{Root, Roots};
 use super::{Checked, ImageRequest, Images, LowerError, Options};
 use crate::diagnostic::{Diagnostic, Suggestions};
-use crate::expand::{Expander, NoVariables};
+use crate::expand::{ExpandError, Expander, NoVariables};
 use crate::limits;
 use crate::mount;
 use crate::source::{Span, Spanned};
@@ -170,11 +170,13 @@ impl<'a> Plan<'a> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), global);
         let error =
             |message: String| Box::new(Diagnostic::error("invalid-from", word.span, message));
-        let expansion = expander
-            .word(&word.value)
-            .map_err(|e| error(e.to_string()))?;
+        let too_long = || error(format!("it is longer than {} bytes", limits::FROM));
+        let expansion = match expander.growing_by(limits::FROM).word(&word.value) {
+            Err(ExpandError::TooLong(_)) => return Err(too_long()),
+            expansion => expansion.map_err(|e| error(e.to_string()))?,
+        };
         if expansion.text.len() > limits::FROM {
-            return Err(error(format!("it is longer than {} bytes", limits::FROM)));
+            return Err(too_long());
         }
         if !expansion.text.is_empty() {
             return Ok(expansion.text);

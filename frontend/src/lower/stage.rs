@@ -286,8 +286,8 @@ impl<'a> Builder<'a> {
                 if matches!(error, ExpandError::Required { .. }) {
                     self.is_uncertain.set(state.is_base_unknown);
                 }
-                if error == ExpandError::TooLong {
-                    self.charge(limits::EXPANSION_GROWTH, span)?;
+                if let ExpandError::TooLong(bytes) = error {
+                    self.charge(bytes, span)?;
                 }
                 let message = format!("{:?} cannot be expanded: {error}", beginning_of(text));
                 Err(Box::new(Diagnostic::error("expansion", span, message)))
@@ -383,7 +383,7 @@ impl<'a> Builder<'a> {
             true => (Cow::Borrowed(text), 0),
             false => match expander.word(text) {
                 Ok(expansion) => (Cow::Owned(expansion.text), STEP_COST * expansion.steps),
-                Err(ExpandError::TooLong) => (Cow::Borrowed(text), limits::EXPANSION_GROWTH),
+                Err(ExpandError::TooLong(bytes)) => (Cow::Borrowed(text), bytes),
                 Err(_) => (Cow::Borrowed(text), 0),
             },
         };
