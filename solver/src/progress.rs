@@ -82,6 +82,8 @@ pub enum Fact {
     Missed(Arc<Miss>),
     /// How its command failed.
     Exited(Exit),
+    /// By what its command reaches the network, if no step said so before.
+    Network(String),
     /// What its command used.
     Used {
         /// Bytes that its largest process held at most.

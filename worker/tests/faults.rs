@@ -204,6 +204,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
             agents: Default::default(),
             groups: Default::default(),
             sandbox: Sandbox::default(),
+            network_notice: Default::default(),
             exported: None,
         }),
         cache: Arc::new(StoreCache::new(store.clone(), layer_source)),

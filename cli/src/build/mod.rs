@@ -26,7 +26,7 @@ use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::cache_transfer::StepImport;
 use kiln_worker::executor::{
-    ExportedLayers, LayerSource, LayerSources, LocalDirectory, Output, Worker,
+    ExportedLayers, LayerSource, LayerSources, LocalDirectory, NetworkNotice, Output, Worker,
 };
 use kiln_worker::sandbox::{Groups, Sandbox, Shortfall};
 use kiln_worker::secret::Secrets;
@@ -265,6 +265,7 @@ impl Solving {
             secrets: backends.secrets.clone(),
             agents: backends.agents.clone(),
             sandbox: Sandbox::default(),
+            network_notice: NetworkNotice::default(),
             exported,
         };
         let solver = Solver {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use kiln_solver::progress::{Event, EventKind, LogStream, Progress, StepId};
+use kiln_solver::progress::{Event, EventKind, Fact, LogStream, Progress, StepId};
 
 use super::figures::bytes;
 
@@ -133,6 +133,7 @@ impl Progress for Channel {
     fn report(&self, event: Event) {
         match event.kind {
             EventKind::Log { stream, bytes } => self.send_log(event.step, stream, bytes),
+            EventKind::Learned(Fact::Network(_)) => self.send(Message::Event(event)),
             // Nobody draws it.
             EventKind::Learned(_) => {}
             _ => self.send(Message::Event(event)),

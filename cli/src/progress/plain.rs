@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use kiln_solver::progress::{Event, EventKind, StepId};
+use kiln_solver::progress::{Event, EventKind, Fact, StepId};
 
 use super::Renderer;
 use super::figures::seconds;
@@ -72,7 +72,8 @@ impl<W: Write> Plain<W> {
             step.name = sanitize(name.as_bytes(), Colors::Strip);
             return;
         }
-        if let EventKind::Learned(_) = event.kind {
+        let is_shown = matches!(event.kind, EventKind::Learned(Fact::Network(_)));
+        if matches!(event.kind, EventKind::Learned(_)) && !is_shown {
             return;
         }
         step.number.get_or_insert_with(|| {
@@ -81,6 +82,7 @@ impl<W: Write> Plain<W> {
         });
         step.waiting_since.get_or_insert(at);
         match &event.kind {
+            EventKind::Learned(Fact::Network(way)) => step.say(&format!("network: {way}")),
             EventKind::Announced { .. } | EventKind::Learned(_) => {}
             EventKind::Started => step.started = Some(at),
             EventKind::Log { bytes, .. } => step.log(at, bytes),

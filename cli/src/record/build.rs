@@ -294,7 +294,10 @@ impl Step {
             Happening::Finished => self.end(at, Ending::Done),
             Happening::Failed { message } => self.end(at, Ending::Failed(message)),
             Happening::Canceled => self.end(at, Ending::Canceled),
-            Happening::Dockerfile { .. } | Happening::Log { .. } | Happening::Ended(_) => {}
+            Happening::Dockerfile { .. }
+            | Happening::Network(_)
+            | Happening::Log { .. }
+            | Happening::Ended(_) => {}
         }
     }
 

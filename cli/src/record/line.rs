@@ -140,6 +140,8 @@ pub enum Happening {
     Missed(Arc<Miss>),
     /// How its command failed.
     Exited(Exit),
+    /// By what its command reaches the network; said by the first step.
+    Network(String),
     /// What its command used.
     Used {
         /// Bytes that its largest process held at most.
@@ -271,6 +273,7 @@ impl From<&EventKind> for Happening {
             EventKind::Learned(Fact::Origin(name)) => Happening::Origin(name.clone()),
             EventKind::Learned(Fact::Missed(miss)) => Happening::Missed(Arc::clone(miss)),
             EventKind::Learned(Fact::Exited(exit)) => Happening::Exited(*exit),
+            EventKind::Learned(Fact::Network(way)) => Happening::Network(way.clone()),
             EventKind::Learned(Fact::Used {
                 peak_memory,
                 processor_time,
@@ -345,6 +348,7 @@ impl Line {
             Happening::Origin(name) => EventKind::Learned(Fact::Origin(name)),
             Happening::Missed(miss) => EventKind::Learned(Fact::Missed(miss)),
             Happening::Exited(exit) => EventKind::Learned(Fact::Exited(exit)),
+            Happening::Network(way) => EventKind::Learned(Fact::Network(way)),
             Happening::Used {
                 peak_memory,
                 processor_time,

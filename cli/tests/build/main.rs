@@ -33,6 +33,7 @@ mod fidelity;
 mod kills;
 mod limits;
 mod machine;
+mod network;
 mod outputs;
 mod page;
 mod peers;

@@ -55,8 +55,15 @@ impl Worker {
             };
             reporter.log(stream, bytes);
         };
+        let notice = |way| {
+            if exec.network == Network::Default {
+                self.network_notice.give(way, reporter);
+            }
+        };
+        notice(self.sandbox.way_out());
         let outcome = self.sandbox.run(&spec, log, std::future::pending()).await;
         let outcome = outcome.map_err(|error| prepared.explained(error))?;
+        notice(outcome.way_out);
         let processor_time = outcome.user_time + outcome.system_time;
         reporter.learned(Fact::Used {
             peak_memory: outcome.peak_memory,
@@ -149,7 +156,8 @@ impl Prepared {
         spec.command.user = exec.user.clone();
         spec.mounts = self.mounts.mounts.clone();
         spec.network = match exec.network {
-            Network::Default | Network::Host => sandbox::Network::Host,
+            Network::Default => sandbox::Network::Private,
+            Network::Host => sandbox::Network::Host,
             Network::None => sandbox::Network::None,
         };
         spec.privileged = exec.security == Security::Insecure;

@@ -11,6 +11,7 @@ mod file;
 mod layers;
 mod mode;
 mod mounts;
+mod network_notice;
 mod output;
 mod owner;
 mod pivot;
@@ -36,6 +37,7 @@ pub use archive::may_be_archive;
 pub use error::ExecutorError;
 pub use layers::missing as missing_layers;
 pub(crate) use layers::{is_present, is_within_reach};
+pub use network_notice::NetworkNotice;
 pub use output::Output;
 pub use read::read_file;
 pub use times::{FileTimes, with_times};
@@ -112,6 +114,8 @@ pub struct Worker {
     pub groups: Groups,
     /// Runs commands.
     pub sandbox: Sandbox,
+    /// What steps have said about the network.
+    pub network_notice: NetworkNotice,
     /// What of the results will leave compressed; `None` if nothing does.
     pub exported: Option<ExportedLayers>,
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::WayOut;
+
 /// Why a step could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,6 +66,14 @@ pub enum Failure {
         path: String,
         /// The kernel's answer.
         errno: Errno,
+    },
+    /// The step's network could not be given its way out.
+    #[error("cannot connect the step to the network by {way}: {problem}")]
+    Unconnected {
+        /// Which way.
+        way: WayOut,
+        /// Why not.
+        problem: String,
     },
     /// The spec contradicts itself.
     #[error("{what}: {value:?}")]

@@ -19,8 +19,9 @@ use super::error::{During, Failure};
 use super::identity::{self, Identity};
 use super::init;
 use super::layers;
+use super::network;
 use super::process;
-use super::spec::{Network, Spec};
+use super::spec::Spec;
 use super::wire::{self, Ended, Job, Report};
 
 /// The name under which Kiln is executed to be the helper.
@@ -65,7 +66,8 @@ struct Init {
     socket: UnixStream,
 }
 
-fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
+fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
+    let spec = &job.spec;
     // SAFETY: only the mount namespace is left, which no other thread can depend on.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.needs(
         "make a mount namespace",
@@ -79,12 +81,11 @@ fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
     raise_limits(spec);
     // Removed when all is over, by whoever made them.
     let groups = spec.groups.make()?;
-    let init = start_init(spec, &groups)?;
-    let setup = set_up(&init, spec, *identity);
-    if setup.is_err() {
-        init.kill();
-    } else {
-        init.watch(engine);
+    let init = start_init(job, &groups)?;
+    let setup = set_up(&init, job);
+    match &setup {
+        Err(_) => init.kill(),
+        Ok(_) => init.watch(engine),
     }
     let ended = process::wait(Some(init.pid)).during("wait for", "the step")?;
     let told: Option<Result<i32, Failure>> = wire::receive(&init.socket).ok();
@@ -93,13 +94,14 @@ fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
         (Err(failure), None | Some(Ok(_) | Err(Failure::Abandoned))) => Err(failure),
         (_, Some(Ok(status))) => Ok(Ended::new(status, &ended.usage)),
         (_, Some(Err(failure))) => Err(failure),
-        (Ok(()), None) => Err(Failure::InitKilled {
+        (Ok(_), None) => Err(Failure::InitKilled {
             signal: libc::WTERMSIG(ended.status),
         }),
     }
 }
 
-fn start_init(spec: &Spec, groups: &Made) -> Result<Init, Failure> {
+fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
+    let spec = &job.spec;
     let mut flags =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if !spec.privileged {
@@ -110,9 +112,8 @@ fn start_init(spec: &Spec, groups: &Made) -> Result<Init, Failure> {
     if groups.is_empty() {
         flags |= libc::CLONE_NEWCGROUP;
     }
-    match spec.network {
-        Network::Host => {}
-        Network::None => flags |= libc::CLONE_NEWNET,
+    if network::is_own(spec.network, job.way_out) {
+        flags |= libc::CLONE_NEWNET;
     }
     let (ours, theirs) = UnixStream::pair().during("make", "a socket pair")?;
     let child = process::fork(flags as u64).needs(
@@ -127,15 +128,17 @@ fn start_init(spec: &Spec, groups: &Made) -> Result<Init, Failure> {
         }),
         None => {
             drop(ours);
-            let result = init::serve(spec, &theirs, groups);
+            let result = init::serve(spec, job.way_out, &theirs, groups);
             let sent = wire::send(&theirs, &result);
             std::process::exit(if sent.is_ok() { 0 } else { 1 });
         }
     }
 }
 
-/// Gives the step's namespaces what only the helper can: ids, output, and mounts of the host's files.
-fn set_up(init: &Init, spec: &Spec, identity: Identity) -> Result<(), Failure> {
+/// Gives the step's namespaces what only the helper can: ids, a way out, output, and mounts of the host's
+/// files. What is returned must be kept while the step runs.
+fn set_up(init: &Init, job: &Job<Spec>) -> Result<network::Guard, Failure> {
+    let (spec, identity) = (&job.spec, job.identity);
     if !spec.privileged {
         identity.write_maps(init.pid)?;
     }
@@ -144,7 +147,8 @@ fn set_up(init: &Init, spec: &Spec, identity: Identity) -> Result<(), Failure> {
         Identity::Shifted => Some(user_namespace_of(init.pid)?),
         Identity::Same => None,
     };
-    wire::send_go(&init.socket).map_err(|_| Failure::Abandoned)?;
+    let (wiring, guard) = network::connect(spec.network, job.way_out, init.pid)?;
+    wire::send(&init.socket, &wiring).map_err(|_| Failure::Abandoned)?;
     identity.assume_for_files()?;
     let mounts = layers::mount(
         spec,
@@ -154,7 +158,7 @@ fn set_up(init: &Init, spec: &Spec, identity: Identity) -> Result<(), Failure> {
     for mount in std::iter::once(&mounts.root).chain(&mounts.binds) {
         wire::send_descriptor(&init.socket, mount.as_fd()).map_err(|_| Failure::Abandoned)?;
     }
-    Ok(())
+    Ok(guard)
 }
 
 /// Makes the step's root the owner of the output pipes, so that it can give them to its user.

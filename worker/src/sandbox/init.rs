@@ -20,19 +20,24 @@ use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_th
 use super::cgroup::Made;
 use super::command;
 use super::error::{During, Failure};
-use super::network;
+use super::network::{WayOut, Wiring};
 use super::process;
 use super::rootfs;
-use super::spec::{Network, Spec};
+use super::spec::Spec;
 use super::stub::Stubs;
 use super::user;
 use super::wire;
 
 /// Serves as the step's first process; `helper` leads to the process that made it.
 /// What it returns is how the command ended, as wait(2) gives it.
-pub(super) fn serve(spec: &Spec, helper: &UnixStream, groups: &Made) -> Result<i32, Failure> {
-    // The helper says by this that the ids of the namespace are there.
-    wire::receive_go(helper).map_err(|_| Failure::Abandoned)?;
+pub(super) fn serve(
+    spec: &Spec,
+    way_out: Option<WayOut>,
+    helper: &UnixStream,
+    groups: &Made,
+) -> Result<i32, Failure> {
+    // The helper says by this that the ids of the namespace are there, and the way out of its network.
+    let wiring: Wiring = wire::receive(helper).map_err(|_| Failure::Abandoned)?;
     become_root()?;
     enter_groups(groups)?;
     let root = wire::receive_descriptor(helper).map_err(|_| Failure::Abandoned)?;
@@ -45,11 +50,10 @@ pub(super) fn serve(spec: &Spec, helper: &UnixStream, groups: &Made) -> Result<i
     join_new_keyring();
     rustix::system::sethostname(spec.hostname.as_bytes())
         .during("set the hostname", &spec.hostname)?;
-    if spec.network == Network::None {
-        network::raise_loopback().during("bring up", "the loopback interface")?;
-    }
+    wiring.bring_up(spec, way_out)?;
     let mut stubs = Stubs::default();
-    let result = rootfs::enter(spec, &root, binds, &mut stubs).and_then(|()| run(spec, &root));
+    let result =
+        rootfs::enter(spec, &root, binds, &wiring, &mut stubs).and_then(|()| run(spec, &root));
     end_all_others();
     let removed = stubs.remove();
     let status = result?;

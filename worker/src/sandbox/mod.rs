@@ -31,6 +31,7 @@ pub use cgroup::{Groups, Resources, Shortfall};
 pub use error::{Errno, Error, Failure};
 pub use helper::run_if_helper;
 pub use identity::Identity;
+pub use network::WayOut;
 pub use rootless::{MapperError, RootlessError, enter_user_namespace_if_needed};
 pub use run::{Exit, Outcome, Sandbox, Stream};
 pub use spec::{

@@ -10,7 +10,7 @@ use super::device;
 use super::error::{During, Failure};
 use super::kernel::{self, Covers};
 use super::mount::{self, Attributes, NO_DEVICES, NO_EXEC, NO_SETUID, READ_ONLY};
-use super::network;
+use super::network::{self, Wiring};
 use super::spec::{Mount, Source, Spec};
 use super::stub::{Kind, Stubs};
 
@@ -29,6 +29,7 @@ pub(super) fn enter(
     spec: &Spec,
     root: &OwnedFd,
     binds: Vec<OwnedFd>,
+    wiring: &Wiring,
     stubs: &mut Stubs,
 ) -> Result<(), Failure> {
     let no_devices = if spec.privileged { 0 } else { NO_DEVICES };
@@ -41,7 +42,7 @@ pub(super) fn enter(
     mount::attach_over_root(root).during("attach", "the step's root")?;
     // Only attached mounts can be cloned. It lies over the step's root and is taken off before the switch.
     mount::attach_over_root(&scratch).during("attach", "scratch memory")?;
-    let resolvers = network::resolvers(spec.network);
+    let resolvers = wiring.resolvers();
 
     let mut filling = Root {
         directory: root.as_fd(),

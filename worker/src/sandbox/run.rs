@@ -6,7 +6,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,8 +16,9 @@ use tokio::process::{Child, Command};
 
 use super::error::{Error, Failure};
 use super::helper;
-use super::identity::Identity;
-use super::spec::Spec;
+use super::identity::{Identity, is_first_namespace};
+use super::network::WayOut;
+use super::spec::{Network, Spec};
 use super::wire::{self, Ended, Job, Report};
 
 /// Which of the two streams of a step's output.
@@ -51,6 +52,8 @@ pub struct Outcome {
     pub system_time: Duration,
     /// Whose ids the step had.
     pub identity: Identity,
+    /// How its private network reached what is outside, if it had one.
+    pub way_out: Option<WayOut>,
 }
 
 /// Runs steps. Cheap to make; what it learns about the machine serves later steps.
@@ -58,6 +61,8 @@ pub struct Outcome {
 pub struct Sandbox {
     program: PathBuf,
     identity: Mutex<Identity>,
+    /// How private networks may reach what is outside, the best first; none leaves the host's network.
+    ways_out: Mutex<Vec<WayOut>>,
 }
 
 impl Default for Sandbox {
@@ -73,23 +78,30 @@ impl Sandbox {
         Self {
             program: program.into(),
             identity: Mutex::new(Identity::of_this_process()),
+            ways_out: Mutex::new(WayOut::all(
+                rustix::process::geteuid().is_root() && is_first_namespace(),
+            )),
         }
     }
 
     /// Runs steps with these ids from now on, whatever this machine is capable of.
     pub fn set_identity(&self, identity: Identity) {
-        *self
-            .identity
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = identity;
+        *locked(&self.identity) = identity;
     }
 
     /// Whose ids the next step will have.
     pub fn identity(&self) -> Identity {
-        *self
-            .identity
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        *locked(&self.identity)
+    }
+
+    /// Lets private networks reach what is outside by these ways only, the best first.
+    pub fn set_ways_out(&self, ways: Vec<WayOut>) {
+        *locked(&self.ways_out) = ways;
+    }
+
+    /// How the private network of the next step will reach what is outside; `None` if it is the host's.
+    pub fn way_out(&self) -> Option<WayOut> {
+        locked(&self.ways_out).first().copied()
     }
 
     /// Runs `spec` to its end; `log` gets the output in the pieces in which it comes.
@@ -105,32 +117,38 @@ impl Sandbox {
     ) -> Result<Outcome, Error> {
         let mut cancelled = std::pin::pin!(cancelled);
         // Privileges are this process's own, and so are the ids.
-        let identity = match spec.privileged {
+        let mut identity = match spec.privileged {
             true => Identity::Same,
             false => self.identity(),
         };
-        match self
-            .attempt(spec, identity, &mut log, cancelled.as_mut())
-            .await
-        {
-            // Nothing of the step has run yet, so a second attempt repeats nothing.
-            Err(Error::Step(Failure::IdMapRefused { .. })) if identity == Identity::Shifted => {
-                self.set_identity(Identity::Same);
-                self.attempt(spec, Identity::Same, &mut log, cancelled)
-                    .await
+        loop {
+            let way_out = self.way_out().filter(|_| spec.network == Network::Private);
+            let job = Job {
+                spec,
+                identity,
+                way_out,
+            };
+            // Where an attempt fails so, nothing of the step has run yet, so that another repeats nothing.
+            match self.attempt(&job, &mut log, cancelled.as_mut()).await {
+                Err(Error::Step(Failure::IdMapRefused { .. })) if identity == Identity::Shifted => {
+                    identity = Identity::Same;
+                    self.set_identity(identity);
+                }
+                Err(Error::Step(Failure::Unconnected { way, .. })) => {
+                    locked(&self.ways_out).retain(|other| *other != way);
+                }
+                result => return result,
             }
-            result => result,
         }
     }
 
     async fn attempt(
         &self,
-        spec: &Spec,
-        identity: Identity,
+        job: &Job<&Spec>,
         log: &mut impl FnMut(Stream, &[u8]),
         mut cancelled: impl Future<Output = ()> + Unpin,
     ) -> Result<Outcome, Error> {
-        let job = wire::frame(&Job { spec, identity })?;
+        let frame = wire::frame(job)?;
         let failed = |operation| {
             move |source| Error::Helper {
                 operation,
@@ -146,7 +164,7 @@ impl Sandbox {
             mut stderr,
         } = self.start().map_err(failed("start"))?;
         let mut stopped = false;
-        let mut report = std::pin::pin!(exchange(socket, &job));
+        let mut report = std::pin::pin!(exchange(socket, &frame));
         let report = loop {
             tokio::select! {
                 report = &mut report => break report,
@@ -178,7 +196,8 @@ impl Sandbox {
             Err(_) => Err(Error::Lost),
             Ok(bytes) => Ok(Outcome::new(
                 postcard::from_bytes::<Report>(&bytes)??,
-                identity,
+                job.identity,
+                job.way_out,
             )),
         }
     }
@@ -204,6 +223,12 @@ impl Sandbox {
             stderr: Output::new(Stream::Stderr, stderr.into())?,
         })
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A started helper. Dropping it closes the socket, which ends the step.
@@ -267,7 +292,7 @@ impl Output {
 }
 
 impl Outcome {
-    fn new(ended: Ended, identity: Identity) -> Self {
+    fn new(ended: Ended, identity: Identity, way_out: Option<WayOut>) -> Self {
         let exit = match libc::WIFSIGNALED(ended.status) {
             true => Exit::Signal(libc::WTERMSIG(ended.status)),
             false => Exit::Code(libc::WEXITSTATUS(ended.status) as u8),
@@ -278,6 +303,7 @@ impl Outcome {
             user_time: Duration::from_micros(ended.cpu.0),
             system_time: Duration::from_micros(ended.cpu.1),
             identity,
+            way_out,
         }
     }
 }

@@ -163,6 +163,9 @@ impl Source {
 pub enum Network {
     /// The host's.
     Host,
+    /// One of its own, from which it reaches what the host reaches; the host's where this machine has no
+    /// way to make one.
+    Private,
     /// A loopback interface of its own.
     None,
 }

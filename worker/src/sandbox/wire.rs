@@ -15,12 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
 use super::identity::Identity;
+use super::network::WayOut;
 
 /// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec), or borrows one to be sent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job<S> {
     pub(super) spec: S,
     pub(super) identity: Identity,
+    /// How a private network reaches what is outside.
+    pub(super) way_out: Option<WayOut>,
 }
 
 /// What the helper answers, once, when nothing of the step is left.

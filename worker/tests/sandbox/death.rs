@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use kiln_worker::sandbox::{Error, Overlay, Sandbox, Spec, Writable};
+use kiln_worker::sandbox::{Error, Network, Overlay, Sandbox, Spec, Writable};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::Bench;
+use crate::network;
 
 crate::cases![
     what_a_step_leaves_behind_is_killed,
@@ -88,7 +89,7 @@ fn kill(pid: i32) {
 
 /// Waits for something, for a second at most.
 #[track_caller]
-fn within_a_second(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn within_a_second(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(
@@ -201,7 +202,8 @@ pub(crate) fn be_victim(argument: &str) -> ExitCode {
         layers: vec![debian.into()],
         writable: Some(writable),
     };
-    let spec = Spec::new(root, ["/bin/sh", "-c", &endless(mark)]);
+    let mut spec = Spec::new(root, ["/bin/sh", "-c", &endless(mark)]);
+    spec.network = Network::Private;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -230,6 +232,7 @@ fn mounts_of(directory: &Path) -> Vec<String> {
 #[track_caller]
 fn nothing_is_left(mark: &str, upper: &Path) {
     within_a_second("the processes are gone", || processes_with(mark).is_empty());
+    within_a_second("the network is gone", || network::leftovers().is_empty());
     let directory = upper.parent().expect("a parent");
     assert_eq!(mounts_of(directory), [""; 0]);
     // What is mounted cannot be removed. A helper that was just being started may still write.

@@ -8,7 +8,9 @@ mod bench;
 mod death;
 mod identity;
 mod isolation;
+mod network;
 mod outcome;
+mod outside;
 mod rootfs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 
 use bench::Bench;
 use kiln_worker::sandbox::{enter_user_namespace_if_needed, run_if_helper};
+use outside::Outside;
 
 /// One test; `None` runs as root and as a user.
 struct Case {
@@ -59,6 +62,7 @@ fn all() -> impl Iterator<Item = &'static Case> {
     [
         outcome::CASES,
         isolation::CASES,
+        network::CASES,
         rootfs::CASES,
         identity::CASES,
         death::CASES,
@@ -142,10 +146,12 @@ impl Arguments {
         if role == Role::Root {
             bench::make_account();
         }
+        let outside = (role == Role::Root).then(Outside::make);
         let mut well = self.run_cases(role);
         if role == Role::Root && !self.wanted(Role::User).is_empty() {
             well &= bench::run_again_as_user();
         }
+        drop(outside);
         if well {
             ExitCode::SUCCESS
         } else {

@@ -1,0 +1,204 @@
+//! The packet filter of one step: a table of nftables that the kernel takes away when the process that made it
+//! ends, however it ends. It gives what the step sends the host's address, lets nobody begin to speak to
+//! the step, and keeps steps from one another.
+//!
+//! Messages are those of `linux/netfilter/nf_tables.h`; expressions work on registers of 16 bytes.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use super::netlink::{Attributes, Message, Socket, terminated};
+
+/// `NFPROTO_IPV4`
+const IPV4: u8 = 2;
+/// `NFNL_SUBSYS_NFTABLES`
+const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const NEW_TABLE: u16 = SUBSYSTEM << 8;
+const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
+const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
+/// `NLM_F_CREATE`, and `NLM_F_APPEND` for rules in their order.
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+/// `NFT_TABLE_F_OWNER`: the table is its socket's, since Linux 5.12.
+const OWNED: u32 = 2;
+
+const REGISTER: u32 = 1;
+const VERDICT: u32 = 0;
+const DROP: u32 = 0;
+
+/// What is filtered.
+pub(super) struct Step<'a> {
+    /// The address that the step has.
+    pub(super) address: Ipv4Addr,
+    /// The position of the host's end of its cable among the interfaces.
+    pub(super) interface: u32,
+    /// What the names of all such ends begin with.
+    pub(super) prefix: &'a str,
+    /// A name that no other table has.
+    pub(super) table: &'a str,
+}
+
+/// Where in the kernel a chain sees packets: hook number, priority, type.
+type Place = (u32, i32, &'static str);
+
+/// Before all else, so that nothing is remembered of what is dropped.
+const ARRIVING: (&str, Place) = ("arriving", (0, -300, "filter"));
+const PASSING: (&str, Place) = ("passing", (2, 0, "filter"));
+const LEAVING: (&str, Place) = ("leaving", (4, 100, "nat"));
+
+/// Makes the table, which lives as long as the socket that is returned.
+pub(super) fn establish(step: &Step<'_>) -> io::Result<Socket> {
+    let interface = step.interface.to_ne_bytes();
+    let address = step.address.octets();
+    let table = step.table;
+    let rules = [
+        // The step lies about its address.
+        rule(table, ARRIVING.0, |it| {
+            meta(it, Meta::From);
+            compare(it, Equal, &interface);
+            sender(it);
+            compare(it, Unequal, &address);
+            verdict(it, DROP);
+        }),
+        // It speaks to another step.
+        rule(table, PASSING.0, |it| {
+            meta(it, Meta::From);
+            compare(it, Equal, &interface);
+            meta(it, Meta::ToName);
+            compare(it, Equal, step.prefix.as_bytes());
+            verdict(it, DROP);
+        }),
+        // Somebody speaks to it who was not spoken to.
+        rule(table, PASSING.0, |it| {
+            meta(it, Meta::To);
+            compare(it, Equal, &interface);
+            is_neither_answer_nor_related(it);
+            verdict(it, DROP);
+        }),
+        rule(table, LEAVING.0, |it| {
+            sender(it);
+            compare(it, Equal, &address);
+            expression(it, "masq", |_| {});
+        }),
+    ];
+    let mut messages = vec![bound(BATCH_BEGIN), new_table(table)];
+    messages.extend([ARRIVING, PASSING, LEAVING].map(|chain| new_chain(table, chain)));
+    messages.extend(rules);
+    messages.push(bound(BATCH_END));
+    let socket = Socket::of_filters()?;
+    socket.request(messages)?;
+    Ok(socket)
+}
+
+/// `struct nfgenmsg`: family, version, and for the bounds of a batch whose it is.
+fn bound(kind: u16) -> Message {
+    let [high, low] = SUBSYSTEM.to_be_bytes();
+    Message::unanswered(kind, &[0, 0, high, low])
+}
+
+fn message(kind: u16, flags: u16) -> Message {
+    Message::new(kind, flags, &[IPV4, 0, 0, 0])
+}
+
+fn new_table(name: &str) -> Message {
+    message(NEW_TABLE, CREATE)
+        .with_attribute(1, &terminated(name))
+        .with_attribute(2, &OWNED.to_be_bytes())
+}
+
+fn new_chain(table: &str, (name, (hook, priority, kind)): (&str, Place)) -> Message {
+    message(NEW_CHAIN, CREATE)
+        .with_attribute(1, &terminated(table))
+        .with_attribute(3, &terminated(name))
+        .with_nested(4, |it| {
+            it.add(1, &hook.to_be_bytes());
+            it.add(2, &priority.to_be_bytes());
+        })
+        .with_attribute(7, &terminated(kind))
+}
+
+fn rule(table: &str, chain: &str, fill: impl FnOnce(&mut Attributes<'_>)) -> Message {
+    message(NEW_RULE, CREATE | APPEND)
+        .with_attribute(1, &terminated(table))
+        .with_attribute(2, &terminated(chain))
+        .with_nested(4, fill)
+}
+
+fn expression(it: &mut Attributes<'_>, name: &str, fill: impl FnOnce(&mut Attributes<'_>)) {
+    it.nest(1, &[], |it| {
+        it.text(1, name);
+        it.nest(2, &[], fill);
+    });
+}
+
+/// What is known of a packet beside its bytes: `enum nft_meta_keys`.
+#[derive(Clone, Copy)]
+enum Meta {
+    From = 4,
+    To = 5,
+    ToName = 7,
+}
+
+fn meta(it: &mut Attributes<'_>, key: Meta) {
+    expression(it, "meta", |it| {
+        it.add(1, &REGISTER.to_be_bytes());
+        it.add(2, &(key as u32).to_be_bytes());
+    });
+}
+
+/// The address of the sender, in the header of the packet.
+fn sender(it: &mut Attributes<'_>) {
+    const NETWORK_HEADER: u32 = 1;
+    expression(it, "payload", |it| {
+        it.add(1, &REGISTER.to_be_bytes());
+        it.add(2, &NETWORK_HEADER.to_be_bytes());
+        it.add(3, &12u32.to_be_bytes());
+        it.add(4, &4u32.to_be_bytes());
+    });
+}
+
+#[derive(Clone, Copy)]
+enum Comparison {
+    Equal = 0,
+    Unequal = 1,
+}
+use Comparison::{Equal, Unequal};
+
+/// Goes on only if the register begins so.
+fn compare(it: &mut Attributes<'_>, how: Comparison, value: &[u8]) {
+    expression(it, "cmp", |it| {
+        it.add(1, &REGISTER.to_be_bytes());
+        it.add(2, &(how as u32).to_be_bytes());
+        it.nest(3, &[], |it| it.add(1, value));
+    });
+}
+
+fn is_neither_answer_nor_related(it: &mut Attributes<'_>) {
+    const STATE: u32 = 0;
+    const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
+    expression(it, "ct", |it| {
+        it.add(1, &REGISTER.to_be_bytes());
+        it.add(2, &STATE.to_be_bytes());
+    });
+    expression(it, "bitwise", |it| {
+        it.add(1, &REGISTER.to_be_bytes());
+        it.add(2, &REGISTER.to_be_bytes());
+        it.add(3, &4u32.to_be_bytes());
+        it.nest(4, &[], |it| {
+            it.add(1, &ESTABLISHED_OR_RELATED.to_ne_bytes())
+        });
+        it.nest(5, &[], |it| it.add(1, &[0; 4]));
+    });
+    compare(it, Equal, &[0; 4]);
+}
+
+fn verdict(it: &mut Attributes<'_>, code: u32) {
+    expression(it, "immediate", |it| {
+        it.add(1, &VERDICT.to_be_bytes());
+        it.nest(2, &[], |it| {
+            it.nest(2, &[], |it| it.add(1, &code.to_be_bytes()));
+        });
+    });
+}
