@@ -1,5 +1,5 @@
-//! The last moments before a step's program runs: limits, directory, user, capabilities, descriptors,
-//! and the search for the program. Runs in the process that becomes the program.
+//! The last moments before a step's program runs: limits, directory, user, capabilities, the filter of system
+//! calls, descriptors, and the search for the program. Runs in the process that becomes the program.
 
 use std::ffi::CString;
 use std::io;
@@ -14,8 +14,10 @@ use rustix::thread::{
 use super::capability;
 use super::error::{During, Failure};
 use super::process;
+use super::seccomp::{self, Instruction};
 use super::spec::{Command, Limit, Resource, Spec};
 use super::user::Account;
+use super::wire::Job;
 
 /// Where programs are looked for in a step without `PATH`, as in Docker.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,13 +27,17 @@ pub(super) struct Prepared<'a> {
     command: &'a Command,
     account: &'a Account,
     privileged: bool,
+    filter: &'a [Instruction],
     args: Vec<CString>,
     env: Vec<CString>,
 }
 
-/// Checks the command of `spec` for what the kernel cannot be given, before any process of it exists.
-pub(super) fn prepare<'a>(spec: &'a Spec, account: &'a Account) -> Result<Prepared<'a>, Failure> {
-    let command = &spec.command;
+/// Checks the command of `job` for what the kernel cannot be given, before any process of it exists.
+pub(super) fn prepare<'a>(
+    job: &'a Job<Spec>,
+    account: &'a Account,
+) -> Result<Prepared<'a>, Failure> {
+    let command = &job.spec.command;
     if command.args.first().is_none_or(String::is_empty) {
         return Err(Failure::Invalid {
             what: "the step has no program".into(),
@@ -56,7 +62,8 @@ pub(super) fn prepare<'a>(spec: &'a Spec, account: &'a Account) -> Result<Prepar
     Ok(Prepared {
         command,
         account,
-        privileged: spec.privileged,
+        privileged: job.spec.privileged,
+        filter: &job.filter,
         args,
         env,
     })
@@ -95,6 +102,11 @@ impl Prepared<'_> {
         } else {
             capability::bound().during("bound", "the capabilities")?;
         }
+        // While this is still root of the step's user namespace, which what follows ends.
+        seccomp::install(self.filter).needs(
+            "filter the step's system calls",
+            "the kernel is made without CONFIG_SECCOMP_FILTER",
+        )?;
         let groups: Vec<_> = std::iter::once(gid)
             .chain(groups)
             .map(|&group| Gid::from_raw(group))

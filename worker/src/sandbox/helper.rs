@@ -65,7 +65,8 @@ struct Init {
     socket: UnixStream,
 }
 
-fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
+fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
+    let Job { spec, identity, .. } = job;
     // SAFETY: only the mount namespace is left, which no other thread can depend on.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.needs(
         "make a mount namespace",
@@ -79,7 +80,7 @@ fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
     raise_limits(spec);
     // Removed when all is over, by whoever made them.
     let groups = spec.groups.make()?;
-    let init = start_init(spec, &groups)?;
+    let init = start_init(job, &groups)?;
     let setup = set_up(&init, spec, *identity);
     if setup.is_err() {
         init.kill();
@@ -99,7 +100,8 @@ fn run(Job { spec, identity }: &Job<Spec>, engine: &UnixStream) -> Report {
     }
 }
 
-fn start_init(spec: &Spec, groups: &Made) -> Result<Init, Failure> {
+fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
+    let spec = &job.spec;
     let mut flags =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if !spec.privileged {
@@ -127,7 +129,7 @@ fn start_init(spec: &Spec, groups: &Made) -> Result<Init, Failure> {
         }),
         None => {
             drop(ours);
-            let result = init::serve(spec, &theirs, groups);
+            let result = init::serve(job, &theirs, groups);
             let sent = wire::send(&theirs, &result);
             std::process::exit(if sent.is_ok() { 0 } else { 1 });
         }

@@ -26,11 +26,12 @@ use super::rootfs;
 use super::spec::{Network, Spec};
 use super::stub::Stubs;
 use super::user;
-use super::wire;
+use super::wire::{self, Job};
 
 /// Serves as the step's first process; `helper` leads to the process that made it.
 /// What it returns is how the command ended, as wait(2) gives it.
-pub(super) fn serve(spec: &Spec, helper: &UnixStream, groups: &Made) -> Result<i32, Failure> {
+pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Result<i32, Failure> {
+    let spec = &job.spec;
     // The helper says by this that the ids of the namespace are there.
     wire::receive_go(helper).map_err(|_| Failure::Abandoned)?;
     become_root()?;
@@ -49,7 +50,7 @@ pub(super) fn serve(spec: &Spec, helper: &UnixStream, groups: &Made) -> Result<i
         network::raise_loopback().during("bring up", "the loopback interface")?;
     }
     let mut stubs = Stubs::default();
-    let result = rootfs::enter(spec, &root, binds, &mut stubs).and_then(|()| run(spec, &root));
+    let result = rootfs::enter(spec, &root, binds, &mut stubs).and_then(|()| run(job, &root));
     end_all_others();
     let removed = stubs.remove();
     let status = result?;
@@ -95,9 +96,9 @@ fn join_new_keyring() {
 }
 
 /// Runs the command to its end, reaping what is left to us meanwhile.
-fn run(spec: &Spec, root: &OwnedFd) -> Result<i32, Failure> {
-    let account = user::look_up(root.as_fd(), &spec.command.user)?;
-    let prepared = command::prepare(spec, &account)?;
+fn run(job: &Job<Spec>, root: &OwnedFd) -> Result<i32, Failure> {
+    let account = user::look_up(root.as_fd(), &job.spec.command.user)?;
+    let prepared = command::prepare(job, &account)?;
     give_output_to(&account)?;
     // Closed by a successful exec; anything in it is why there was none.
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).during("make", "a pipe")?;

@@ -22,6 +22,7 @@ mod process;
 mod rootfs;
 mod rootless;
 mod run;
+mod seccomp;
 mod spec;
 mod stub;
 mod user;

@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use super::error::{Error, Failure};
 use super::helper;
 use super::identity::Identity;
+use super::seccomp;
 use super::spec::Spec;
 use super::wire::{self, Ended, Job, Report};
 
@@ -130,7 +131,15 @@ impl Sandbox {
         log: &mut impl FnMut(Stream, &[u8]),
         mut cancelled: impl Future<Output = ()> + Unpin,
     ) -> Result<Outcome, Error> {
-        let job = wire::frame(&Job { spec, identity })?;
+        let filter: &[_] = match spec.privileged {
+            true => &[],
+            false => seccomp::filter(),
+        };
+        let job = wire::frame(&Job {
+            spec,
+            identity,
+            filter,
+        })?;
         let failed = |operation| {
             move |source| Error::Helper {
                 operation,

@@ -15,12 +15,16 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
 use super::identity::Identity;
+use super::seccomp::Instruction;
 
-/// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec), or borrows one to be sent.
+/// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec) and `F` a list of instructions, or they
+/// borrow such to be sent.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job<S> {
+pub(super) struct Job<S, F = Vec<Instruction>> {
     pub(super) spec: S,
     pub(super) identity: Identity,
+    /// The filter of the command's system calls; empty is none.
+    pub(super) filter: F,
 }
 
 /// What the helper answers, once, when nothing of the step is left.
