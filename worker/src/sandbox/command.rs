@@ -123,6 +123,7 @@ impl Prepared<'_> {
         entered
             .or_else(|_| chdir(&*self.command.cwd))
             .during("enter the working directory", &self.command.cwd)?;
+        stay_inside(&self.command.cwd)?;
         close_all_at_exec().during("close", "all descriptors but the first three")
     }
 
@@ -190,6 +191,19 @@ fn variable<'a>(command: &'a Command, name: &str) -> Option<&'a str> {
         .rev()
         .find(|(key, _)| key == name)
         .map(|(_, value)| &**value)
+}
+
+/// A directory that `/proc/self/fd` leads to may lie outside of the root: the kernel then says so in place of its
+/// first slash (getcwd(2)). None of ours does; this stands in the way of the one that is opened by mistake.
+fn stay_inside(cwd: &str) -> Result<(), Failure> {
+    let path = rustix::process::getcwd(Vec::new()).during("find the way to", cwd)?;
+    match path.as_bytes().starts_with(b"/") {
+        true => Ok(()),
+        false => Err(Failure::Invalid {
+            what: "the working directory is outside of the step's root".into(),
+            value: cwd.into(),
+        }),
+    }
 }
 
 fn close_all_at_exec() -> io::Result<()> {

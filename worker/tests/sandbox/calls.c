@@ -155,7 +155,7 @@ static void run(const struct probe *probe, long (*how)(const struct probe *)) {
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)         \
     run(&list[i], how)
 
-/* `calls` makes all of them; `calls time N` calls getppid N times and prints the nanoseconds of one. */
+/* `calls` makes all of them; `calls keyring` prints the number of the session's keyring; `calls time N` calls getppid N times and prints the nanoseconds of one. */
 int main(int count, char **arguments) {
     if (count == 3 && !strcmp(arguments[1], "time")) {
         struct timespec from, to;
@@ -165,6 +165,11 @@ int main(int count, char **arguments) {
             syscall(SYS_getppid);
         clock_gettime(CLOCK_MONOTONIC, &to);
         printf("%.1f\n", ((to.tv_sec - from.tv_sec) * 1e9 + (to.tv_nsec - from.tv_nsec)) / times);
+        return 0;
+    }
+    if (count == 2 && !strcmp(arguments[1], "keyring")) {
+        /* KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING. */
+        printf("%ld\n", syscall(SYS_keyctl, 0, -3, 0));
         return 0;
     }
     RUN_ALL(probes, enter);

@@ -2,7 +2,6 @@
 //! honest ones do.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use kiln_worker::sandbox::Spec;
@@ -13,6 +12,8 @@ crate::cases![
     calls_are_answered_as_by_docker,
     #[root]
     a_privileged_step_makes_all_calls,
+    #[root]
+    the_keyring_is_new,
     honest_programs_see_no_filter,
     no_user_escapes_the_filter,
     the_filter_costs_nothing_to_speak_of,
@@ -72,6 +73,22 @@ fn a_privileged_step_makes_all_calls(bench: &Bench) {
     for line in allowed {
         assert!(text.lines().any(|given| given == line), "{line}: {text}");
     }
+}
+
+/// Only a privileged step may ask; all join theirs alike.
+fn the_keyring_is_new(bench: &Bench) {
+    let root = root_with_calls(bench);
+    let mut spec = calls(&root, &["keyring"]);
+    spec.privileged = true;
+    let theirs = bench.run(&spec).text().trim().parse::<u32>();
+    let ours = Command::new(root.upper.join("calls"))
+        .arg("keyring")
+        .output();
+    let ours = String::from_utf8(ours.expect("it runs").stdout).expect("text");
+    assert_ne!(
+        theirs.expect("a keyring"),
+        ours.trim().parse::<u32>().expect("a keyring")
+    );
 }
 
 fn honest_programs_see_no_filter(bench: &Bench) {

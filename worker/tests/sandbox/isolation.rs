@@ -20,6 +20,9 @@ crate::cases![
     names_are_as_given,
     devices_are_few_and_work,
     kernel_files_are_masked,
+    what_docker_masks_is_covered,
+    no_setting_of_the_kernel_can_be_written,
+    no_descriptor_leads_out_of_the_root,
     packages_can_be_installed,
 ];
 
@@ -211,6 +214,64 @@ fn kernel_files_are_masked(bench: &Bench) {
             "0", "0", refused, refused, refused, refused, refused, refused
         ]
     );
+}
+
+/// Paths of Docker's specification, `daemon/pkg/oci/defaults.go` of moby.
+fn what_docker_masks_is_covered(bench: &Bench) {
+    const MASKED: &str =
+        "acpi asound interrupts kcore keys latency_stats timer_list timer_stats sched_debug scsi";
+    const READ_ONLY: &str = "bus fs irq sys sysrq-trigger";
+    let script = format!(
+        "cd /proc; for f in {MASKED} {READ_ONLY}; do [ -e $f ] && echo /proc/$f; done
+         for f in /sys/firmware /sys/devices/virtual/powercap; do [ -e $f ] && echo $f; done
+         echo; cat /proc/self/mountinfo; echo
+         for f in {MASKED}; do [ -f $f ] && cat $f; [ -d $f ] && ls -A $f; done; true"
+    );
+    let text = bench.output(&script);
+    let parts: Vec<_> = text.split("\n\n").collect();
+    let mounts: Vec<Vec<_>> = parts[1]
+        .lines()
+        .map(|line| line.split(' ').collect())
+        .collect();
+    assert!(parts[0].lines().count() > 6, "{text}");
+    for path in parts[0].lines() {
+        let mount = mounts.iter().find(|mount| mount[4] == path);
+        let options = mount.unwrap_or_else(|| panic!("{path} is not covered"))[5];
+        assert!(
+            options.split(',').any(|option| option == "ro"),
+            "{path}: {options}"
+        );
+    }
+    for mount in mounts.iter().filter(|mount| mount[4].starts_with("/sys")) {
+        assert!(mount[5].starts_with("ro,nosuid,nodev,noexec"), "{mount:?}");
+    }
+    assert_eq!(parts.get(2).copied().unwrap_or("").trim(), "");
+}
+
+/// Some belong to the step's own namespaces, of which it is root.
+fn no_setting_of_the_kernel_can_be_written(bench: &Bench) {
+    let root = bench.root();
+    let script = "find /proc/sys /proc/irq /proc/fs /sys -type f -perm /222 2>/dev/null | perl -e '
+        while (<STDIN>) { chomp; $tried++; print \"$_\\n\" if open(my $f, \">>\", $_) } print $tried > 100'";
+    let mut spec = bench.script(&root, script);
+    spec.network = Network::None;
+    assert_eq!(bench.run(&spec).text(), "1");
+}
+
+/// As `WORKDIR /proc/self/fd/N` once did in other runtimes (CVE-2024-21626).
+fn no_descriptor_leads_out_of_the_root(bench: &Bench) {
+    for number in 0..64 {
+        for user in ["", "www-data"] {
+            let root = bench.root();
+            let script = "[ $(stat -c %d,%i ../../../../../../../../../../../..) = $(stat -c %d,%i /) ] && pwd -P";
+            let mut spec = bench.script(&root, script);
+            spec.command.cwd = format!("/proc/self/fd/{number}");
+            spec.command.user = user.into();
+            if let Ok(done) = bench.try_run(&spec) {
+                assert!(done.text().starts_with('/'), "{number}: {}", done.stderr);
+            }
+        }
+    }
 }
 
 fn packages_can_be_installed(bench: &Bench) {
