@@ -30,6 +30,7 @@ mod entitlements;
 mod errors;
 mod explain;
 mod fidelity;
+mod hostile;
 mod kills;
 mod limits;
 mod machine;

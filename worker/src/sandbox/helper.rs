@@ -92,7 +92,10 @@ fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
     match (setup, told) {
         // When both failed, one of them only saw the other's end.
         (Err(failure), None | Some(Ok(_) | Err(Failure::Abandoned))) => Err(failure),
-        (_, Some(Ok(status))) => Ok(Ended::new(status, &ended.usage)),
+        (_, Some(Ok(status))) => Ok(Ended {
+            memory_ran_out: groups.memory_ran_out(),
+            ..Ended::new(status, &ended.usage)
+        }),
         (_, Some(Err(failure))) => Err(failure),
         (Ok(()), None) => Err(Failure::InitKilled {
             signal: libc::WTERMSIG(ended.status),
@@ -220,6 +223,7 @@ impl Ended {
             status,
             cpu: (micros(usage.ru_utime), micros(usage.ru_stime)),
             peak_memory: (usage.ru_maxrss as u64) << 10,
+            memory_ran_out: false,
         }
     }
 }

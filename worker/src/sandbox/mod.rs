@@ -33,7 +33,7 @@ pub use error::{Errno, Error, Failure};
 pub use helper::run_if_helper;
 pub use identity::Identity;
 pub use rootless::{MapperError, RootlessError, enter_user_namespace_if_needed};
-pub use run::{Exit, Outcome, Sandbox, Stream};
+pub use run::{Exit, Outcome, Sandbox, Shortage, Stream};
 pub use spec::{
     Command, DEFAULT_HOSTNAME, Host, Limit, Mount, Network, Overlay, Resource, Source, Spec,
     Writable,

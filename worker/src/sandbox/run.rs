@@ -39,6 +39,15 @@ pub enum Exit {
     Signal(i32),
 }
 
+/// Whose memory it was that a process was killed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// What the step may have.
+    Step,
+    /// All that there is.
+    Machine,
+}
+
 /// What became of a step whose command could be run, whether it did well or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -52,6 +61,9 @@ pub struct Outcome {
     pub system_time: Duration,
     /// Whose ids the step had.
     pub identity: Identity,
+    /// Set if the kernel killed a process of the step because memory ran out. Of the machine's memory that is
+    /// what a killed command suggests; other programs may be what was killed.
+    pub shortage: Option<Shortage>,
 }
 
 /// Runs steps. Cheap to make; what it learns about the machine serves later steps.
@@ -59,6 +71,8 @@ pub struct Outcome {
 pub struct Sandbox {
     program: PathBuf,
     identity: Mutex<Identity>,
+    /// How many processes the machine had killed for memory before.
+    killed_before: u64,
 }
 
 impl Default for Sandbox {
@@ -74,6 +88,7 @@ impl Sandbox {
         Self {
             program: program.into(),
             identity: Mutex::new(Identity::of_this_process()),
+            killed_before: killed_for_memory(),
         }
     }
 
@@ -185,10 +200,10 @@ impl Sandbox {
         match report {
             _ if stopped => Err(Error::Cancelled),
             Err(_) => Err(Error::Lost),
-            Ok(bytes) => Ok(Outcome::new(
-                postcard::from_bytes::<Report>(&bytes)??,
-                identity,
-            )),
+            Ok(bytes) => {
+                let ended = postcard::from_bytes::<Report>(&bytes)??;
+                Ok(Outcome::new(ended, identity, self.killed_before))
+            }
         }
     }
 
@@ -276,7 +291,7 @@ impl Output {
 }
 
 impl Outcome {
-    fn new(ended: Ended, identity: Identity) -> Self {
+    fn new(ended: Ended, identity: Identity, killed_before: u64) -> Self {
         let exit = match libc::WIFSIGNALED(ended.status) {
             true => Exit::Signal(libc::WTERMSIG(ended.status)),
             false => Exit::Code(libc::WEXITSTATUS(ended.status) as u8),
@@ -287,6 +302,24 @@ impl Outcome {
             user_time: Duration::from_micros(ended.cpu.0),
             system_time: Duration::from_micros(ended.cpu.1),
             identity,
+            shortage: match exit {
+                _ if ended.memory_ran_out => Some(Shortage::Step),
+                // The second is how shells tell of it.
+                Exit::Signal(libc::SIGKILL) | Exit::Code(137)
+                    if killed_for_memory() > killed_before =>
+                {
+                    Some(Shortage::Machine)
+                }
+                _ => None,
+            },
         }
     }
+}
+
+/// How many processes the kernel has killed for memory since the machine started.
+fn killed_for_memory() -> u64 {
+    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let mut lines = counters.lines();
+    let count = lines.find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }

@@ -39,6 +39,8 @@ pub(super) struct Ended {
     pub(super) cpu: (u64, u64),
     /// Bytes that the largest process of the step held.
     pub(super) peak_memory: u64,
+    /// Whether a process was killed since the step's control group had no memory left.
+    pub(super) memory_ran_out: bool,
 }
 
 /// `value` with its length before it, as four bytes, little-endian.
