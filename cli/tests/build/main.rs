@@ -26,6 +26,7 @@ mod copy_cases;
 mod crash;
 mod crowd;
 mod disks;
+mod doctor;
 mod entitlements;
 mod errors;
 mod explain;

@@ -20,6 +20,7 @@ use super::identity::{self, Identity};
 use super::init;
 use super::layers;
 use super::process;
+use super::rootless::forbidding_setting;
 use super::spec::{Network, Spec};
 use super::wire::{self, Ended, Job, Report};
 
@@ -70,7 +71,7 @@ fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
     // SAFETY: only the mount namespace is left, which no other thread can depend on.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.needs(
         "make a mount namespace",
-        "Kiln must be root or have subordinate ids",
+        "Kiln must be root or have subordinate ids, and a container's root needs CAP_SYS_ADMIN",
     )?;
     mount_change(
         "/",
@@ -120,10 +121,8 @@ fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
         Network::None => flags |= libc::CLONE_NEWNET,
     }
     let (ours, theirs) = UnixStream::pair().during("make", "a socket pair")?;
-    let child = process::fork(flags as u64).needs(
-        "make the step's namespaces",
-        "user namespaces may be switched off or used up (sysctl user.max_user_namespaces)",
-    )?;
+    let child =
+        process::fork(flags as u64).needs("make the step's namespaces", forbidding_setting())?;
     match child {
         Some((pid, pidfd)) => Ok(Init {
             pid,

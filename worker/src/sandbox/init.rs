@@ -59,8 +59,12 @@ pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Resu
 
 /// Root of the new user namespace, with all rights in it, and doomed to die with the helper.
 fn become_root() -> Result<(), Failure> {
+    set_thread_groups(&[]).needs(
+        "leave Kiln's groups in the step's user namespace",
+        "the namespace that Kiln runs in forbids it (/proc/self/setgroups), as those with a single id do; \
+         one that newuidmap and newgidmap have mapped does not",
+    )?;
     let become_id = || {
-        set_thread_groups(&[])?;
         set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
         // Both are lost when ids change. The helper has one thread, so its death is never that of

@@ -88,6 +88,18 @@ impl Groups {
     }
 }
 
+/// The versions of control groups that this machine has mounted, 1 or 2 or both.
+pub fn versions() -> Vec<u8> {
+    let hierarchies = Hierarchies::of_this_machine();
+    let mut versions: Vec<u8> = hierarchies
+        .all()
+        .map(|hierarchy| if hierarchy.is_unified { 2 } else { 1 })
+        .collect();
+    versions.sort_unstable();
+    versions.dedup();
+    versions
+}
+
 /// Without limits, steps only are where they were asked to be, in every hierarchy that has a place.
 fn parents_only(hierarchies: &Hierarchies, parent: Option<&str>) -> (Vec<Group>, Vec<Shortfall>) {
     let mut groups = Vec::new();

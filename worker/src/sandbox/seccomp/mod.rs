@@ -19,6 +19,11 @@ pub(super) fn filter() -> &'static [Instruction] {
     &FILTER
 }
 
+/// Whether steps on this processor have a filter.
+pub fn has_filter() -> bool {
+    !filter().is_empty()
+}
+
 /// Subjects this thread, and all that comes of it, to `filter`. Needs CAP_SYS_ADMIN in the own user namespace: without
 /// that, a filter is for those who can gain no privileges, and a step may.
 pub(super) fn install(filter: &[Instruction]) -> io::Result<()> {
