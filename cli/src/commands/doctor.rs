@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use kiln_worker::gc::DiskSpace;
 use kiln_worker::layer::can_share_bytes;
 use kiln_worker::sandbox::{
-    Groups, Identity, Network, Resources, Sandbox, cgroup_versions, has_system_call_filter,
-    mapped_ids, try_step,
+    Groups, Identity, Network, Resources, Sandbox, can_scope_sockets, cgroup_versions,
+    has_system_call_filter, mapped_ids, try_step,
 };
 use kiln_worker::store::Store;
 use serde::Serialize;
@@ -166,6 +166,15 @@ fn steps(store: &Store) -> Result<Vec<Row>> {
                 "not filtered: Kiln has no table of them for {}",
                 std::env::consts::ARCH
             ),
+        ),
+    });
+    rows.push(match can_scope_sockets() {
+        true => row("sockets", Status::Works, "Landlock keeps steps from the host's abstract ones"),
+        false => row(
+            "sockets",
+            Status::Limited,
+            "steps with the host's network reach its abstract UNIX sockets; Landlock (Linux 6.12, in the kernel's \
+             parameter lsm=) keeps them away",
         ),
     });
     rows.push(match try_in(store, &sandbox, Network::None)? {

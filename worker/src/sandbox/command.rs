@@ -13,6 +13,7 @@ use rustix::thread::{
 
 use super::capability;
 use super::error::{During, Failure};
+use super::landlock;
 use super::process;
 use super::seccomp::{self, Instruction};
 use super::spec::{Command, Limit, Resource, Spec};
@@ -103,6 +104,9 @@ impl Prepared<'_> {
             capability::bound().during("bound", "the capabilities")?;
         }
         // While this is still root of the step's user namespace, which what follows ends.
+        if !self.privileged {
+            landlock::scope_sockets().during("keep from the step", "the host's sockets")?;
+        }
         seccomp::install(self.filter).needs(
             "filter the step's system calls",
             "the kernel is made without CONFIG_SECCOMP_FILTER",

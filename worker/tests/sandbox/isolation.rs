@@ -1,8 +1,10 @@
 //! What a step sees and reaches beside its files: namespaces, rights, processes, network, descriptors.
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
-use kiln_worker::sandbox::{Host, Network};
+use kiln_worker::sandbox::{Host, Network, can_scope_sockets};
 
 use crate::bench::Bench;
 
@@ -17,6 +19,7 @@ crate::cases![
     output_can_be_opened_anew,
     the_hosts_network_is_there_when_asked_for,
     no_network_is_a_loopback_interface_only,
+    abstract_sockets_of_the_host_are_out_of_reach,
     names_are_as_given,
     devices_are_few_and_work,
     kernel_files_are_masked,
@@ -156,6 +159,30 @@ fn no_network_is_a_loopback_interface_only(bench: &Bench) {
     let words: Vec<_> = done.text().split_ascii_whitespace().collect();
     // IFF_UP is 1, IFF_LOOPBACK 8.
     assert_eq!(words, ["lo", "lo", "0x9"]);
+}
+
+/// They have no files, and go by the network namespace, which is the host's.
+fn abstract_sockets_of_the_host_are_out_of_reach(bench: &Bench) {
+    let name = format!("kiln-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("an address");
+    let listener = UnixListener::bind_addr(&address).expect("a socket");
+    UnixStream::connect_addr(&address).expect("it can be reached from here");
+    let connect = |name: &str, before: &str| {
+        format!(
+            "perl -MSocket -e 'my $a = pack_sockaddr_un(qq({name})); {before}
+             socket(my $s, PF_UNIX, SOCK_STREAM, 0); print connect($s, $a) ? qq(reached\\n) : qq($!\\n)'"
+        )
+    };
+    let own = "socket(my $l, PF_UNIX, SOCK_STREAM, 0); bind($l, $a); listen($l, 1);";
+    let (theirs, ours) = (format!("\\0{name}"), format!("\\0{name}-own"));
+    let calls = [(&*theirs, ""), (&*ours, own), ("/tmp/s", own)];
+    let script = calls.map(|(name, before)| connect(name, before)).join("; ");
+    let expected = match can_scope_sockets() {
+        true => "Operation not permitted\nreached\nreached\n",
+        false => "reached\nreached\nreached\n",
+    };
+    assert_eq!(bench.output(&script), expected);
+    drop(listener);
 }
 
 fn names_are_as_given(bench: &Bench) {
