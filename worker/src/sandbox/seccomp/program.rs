@@ -130,18 +130,71 @@ fn add_gap(last: u32, gap: std::ops::Range<u32>, add: &mut impl FnMut(u32, Verdi
     }
 }
 
-/// Finds the range of the loaded number.
+/// Where a comparison leads.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    /// To another, by its position.
+    Node(usize),
+    /// To the end of the search.
+    Leaf(Verdict),
+}
+
+/// A comparison of the loaded number.
+struct Node {
+    pivot: u32,
+    not_less: Target,
+    less: Target,
+}
+
+/// Finds the range of the loaded number: all comparisons, then what they lead to, each but once. That halves the
+/// program, which the kernel checks and translates for every step.
 fn tree(ranges: &[Range]) -> Vec<Instruction> {
-    match ranges {
-        [] => Vec::new(),
-        [only] => leaf(only.verdict),
-        _ => {
-            let (lower, upper) = ranges.split_at(ranges.len() / 2);
-            let mut all = branch(IF_NOT_LESS, upper[0].first, tree(upper));
-            all.extend(tree(lower));
-            all
+    let mut nodes = Vec::new();
+    grow(&mut nodes, ranges);
+    let mut leaves: Vec<(Verdict, usize)> = Vec::new();
+    let mut ends = Vec::new();
+    for target in nodes.iter().flat_map(|node| [node.not_less, node.less]) {
+        if let Target::Leaf(verdict) = target
+            && leaves.iter().all(|(known, _)| *known != verdict)
+        {
+            leaves.push((verdict, nodes.len() + ends.len()));
+            ends.extend(leaf(verdict));
         }
     }
+    let position = |target| match target {
+        Target::Node(position) => Some(position),
+        Target::Leaf(verdict) => leaves
+            .iter()
+            .find_map(|(known, position)| (*known == verdict).then_some(*position)),
+    };
+    let jump = |from: usize, target| {
+        let distance = position(target).map(|position| position - from - 1);
+        let distance = distance.and_then(|distance| u8::try_from(distance).ok());
+        distance.expect("no table of calls has half as many ranges as a jump can pass")
+    };
+    let comparisons = nodes.iter().enumerate().map(|(from, node)| Instruction {
+        when_true: jump(from, node.not_less),
+        when_false: jump(from, node.less),
+        ..plain(IF_NOT_LESS, node.pivot)
+    });
+    comparisons.chain(ends).collect()
+}
+
+/// Adds the comparisons that tell `ranges` apart, the first of them first.
+fn grow(nodes: &mut Vec<Node>, ranges: &[Range]) -> Target {
+    if let [only] = ranges {
+        return Target::Leaf(only.verdict);
+    }
+    let (lower, upper) = ranges.split_at(ranges.len() / 2);
+    let position = nodes.len();
+    nodes.push(Node {
+        pivot: upper[0].first,
+        not_less: Target::Node(position),
+        less: Target::Node(position),
+    });
+    nodes[position].not_less = grow(nodes, upper);
+    nodes[position].less = grow(nodes, lower);
+    Target::Node(position)
 }
 
 fn leaf(verdict: Verdict) -> Vec<Instruction> {
