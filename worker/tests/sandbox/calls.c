@@ -155,7 +155,26 @@ static void run(const struct probe *probe, long (*how)(const struct probe *)) {
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)         \
     run(&list[i], how)
 
-/* `calls` makes all of them; `calls keyring` prints the number of the session's keyring; `calls time N` calls getppid N times and prints the nanoseconds of one. */
+/* What strace(1) does: counts the stops of a child at its calls, or prints why it cannot. */
+static int trace(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        raise(SIGSTOP);
+        getppid();
+        _exit(7);
+    }
+    int status, stops = 0;
+    while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+        stops++;
+        if (ptrace(PTRACE_SYSCALL, child, 0, 0))
+            perror("ptrace");
+    }
+    printf("%s\n", stops > 2 && WEXITSTATUS(status) == 7 ? "traced" : "not traced");
+    return 0;
+}
+
+/* `calls` makes all of them; `calls trace` traces a child; `calls keyring` prints the number of the session's keyring; `calls time N` calls getppid N times and prints the nanoseconds of one. */
 int main(int count, char **arguments) {
     if (count == 3 && !strcmp(arguments[1], "time")) {
         struct timespec from, to;
@@ -167,6 +186,8 @@ int main(int count, char **arguments) {
         printf("%.1f\n", ((to.tv_sec - from.tv_sec) * 1e9 + (to.tv_nsec - from.tv_nsec)) / times);
         return 0;
     }
+    if (count == 2 && !strcmp(arguments[1], "trace"))
+        return trace();
     if (count == 2 && !strcmp(arguments[1], "keyring")) {
         /* KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING. */
         printf("%ld\n", syscall(SYS_keyctl, 0, -3, 0));
