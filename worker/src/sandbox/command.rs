@@ -246,3 +246,27 @@ pub(super) fn resource(resource: Resource) -> Kernel {
         Resource::Stack => Kernel::Stack,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::CWD;
+    use rustix::thread::UnshareFlags;
+
+    use super::*;
+    use crate::sandbox::mount;
+
+    #[test]
+    fn a_directory_outside_of_the_root_is_refused() {
+        let thread = std::thread::spawn(|| {
+            // SAFETY: the thread gets a working directory of its own, which nobody else depends on.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.expect("it may");
+            assert_eq!(stay_inside("/"), Ok(()));
+            // Only root makes a mount that hangs nowhere.
+            if let Ok(detached) = mount::clone(CWD, "/", false) {
+                rustix::process::fchdir(detached).expect("a directory");
+                assert!(matches!(stay_inside("/x"), Err(Failure::Invalid { .. })));
+            }
+        });
+        thread.join().expect("it ends well");
+    }
+}
