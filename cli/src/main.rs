@@ -78,6 +78,10 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<Exit> {
             let root = wire::root(&cli.global, environment)?;
             return commands::store::verify(args, &root, out);
         }
+        Command::Doctor(args) => {
+            let entered = wire::become_root();
+            return commands::doctor::run(args, entered, &cli.global, environment, out);
+        }
         Command::Completions(args) => commands::completions::run(args, out)?,
         Command::Man(args) => commands::man::run(args, out)?,
     }

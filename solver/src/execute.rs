@@ -43,6 +43,9 @@ pub enum Exit {
     Code(i32),
     /// Through a signal.
     Signal(i32),
+    /// The kernel killed a process of it, since it took more than these bytes of memory that it may have, or since
+    /// there was no more.
+    OutOfMemory(Option<u64>),
 }
 
 impl std::fmt::Display for Exit {
@@ -50,6 +53,13 @@ impl std::fmt::Display for Exit {
         match self {
             Exit::Code(code) => write!(f, "exit code: {code}"),
             Exit::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Exit::OutOfMemory(Some(limit)) => write!(
+                f,
+                "out of memory: it took more than its limit of {limit} bytes, and a process of it was killed"
+            ),
+            Exit::OutOfMemory(None) => f.write_str(
+                "out of memory: there was no more for it, and a process of it was killed",
+            ),
         }
     }
 }

@@ -9,6 +9,7 @@ mod builds;
 mod buildx;
 mod cache;
 mod check;
+mod doctor;
 mod explain;
 mod fmt;
 mod limits;
@@ -33,6 +34,7 @@ pub use cache::{
     CompressionArg,
 };
 pub use check::{CheckArgs, CheckFormat, FailOn};
+pub use doctor::DoctorArgs;
 pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
@@ -119,6 +121,8 @@ pub enum Command {
     Cache(CacheArgs),
     /// Check the store
     Store(StoreArgs),
+    /// Find out whether this machine can run builds, and what would mend it
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print or write the manual pages

@@ -5,6 +5,7 @@ pub mod builds;
 pub mod cache;
 pub mod check;
 pub mod completions;
+pub mod doctor;
 pub mod du;
 pub mod explain;
 pub mod fmt;

@@ -69,7 +69,8 @@ fn groups_limit_a_step_and_go_with_it() {
     if !has_legacy("memory") || !has_legacy("cpu") || !has_legacy("cpuset") {
         let bench = Bench::with("FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1\n");
         let finished = bench.try_build("--memory 50m --memory-swap 50m");
-        assert!(finished.code == Some(1) || finished.told().contains("--memory has no effect"));
+        let told = finished.told();
+        assert!(told.contains("out of memory") || told.contains("--memory has no effect"));
         return;
     }
     let bench = Bench::with("FROM base\nRUN cat /proc/self/cgroup && sleep 1000\n");
@@ -124,7 +125,16 @@ fn groups_limit_a_step_and_go_with_it() {
         "FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1\n",
     );
     bench.build("");
-    bench.refused(&format!("--no-cache {line}"), 1, &[">>> RUN dd"]);
+    let why = "out of memory: it took more than its limit of 52428800 bytes";
+    bench.refused(&format!("--no-cache {line}"), 1, &[">>> RUN dd", why]);
+    // A command that does well in spite of it has done well; one that fails without it is not out of memory.
+    bench.file(
+        "Dockerfile",
+        "FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1; true\n",
+    );
+    bench.build(&format!("--no-cache {line}"));
+    bench.file("Dockerfile", "FROM base\nRUN kill -9 $$\n");
+    bench.refused(&format!("--no-cache {line}"), 1, &["killed by signal 9"]);
     assert_eq!(
         groups()
             .iter()
@@ -132,6 +142,21 @@ fn groups_limit_a_step_and_go_with_it() {
             .count(),
         0
     );
+}
+
+/// A limit that is not Kiln's, as a service manager may set it for all that Kiln does.
+#[test]
+fn memory_that_runs_out_elsewhere_is_told_as_well() {
+    if !has_legacy("memory") {
+        return;
+    }
+    let parent = Path::new("/sys/fs/cgroup/memory/kiln-test-tight");
+    fs::create_dir_all(parent).expect("a group");
+    fs::write(parent.join("memory.limit_in_bytes"), "50m").expect("a limit");
+    let bench = Bench::with("FROM base\nRUN dd if=/dev/zero of=/dev/null bs=200M count=1\n");
+    let line = "--cgroup-parent kiln-test-tight";
+    bench.refused(line, 1, &["out of memory: there was no more for it"]);
+    fs::remove_dir(parent).expect("it is empty");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::mounts::{Mounts, Trust};
 use super::output::Output;
 use crate::io_error::AtPath;
 use crate::layer::{diff, pack};
-use crate::sandbox::{self, Groups};
+use crate::sandbox::{self, Groups, Shortage};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Timestamp, View};
@@ -69,16 +69,25 @@ impl Worker {
             peak_memory: outcome.peak_memory,
             processor_time: u64::try_from(processor_time.as_micros()).unwrap_or(u64::MAX),
         });
-        match outcome.exit {
-            sandbox::Exit::Code(0) => {}
-            sandbox::Exit::Code(code) => return Ok(Outcome::Exited(Exit::Code(code.into()))),
-            sandbox::Exit::Signal(signal) => return Ok(Outcome::Exited(Exit::Signal(signal))),
+        if let Some(exit) = failure(&outcome, spec.groups.memory_limit()) {
+            return Ok(Outcome::Exited(exit));
         }
         let layer = self.blocking(move |store| prepared.commit(store)).await?;
         if let Some(ahead) = self.ahead(step.vertex) {
             ahead.layer(layer.diff_id);
         }
         Ok(Outcome::Done(Output::Snapshot(Arc::new(root.with(layer)))))
+    }
+}
+
+/// How a command ended, unless it did well.
+fn failure(outcome: &sandbox::Outcome, memory_limit: Option<u64>) -> Option<Exit> {
+    match (outcome.exit, outcome.shortage) {
+        (sandbox::Exit::Code(0), _) => None,
+        (_, Some(Shortage::Step)) => Some(Exit::OutOfMemory(memory_limit)),
+        (_, Some(Shortage::Machine)) => Some(Exit::OutOfMemory(None)),
+        (sandbox::Exit::Code(code), None) => Some(Exit::Code(code.into())),
+        (sandbox::Exit::Signal(signal), None) => Some(Exit::Signal(signal)),
     }
 }
 

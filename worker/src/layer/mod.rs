@@ -38,3 +38,4 @@ pub(crate) use pack::pack_restless;
 pub use pack::{PackEntry, PackError, Packed, pack};
 pub use size::{SizeError, tar_size};
 pub use tar_stream::{OpenTarError, decompress, open_tar};
+pub use twins::can_share as can_share_bytes;

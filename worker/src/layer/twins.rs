@@ -92,7 +92,7 @@ impl Twins {
 }
 
 /// Whether the store's file system shares bytes at all.
-fn can_share(store: &Store) -> bool {
+pub fn can_share(store: &Store) -> bool {
     let files = [(); 2].map(|()| store.scratch().new_unnamed_file());
     matches!(&files, [Ok(to), Ok(from)] if ioctl_ficlone(to.file(), from.file()).is_ok())
 }

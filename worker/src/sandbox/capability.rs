@@ -22,6 +22,12 @@ const DEFAULT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::AUDIT_WRITE);
 
+/// The names of the default set, without `CAP_`.
+#[cfg(test)]
+pub(super) fn names_of_default() -> impl Iterator<Item = &'static str> {
+    DEFAULT.iter_names().map(|(name, _)| name)
+}
+
 /// Makes the default set the most that this process and what it executes can ever have.
 pub(super) fn bound() -> io::Result<()> {
     for number in 0..64 {

@@ -1,5 +1,5 @@
-//! The last moments before a step's program runs: limits, directory, user, capabilities, descriptors,
-//! and the search for the program. Runs in the process that becomes the program.
+//! The last moments before a step's program runs: limits, directory, user, capabilities, the filter of system
+//! calls, descriptors, and the search for the program. Runs in the process that becomes the program.
 
 use std::ffi::CString;
 use std::io;
@@ -13,9 +13,12 @@ use rustix::thread::{
 
 use super::capability;
 use super::error::{During, Failure};
+use super::landlock;
 use super::process;
+use super::seccomp::{self, Instruction};
 use super::spec::{Command, Limit, Resource, Spec};
 use super::user::Account;
+use super::wire::Job;
 
 /// Where programs are looked for in a step without `PATH`, as in Docker.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,13 +28,17 @@ pub(super) struct Prepared<'a> {
     command: &'a Command,
     account: &'a Account,
     privileged: bool,
+    filter: &'a [Instruction],
     args: Vec<CString>,
     env: Vec<CString>,
 }
 
-/// Checks the command of `spec` for what the kernel cannot be given, before any process of it exists.
-pub(super) fn prepare<'a>(spec: &'a Spec, account: &'a Account) -> Result<Prepared<'a>, Failure> {
-    let command = &spec.command;
+/// Checks the command of `job` for what the kernel cannot be given, before any process of it exists.
+pub(super) fn prepare<'a>(
+    job: &'a Job<Spec>,
+    account: &'a Account,
+) -> Result<Prepared<'a>, Failure> {
+    let command = &job.spec.command;
     if command.args.first().is_none_or(String::is_empty) {
         return Err(Failure::Invalid {
             what: "the step has no program".into(),
@@ -56,7 +63,8 @@ pub(super) fn prepare<'a>(spec: &'a Spec, account: &'a Account) -> Result<Prepar
     Ok(Prepared {
         command,
         account,
-        privileged: spec.privileged,
+        privileged: job.spec.privileged,
+        filter: &job.filter,
         args,
         env,
     })
@@ -95,6 +103,14 @@ impl Prepared<'_> {
         } else {
             capability::bound().during("bound", "the capabilities")?;
         }
+        // While this is still root of the step's user namespace, which what follows ends.
+        if !self.privileged {
+            landlock::scope_sockets().during("keep from the step", "the host's sockets")?;
+        }
+        seccomp::install(self.filter).needs(
+            "filter the step's system calls",
+            "the kernel is made without CONFIG_SECCOMP_FILTER",
+        )?;
         let groups: Vec<_> = std::iter::once(gid)
             .chain(groups)
             .map(|&group| Gid::from_raw(group))
@@ -111,6 +127,7 @@ impl Prepared<'_> {
         entered
             .or_else(|_| chdir(&*self.command.cwd))
             .during("enter the working directory", &self.command.cwd)?;
+        stay_inside(&self.command.cwd)?;
         close_all_at_exec().during("close", "all descriptors but the first three")
     }
 
@@ -180,6 +197,19 @@ fn variable<'a>(command: &'a Command, name: &str) -> Option<&'a str> {
         .map(|(_, value)| &**value)
 }
 
+/// A directory that `/proc/self/fd` leads to may lie outside of the root: the kernel then says so in place of its
+/// first slash (getcwd(2)). None of ours does; this stands in the way of the one that is opened by mistake.
+fn stay_inside(cwd: &str) -> Result<(), Failure> {
+    let path = rustix::process::getcwd(Vec::new()).during("find the way to", cwd)?;
+    match path.as_bytes().starts_with(b"/") {
+        true => Ok(()),
+        false => Err(Failure::Invalid {
+            what: "the working directory is outside of the step's root".into(),
+            value: cwd.into(),
+        }),
+    }
+}
+
 fn close_all_at_exec() -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
     // SAFETY: marks descriptors only; those in use here stay open until the program runs.
@@ -213,5 +243,29 @@ pub(super) fn resource(resource: Resource) -> Kernel {
         Resource::RealtimeTime => Kernel::Rttime,
         Resource::PendingSignals => Kernel::Sigpending,
         Resource::Stack => Kernel::Stack,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::CWD;
+    use rustix::thread::UnshareFlags;
+
+    use super::*;
+    use crate::sandbox::mount;
+
+    #[test]
+    fn a_directory_outside_of_the_root_is_refused() {
+        let thread = std::thread::spawn(|| {
+            // SAFETY: the thread gets a working directory of its own, which nobody else depends on.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.expect("it may");
+            assert_eq!(stay_inside("/"), Ok(()));
+            // Only root makes a mount that hangs nowhere.
+            if let Ok(detached) = mount::clone(CWD, "/", false) {
+                rustix::process::fchdir(detached).expect("a directory");
+                assert!(matches!(stay_inside("/x"), Err(Failure::Invalid { .. })));
+            }
+        });
+        thread.join().expect("it ends well");
     }
 }

@@ -21,6 +21,7 @@ use super::init;
 use super::layers;
 use super::network;
 use super::process;
+use super::rootless::forbidding_setting;
 use super::spec::Spec;
 use super::wire::{self, Ended, Job, Report};
 
@@ -71,7 +72,7 @@ fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
     // SAFETY: only the mount namespace is left, which no other thread can depend on.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.needs(
         "make a mount namespace",
-        "Kiln must be root or have subordinate ids",
+        "Kiln must be root or have subordinate ids, and a container's root needs CAP_SYS_ADMIN",
     )?;
     mount_change(
         "/",
@@ -92,7 +93,10 @@ fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
     match (setup, told) {
         // When both failed, one of them only saw the other's end.
         (Err(failure), None | Some(Ok(_) | Err(Failure::Abandoned))) => Err(failure),
-        (_, Some(Ok(status))) => Ok(Ended::new(status, &ended.usage)),
+        (_, Some(Ok(status))) => Ok(Ended {
+            memory_ran_out: groups.memory_ran_out(),
+            ..Ended::new(status, &ended.usage)
+        }),
         (_, Some(Err(failure))) => Err(failure),
         (Ok(_), None) => Err(Failure::InitKilled {
             signal: libc::WTERMSIG(ended.status),
@@ -116,10 +120,8 @@ fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
         flags |= libc::CLONE_NEWNET;
     }
     let (ours, theirs) = UnixStream::pair().during("make", "a socket pair")?;
-    let child = process::fork(flags as u64).needs(
-        "make the step's namespaces",
-        "user namespaces may be switched off or used up (sysctl user.max_user_namespaces)",
-    )?;
+    let child =
+        process::fork(flags as u64).needs("make the step's namespaces", forbidding_setting())?;
     match child {
         Some((pid, pidfd)) => Ok(Init {
             pid,
@@ -128,7 +130,7 @@ fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
         }),
         None => {
             drop(ours);
-            let result = init::serve(spec, job.way_out, &theirs, groups);
+            let result = init::serve(job, &theirs, groups);
             let sent = wire::send(&theirs, &result);
             std::process::exit(if sent.is_ok() { 0 } else { 1 });
         }
@@ -222,6 +224,7 @@ impl Ended {
             status,
             cpu: (micros(usage.ru_utime), micros(usage.ru_stime)),
             peak_memory: (usage.ru_maxrss as u64) << 10,
+            memory_ran_out: false,
         }
     }
 }

@@ -122,6 +122,12 @@ pub(super) fn is_first_namespace() -> bool {
     own_map("uid_map").is_ok_and(|map| map == [WHOLE])
 }
 
+/// How many user ids this process can give to files: those that its user namespace maps.
+pub fn mapped_ids() -> u64 {
+    let map = own_map("uid_map").unwrap_or_default();
+    map.iter().map(|extent| u64::from(extent.count)).sum()
+}
+
 fn own_map(kind: &str) -> Result<Vec<Extent>, Failure> {
     let path = format!("/proc/self/{kind}");
     let text = fs::read_to_string(&path).during("read", &path)?;

@@ -20,22 +20,18 @@ use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_th
 use super::cgroup::Made;
 use super::command;
 use super::error::{During, Failure};
-use super::network::{WayOut, Wiring};
+use super::network::Wiring;
 use super::process;
 use super::rootfs;
 use super::spec::Spec;
 use super::stub::Stubs;
 use super::user;
-use super::wire;
+use super::wire::{self, Job};
 
 /// Serves as the step's first process; `helper` leads to the process that made it.
 /// What it returns is how the command ended, as wait(2) gives it.
-pub(super) fn serve(
-    spec: &Spec,
-    way_out: Option<WayOut>,
-    helper: &UnixStream,
-    groups: &Made,
-) -> Result<i32, Failure> {
+pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Result<i32, Failure> {
+    let spec = &job.spec;
     // The helper says by this that the ids of the namespace are there, and the way out of its network.
     let wiring: Wiring = wire::receive(helper).map_err(|_| Failure::Abandoned)?;
     become_root()?;
@@ -50,10 +46,10 @@ pub(super) fn serve(
     join_new_keyring();
     rustix::system::sethostname(spec.hostname.as_bytes())
         .during("set the hostname", &spec.hostname)?;
-    wiring.bring_up(spec, way_out)?;
+    wiring.bring_up(spec, job.way_out)?;
     let mut stubs = Stubs::default();
     let result =
-        rootfs::enter(spec, &root, binds, &wiring, &mut stubs).and_then(|()| run(spec, &root));
+        rootfs::enter(spec, &root, binds, &wiring, &mut stubs).and_then(|()| run(job, &root));
     end_all_others();
     let removed = stubs.remove();
     let status = result?;
@@ -62,8 +58,12 @@ pub(super) fn serve(
 
 /// Root of the new user namespace, with all rights in it, and doomed to die with the helper.
 fn become_root() -> Result<(), Failure> {
+    set_thread_groups(&[]).needs(
+        "leave Kiln's groups in the step's user namespace",
+        "the namespace that Kiln runs in forbids it (/proc/self/setgroups), as those with a single id do; \
+         one that newuidmap and newgidmap have mapped does not",
+    )?;
     let become_id = || {
-        set_thread_groups(&[])?;
         set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
         // Both are lost when ids change. The helper has one thread, so its death is never that of
@@ -99,9 +99,9 @@ fn join_new_keyring() {
 }
 
 /// Runs the command to its end, reaping what is left to us meanwhile.
-fn run(spec: &Spec, root: &OwnedFd) -> Result<i32, Failure> {
-    let account = user::look_up(root.as_fd(), &spec.command.user)?;
-    let prepared = command::prepare(spec, &account)?;
+fn run(job: &Job<Spec>, root: &OwnedFd) -> Result<i32, Failure> {
+    let account = user::look_up(root.as_fd(), &job.spec.command.user)?;
+    let prepared = command::prepare(job, &account)?;
     give_output_to(&account)?;
     // Closed by a successful exec; anything in it is why there was none.
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).during("make", "a pipe")?;

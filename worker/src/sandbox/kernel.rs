@@ -39,7 +39,8 @@ pub(super) struct Covers<'a> {
 pub(super) fn proc() -> Result<OwnedFd, Failure> {
     mount::create("proc", &[], HIDDEN).needs(
         "mount the step's /proc",
-        "the kernel allows it only where the whole of /proc is visible, and in most containers it is not",
+        "the kernel allows it only where the whole of /proc is visible, which in a container takes \
+         --security-opt systempaths=unconfined (Docker) or procMount: Unmasked (Kubernetes)",
     )
 }
 

@@ -14,26 +14,32 @@ mod helper;
 mod identity;
 mod init;
 mod kernel;
+mod landlock;
 mod layers;
 mod mount;
 mod network;
 mod overlay;
+mod probe;
 mod process;
 mod rootfs;
 mod rootless;
 mod run;
+mod seccomp;
 mod spec;
 mod stub;
 mod user;
 mod wire;
 
-pub use cgroup::{Groups, Resources, Shortfall};
+pub use cgroup::{Groups, Resources, Shortfall, versions as cgroup_versions};
 pub use error::{Errno, Error, Failure};
 pub use helper::run_if_helper;
-pub use identity::Identity;
+pub use identity::{Identity, mapped_ids};
+pub use landlock::can_scope_sockets;
 pub use network::WayOut;
+pub use probe::try_step;
 pub use rootless::{MapperError, RootlessError, enter_user_namespace_if_needed};
-pub use run::{Exit, Outcome, Sandbox, Stream};
+pub use run::{Exit, Outcome, Sandbox, Shortage, Stream};
+pub use seccomp::has_filter as has_system_call_filter;
 pub use spec::{
     Command, DEFAULT_HOSTNAME, Host, Limit, Mount, Network, Overlay, Resource, Source, Spec,
     Writable,

@@ -33,10 +33,10 @@ pub enum RootlessError {
     #[error(transparent)]
     Mapper(#[from] MapperError),
     /// The kernel or its settings forbid user namespaces.
-    #[error("an ordinary user cannot make a user namespace here{hint}: {source}")]
+    #[error("an ordinary user cannot make a user namespace here: {missing} ({source})")]
     Forbidden {
-        /// The setting at fault, where it can be told.
-        hint: &'static str,
+        /// The setting at fault.
+        missing: &'static str,
         /// The kernel's answer.
         source: io::Error,
     },
@@ -94,7 +94,7 @@ fn enter() -> Result<(), RootlessError> {
     // SAFETY: the caller has one thread, and no file descriptors are unshared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER) }.map_err(|errno| {
         RootlessError::Forbidden {
-            hint: hint(),
+            missing: forbidding_setting(),
             source: errno.into(),
         }
     })?;
@@ -178,20 +178,21 @@ fn execute_self() -> io::Error {
     Command::new("/proc/self/exe").arg0(name).args(args).exec()
 }
 
-/// The setting that most likely forbids user namespaces.
-fn hint() -> &'static str {
+/// The setting that most likely forbids user namespaces, and what it should be, as one clause.
+pub(super) fn forbidding_setting() -> &'static str {
     let is = |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|is| is.trim() == value);
     if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        " (sysctl kernel.unprivileged_userns_clone is 0)"
+        "sysctl kernel.unprivileged_userns_clone is 0 and must be 1"
     } else if is("/proc/sys/user/max_user_namespaces", "0") {
-        " (sysctl user.max_user_namespaces is 0)"
+        "sysctl user.max_user_namespaces is 0; 15000 is usual"
     } else if is(
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
     ) {
-        " (sysctl kernel.apparmor_restrict_unprivileged_userns is 1)"
+        "sysctl kernel.apparmor_restrict_unprivileged_userns is 1 and must be 0"
     } else {
-        ""
+        "user namespaces may be used up (sysctl user.max_user_namespaces), or forbidden by the container that \
+         Kiln runs in (Docker allows them with --security-opt seccomp=unconfined)"
     }
 }
 

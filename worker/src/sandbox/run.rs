@@ -18,6 +18,7 @@ use super::error::{Error, Failure};
 use super::helper;
 use super::identity::{Identity, is_first_namespace};
 use super::network::WayOut;
+use super::seccomp;
 use super::spec::{Network, Spec};
 use super::wire::{self, Ended, Job, Report};
 
@@ -39,6 +40,15 @@ pub enum Exit {
     Signal(i32),
 }
 
+/// Whose memory it was that a process was killed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// What the step may have.
+    Step,
+    /// All that there is.
+    Machine,
+}
+
 /// What became of a step whose command could be run, whether it did well or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -54,6 +64,9 @@ pub struct Outcome {
     pub identity: Identity,
     /// How its private network reached what is outside, if it had one.
     pub way_out: Option<WayOut>,
+    /// Set if the kernel killed a process of the step because memory ran out. Of the machine's memory that is
+    /// what a killed command suggests; other programs may be what was killed.
+    pub shortage: Option<Shortage>,
 }
 
 /// Runs steps. Cheap to make; what it learns about the machine serves later steps.
@@ -63,6 +76,8 @@ pub struct Sandbox {
     identity: Mutex<Identity>,
     /// How private networks may reach what is outside, the best first; none leaves the host's network.
     ways_out: Mutex<Vec<WayOut>>,
+    /// How many processes the machine had killed for memory before.
+    killed_before: u64,
 }
 
 impl Default for Sandbox {
@@ -81,6 +96,7 @@ impl Sandbox {
             ways_out: Mutex::new(WayOut::all(
                 rustix::process::geteuid().is_root() && is_first_namespace(),
             )),
+            killed_before: killed_for_memory(),
         }
     }
 
@@ -121,12 +137,17 @@ impl Sandbox {
             true => Identity::Same,
             false => self.identity(),
         };
+        let filter: &[_] = match spec.privileged {
+            true => &[],
+            false => seccomp::filter(),
+        };
         loop {
             let way_out = self.way_out().filter(|_| spec.network == Network::Private);
             let job = Job {
                 spec,
                 identity,
                 way_out,
+                filter,
             };
             // Where an attempt fails so, nothing of the step has run yet, so that another repeats nothing.
             match self.attempt(&job, &mut log, cancelled.as_mut()).await {
@@ -144,7 +165,7 @@ impl Sandbox {
 
     async fn attempt(
         &self,
-        job: &Job<&Spec>,
+        job: &Job<&Spec, &[seccomp::Instruction]>,
         log: &mut impl FnMut(Stream, &[u8]),
         mut cancelled: impl Future<Output = ()> + Unpin,
     ) -> Result<Outcome, Error> {
@@ -194,11 +215,10 @@ impl Sandbox {
         match report {
             _ if stopped => Err(Error::Cancelled),
             Err(_) => Err(Error::Lost),
-            Ok(bytes) => Ok(Outcome::new(
-                postcard::from_bytes::<Report>(&bytes)??,
-                job.identity,
-                job.way_out,
-            )),
+            Ok(bytes) => {
+                let ended = postcard::from_bytes::<Report>(&bytes)??;
+                Ok(Outcome::new(ended, job, self.killed_before))
+            }
         }
     }
 
@@ -292,7 +312,7 @@ impl Output {
 }
 
 impl Outcome {
-    fn new(ended: Ended, identity: Identity, way_out: Option<WayOut>) -> Self {
+    fn new<F>(ended: Ended, job: &Job<&Spec, F>, killed_before: u64) -> Self {
         let exit = match libc::WIFSIGNALED(ended.status) {
             true => Exit::Signal(libc::WTERMSIG(ended.status)),
             false => Exit::Code(libc::WEXITSTATUS(ended.status) as u8),
@@ -302,8 +322,26 @@ impl Outcome {
             peak_memory: ended.peak_memory,
             user_time: Duration::from_micros(ended.cpu.0),
             system_time: Duration::from_micros(ended.cpu.1),
-            identity,
-            way_out,
+            identity: job.identity,
+            way_out: job.way_out,
+            shortage: match exit {
+                _ if ended.memory_ran_out => Some(Shortage::Step),
+                // The second is how shells tell of it.
+                Exit::Signal(libc::SIGKILL) | Exit::Code(137)
+                    if killed_for_memory() > killed_before =>
+                {
+                    Some(Shortage::Machine)
+                }
+                _ => None,
+            },
         }
     }
+}
+
+/// How many processes the kernel has killed for memory since the machine started.
+fn killed_for_memory() -> u64 {
+    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let mut lines = counters.lines();
+    let count = lines.find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }

@@ -16,14 +16,18 @@ use serde::{Deserialize, Serialize};
 use super::error::Failure;
 use super::identity::Identity;
 use super::network::WayOut;
+use super::seccomp::Instruction;
 
-/// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec), or borrows one to be sent.
+/// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec) and `F` a list of instructions, or they
+/// borrow such to be sent.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job<S> {
+pub(super) struct Job<S, F = Vec<Instruction>> {
     pub(super) spec: S,
     pub(super) identity: Identity,
     /// How a private network reaches what is outside.
     pub(super) way_out: Option<WayOut>,
+    /// The filter of the command's system calls; empty is none.
+    pub(super) filter: F,
 }
 
 /// What the helper answers, once, when nothing of the step is left.
@@ -38,6 +42,8 @@ pub(super) struct Ended {
     pub(super) cpu: (u64, u64),
     /// Bytes that the largest process of the step held.
     pub(super) peak_memory: u64,
+    /// Whether a process was killed since the step's control group had no memory left.
+    pub(super) memory_ran_out: bool,
 }
 
 /// `value` with its length before it, as four bytes, little-endian.

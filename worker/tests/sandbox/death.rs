@@ -87,14 +87,14 @@ fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).expect("a process id"), Signal::KILL).expect("kill");
 }
 
-/// Waits for something, for a second at most.
+/// Waits for something that takes milliseconds, though longer than that where the machine is busy.
 #[track_caller]
-pub(crate) fn within_a_second(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(
-            began.elapsed() < Duration::from_secs(1),
-            "not within a second: {what}"
+            began.elapsed() < Duration::from_secs(10),
+            "this does not come about: {what}"
         );
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -152,7 +152,7 @@ fn dropping_kills_within_a_second(bench: &Bench) {
             () = running => {}
         }
     });
-    within_a_second("the processes are gone", || {
+    soon("the processes are gone", || {
         processes_with(&mark).is_empty()
     });
 }
@@ -231,12 +231,12 @@ fn mounts_of(directory: &Path) -> Vec<String> {
 
 #[track_caller]
 fn nothing_is_left(mark: &str, upper: &Path) {
-    within_a_second("the processes are gone", || processes_with(mark).is_empty());
-    within_a_second("the network is gone", || network::leftovers().is_empty());
+    soon("the processes are gone", || processes_with(mark).is_empty());
+    soon("the network is gone", || network::leftovers().is_empty());
     let directory = upper.parent().expect("a parent");
     assert_eq!(mounts_of(directory), [""; 0]);
     // What is mounted cannot be removed. A helper that was just being started may still write.
-    within_a_second("nothing is mounted", || {
+    soon("nothing is mounted", || {
         fs::remove_dir_all(directory).is_ok()
     });
 }
@@ -248,7 +248,7 @@ fn killing_kiln_leaves_nothing(bench: &Bench) {
     assert_eq!(helpers.len(), 1);
     victim.kill().expect("kill");
     victim.wait().expect("wait");
-    within_a_second("the helper is gone", || {
+    soon("the helper is gone", || {
         fs::read_to_string(format!("/proc/{}/stat", helpers[0]))
             .map_or(true, |stat| stat.contains(") Z "))
     });
@@ -265,7 +265,7 @@ fn killing_kiln_at_any_moment_leaves_nothing(bench: &Bench) {
         std::thread::sleep(Duration::from_micros(250 * quarter_milliseconds));
         victim.kill().expect("kill");
         victim.wait().expect("wait");
-        within_a_second("the helper is gone", || helpers() == helpers_before);
+        soon("the helper is gone", || helpers() == helpers_before);
         nothing_is_left(&mark, &root.upper);
     }
 }

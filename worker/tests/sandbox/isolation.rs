@@ -1,8 +1,10 @@
 //! What a step sees and reaches beside its files: namespaces, rights, processes, network, descriptors.
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
-use kiln_worker::sandbox::{Host, Network};
+use kiln_worker::sandbox::{Host, Network, can_scope_sockets};
 
 use crate::bench::Bench;
 
@@ -17,9 +19,13 @@ crate::cases![
     output_can_be_opened_anew,
     the_hosts_network_is_there_when_asked_for,
     no_network_is_a_loopback_interface_only,
+    abstract_sockets_of_the_host_are_out_of_reach,
     names_are_as_given,
     devices_are_few_and_work,
     kernel_files_are_masked,
+    what_docker_masks_is_covered,
+    no_setting_of_the_kernel_can_be_written,
+    no_descriptor_leads_out_of_the_root,
     packages_can_be_installed,
 ];
 
@@ -155,6 +161,30 @@ fn no_network_is_a_loopback_interface_only(bench: &Bench) {
     assert_eq!(words, ["lo", "lo", "0x9"]);
 }
 
+/// They have no files, and go by the network namespace, which is the host's.
+fn abstract_sockets_of_the_host_are_out_of_reach(bench: &Bench) {
+    let name = format!("kiln-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("an address");
+    let listener = UnixListener::bind_addr(&address).expect("a socket");
+    UnixStream::connect_addr(&address).expect("it can be reached from here");
+    let connect = |name: &str, before: &str| {
+        format!(
+            "perl -MSocket -e 'my $a = pack_sockaddr_un(qq({name})); {before}
+             socket(my $s, PF_UNIX, SOCK_STREAM, 0); print connect($s, $a) ? qq(reached\\n) : qq($!\\n)'"
+        )
+    };
+    let own = "socket(my $l, PF_UNIX, SOCK_STREAM, 0); bind($l, $a); listen($l, 1);";
+    let (theirs, ours) = (format!("\\0{name}"), format!("\\0{name}-own"));
+    let calls = [(&*theirs, ""), (&*ours, own), ("/tmp/s", own)];
+    let script = calls.map(|(name, before)| connect(name, before)).join("; ");
+    let expected = match can_scope_sockets() {
+        true => "Operation not permitted\nreached\nreached\n",
+        false => "reached\nreached\nreached\n",
+    };
+    assert_eq!(bench.output(&script), expected);
+    drop(listener);
+}
+
 fn names_are_as_given(bench: &Bench) {
     assert_eq!(bench.output("hostname"), "buildkitsandbox\n");
     let root = bench.root();
@@ -211,6 +241,64 @@ fn kernel_files_are_masked(bench: &Bench) {
             "0", "0", refused, refused, refused, refused, refused, refused
         ]
     );
+}
+
+/// Paths of Docker's specification, `daemon/pkg/oci/defaults.go` of moby.
+fn what_docker_masks_is_covered(bench: &Bench) {
+    const MASKED: &str =
+        "acpi asound interrupts kcore keys latency_stats timer_list timer_stats sched_debug scsi";
+    const READ_ONLY: &str = "bus fs irq sys sysrq-trigger";
+    let script = format!(
+        "cd /proc; for f in {MASKED} {READ_ONLY}; do [ -e $f ] && echo /proc/$f; done
+         for f in /sys/firmware /sys/devices/virtual/powercap; do [ -e $f ] && echo $f; done
+         echo; cat /proc/self/mountinfo; echo
+         for f in {MASKED}; do [ -f $f ] && cat $f; [ -d $f ] && ls -A $f; done; true"
+    );
+    let text = bench.output(&script);
+    let parts: Vec<_> = text.split("\n\n").collect();
+    let mounts: Vec<Vec<_>> = parts[1]
+        .lines()
+        .map(|line| line.split(' ').collect())
+        .collect();
+    assert!(parts[0].lines().count() > 6, "{text}");
+    for path in parts[0].lines() {
+        let mount = mounts.iter().find(|mount| mount[4] == path);
+        let options = mount.unwrap_or_else(|| panic!("{path} is not covered"))[5];
+        assert!(
+            options.split(',').any(|option| option == "ro"),
+            "{path}: {options}"
+        );
+    }
+    for mount in mounts.iter().filter(|mount| mount[4].starts_with("/sys")) {
+        assert!(mount[5].starts_with("ro,nosuid,nodev,noexec"), "{mount:?}");
+    }
+    assert_eq!(parts.get(2).copied().unwrap_or("").trim(), "");
+}
+
+/// Some belong to the step's own namespaces, of which it is root.
+fn no_setting_of_the_kernel_can_be_written(bench: &Bench) {
+    let root = bench.root();
+    let script = "find /proc/sys /proc/irq /proc/fs /sys -type f -perm /222 2>/dev/null | perl -e '
+        while (<STDIN>) { chomp; $tried++; print \"$_\\n\" if open(my $f, \">>\", $_) } print $tried > 100'";
+    let mut spec = bench.script(&root, script);
+    spec.network = Network::None;
+    assert_eq!(bench.run(&spec).text(), "1");
+}
+
+/// As `WORKDIR /proc/self/fd/N` once did in other runtimes (CVE-2024-21626).
+fn no_descriptor_leads_out_of_the_root(bench: &Bench) {
+    for number in 0..64 {
+        for user in ["", "www-data"] {
+            let root = bench.root();
+            let script = "[ $(stat -c %d,%i ../../../../../../../../../../../..) = $(stat -c %d,%i /) ] && pwd -P";
+            let mut spec = bench.script(&root, script);
+            spec.command.cwd = format!("/proc/self/fd/{number}");
+            spec.command.user = user.into();
+            if let Ok(done) = bench.try_run(&spec) {
+                assert!(done.text().starts_with('/'), "{number}: {}", done.stderr);
+            }
+        }
+    }
 }
 
 fn packages_can_be_installed(bench: &Bench) {

@@ -5,6 +5,7 @@
 //! an account `kilntest` and, once, the archive of a root file system.
 
 mod bench;
+mod calls;
 mod death;
 mod identity;
 mod isolation;
@@ -63,6 +64,7 @@ fn all() -> impl Iterator<Item = &'static Case> {
         outcome::CASES,
         isolation::CASES,
         network::CASES,
+        calls::CASES,
         rootfs::CASES,
         identity::CASES,
         death::CASES,

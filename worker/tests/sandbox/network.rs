@@ -225,5 +225,5 @@ pub(crate) fn leftovers() -> Vec<String> {
 
 fn nothing_is_left_of_a_network(bench: &Bench) {
     assert_eq!(run(bench, "grep -c : /proc/net/dev").text(), "2\n");
-    crate::death::within_a_second("interfaces and tables are gone", || leftovers().is_empty());
+    crate::death::soon("interfaces and tables are gone", || leftovers().is_empty());
 }

@@ -71,6 +71,13 @@ impl Groups {
         (Self(groups), shortfalls)
     }
 
+    /// Bytes of memory that a step may have, if that is limited.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let mut settings = self.0.iter().flat_map(|group| &group.settings);
+        let (_, value) = settings.find(|(file, _)| settings::limits_memory(file))?;
+        value.parse().ok()
+    }
+
     /// Makes the groups of one step.
     pub(super) fn make(&self) -> Result<Made, Failure> {
         let mut made = Made::default();
@@ -79,6 +86,18 @@ impl Groups {
         }
         Ok(made)
     }
+}
+
+/// The versions of control groups that this machine has mounted, 1 or 2 or both.
+pub fn versions() -> Vec<u8> {
+    let hierarchies = Hierarchies::of_this_machine();
+    let mut versions: Vec<u8> = hierarchies
+        .all()
+        .map(|hierarchy| if hierarchy.is_unified { 2 } else { 1 })
+        .collect();
+    versions.sort_unstable();
+    versions.dedup();
+    versions
 }
 
 /// Without limits, steps only are where they were asked to be, in every hierarchy that has a place.
@@ -153,6 +172,21 @@ impl Made {
             io::Write::write_all(&mut &*entrance, b"0").during("enter", path.display())?;
         }
         Ok(())
+    }
+
+    /// Whether the kernel has killed a process in one of the groups because that had no memory left.
+    pub(super) fn memory_ran_out(&self) -> bool {
+        let files = ["memory.events", "memory.oom_control"];
+        let paths = self
+            .0
+            .iter()
+            .flat_map(|(path, _)| files.map(|file| path.join(file)));
+        paths
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .any(|text| {
+                let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+                lines.any(|(name, count)| name == "oom_kill" && count != "0")
+            })
     }
 
     /// Whether there are any.

@@ -28,6 +28,11 @@ pub(super) struct Setting {
     pub(super) legacy: Vec<(String, String)>,
 }
 
+/// Whether a file of either version limits memory.
+pub(super) fn limits_memory(file: &str) -> bool {
+    matches!(file, "memory.max" | "memory.limit_in_bytes")
+}
+
 fn files(pairs: &[(&str, String)]) -> Vec<(String, String)> {
     pairs
         .iter()
