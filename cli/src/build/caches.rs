@@ -33,7 +33,7 @@ pub(super) async fn open(
     let mut imports = Vec::new();
     for from in wanted {
         let step = reporter.start(format!("importing cache from {}", from.directory.display()));
-        match tokio::task::block_in_place(|| open_one(from, backends, &step)) {
+        match tokio::task::block_in_place(|| open_one(from, backends, reporter, &step)) {
             Ok(import) => {
                 step.finished();
                 imports.extend(import.map(Arc::new));
@@ -47,6 +47,7 @@ pub(super) async fn open(
 fn open_one(
     from: &CacheFrom,
     backends: &Backends,
+    reporter: &Reporter,
     step: &StepReporter,
 ) -> Result<Option<StepImport>> {
     let directory = &from.directory;
@@ -58,7 +59,7 @@ fn open_one(
     let failed = || format!("cannot use the cache in {}", directory.display());
     let images = Arc::clone(&backends.images);
     let wanted = selection(&from.mounts);
-    let import = match StepImport::open(&backends.store, directory, tag, images) {
+    let import = match StepImport::open(&backends.store, directory, tag, images, reporter) {
         // Who saved cache mounts alone may want them alone.
         Err(TransferError::Artifact(ArtifactError::None { .. })) if wanted.is_some() => None,
         import => Some(import.with_context(failed)?),

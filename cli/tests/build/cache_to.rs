@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kiln_worker::store::Store;
+
 use crate::artifact::Artifact;
 use crate::bench::{Bench, run, text};
 use crate::finished::Finished;
@@ -36,13 +38,29 @@ fn build_in(bench: &Bench, store: &str, line: &str) -> Finished {
 
 fn verify(bench: &Bench, store: &Path) {
     let verify = Finished::of(bench.kiln().args(["store", "verify", "--root"]).arg(store));
-    verify.assert_well();
+    assert_eq!(
+        verify.code,
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&verify.stdout)
+    );
 }
 
 /// How many layers a store has in any form.
 fn layers(store: &Path) -> usize {
     let count = |kind: &str| fs::read_dir(store.join(kind)).map_or(0, Iterator::count);
     count("layers")
+}
+
+/// Forgets what each step came to; the layers stay.
+fn forget_records(store: &Path) {
+    let store = Store::open(store).expect("a store");
+    let records = store.index().records().expect("they can be read");
+    let keys: Vec<_> = records.iter().map(|record| record.key).collect();
+    store
+        .index()
+        .forget(&keys, &[])
+        .expect("they can be forgotten");
 }
 
 fn saved(bench: &Bench, attributes: &str) -> PathBuf {
@@ -363,6 +381,98 @@ fn a_cache_that_is_damaged_is_an_error_and_leaves_the_store_whole() {
     let built = build_in(&bench, "fourth", &line);
     built.assert_well();
     assert!(built.ran().len() >= 4, "{:?}", built.ran());
+}
+
+/// One of everything that layers hold, made in every way in which layers are made.
+const EVERYTHING: &str = r#"FROM base
+RUN mkdir -p /d/e /gone/away && echo a >/d/z && ln /d/z /d/a && ln -s z /d/soft && ln /d/soft /d/soft2 && mkfifo /pipe \
+ && chown 3000000:65534 /d/z && chmod 6751 /d/z && chmod 1777 /d/e && echo x >/gone/x
+RUN rm -rf /gone && mkdir /gone && echo y >/gone/y && rm /d/a /etc/passwd && chmod 0750 / && ln /d/z /d/again
+COPY source /implied/parents/of/this
+COPY --chown=7:8 --chmod=4711 source /d/copied
+ADD archive.tar /unpacked/
+RUN N=$(printf '%0150d' 1) && mkdir -p /$N/$N && echo long >/$N/$N/$N
+WORKDIR /work/down
+"#;
+
+#[test]
+fn what_comes_back_holds_what_is_said_of_it() {
+    let bench = app();
+    bench.shell("mkdir tree && echo attributes >tree/f && setfattr -n user.kiln -v value tree/f && ln tree/f tree/g && ln -s f tree/s");
+    bench.shell("tar --xattrs --format=posix --sort=name --mtime=@1.5 -C tree -cf archive.tar . && rm -r tree");
+    bench.file("Dockerfile", EVERYTHING);
+    let cache = saved(&bench, ",mode=max");
+    let line = format!("--cache-from type=local,src={}", text(&cache));
+    let built = build_in(&bench, "second", &line);
+    built.assert_well();
+    assert_eq!(built.ran(), [""; 0], "{}", built.everything());
+    assert!(
+        !built.everything().contains("WARNING"),
+        "{}",
+        built.everything()
+    );
+    verify(&bench, &bench.path("second"));
+}
+
+/// A layer that is not what a record says would stand in the keys of what is built on it, and so poison
+/// steps of other builds.
+#[test]
+fn a_record_that_lies_about_a_layer_is_refused() {
+    let lie = |cache: &Path| {
+        Artifact::of(cache).change(|_, config| {
+            let layers = config["layers"].as_array_mut().expect("layers");
+            let is_made = |layer: &&mut serde_json::Value| layer["created"].is_object();
+            for layer in layers.iter_mut().filter(is_made) {
+                layer["content"] = format!("blake3:{}", "1".repeat(64)).into();
+            }
+        });
+    };
+    let bench = app();
+    let expected = bench.text("sum", "");
+    let cache = saved(&bench, ",mode=max");
+    lie(&cache);
+    let from = format!("--cache-from type=local,src={}", text(&cache));
+    // Nothing is there yet, or the layers are and the records are not.
+    for store in ["nothing", "layers"] {
+        if store == "layers" {
+            let honest = bench.path("honest");
+            let to = format!("--cache-to type=local,dest={},mode=max", text(&honest));
+            bench.build(&to);
+            build_in(
+                &bench,
+                store,
+                &format!("--cache-from type=local,src={}", text(&honest)),
+            )
+            .assert_well();
+            forget_records(&bench.path(store));
+        }
+        let built = build_in(&bench, store, &from);
+        built.assert_well();
+        assert_eq!(built.ran().len(), 6, "{store}: {:?}", built.ran());
+        let told = built.everything();
+        assert!(
+            told.contains("is not used, for the layer sha256:"),
+            "{told}"
+        );
+        assert!(told.contains("(\"cat /app/made >/sum\")"), "{told}");
+        // It is in no record, and not handed on.
+        let handed = bench.path(&format!("handed-{store}"));
+        let line = format!(
+            "{from} --cache-to type=local,dest={},mode=max",
+            text(&handed)
+        );
+        let again = build_in(&bench, store, &line);
+        assert_eq!(again.ran(), [""; 0]);
+        let config = Artifact::of(&handed).config().to_string();
+        assert!(!config.contains(&"1".repeat(64)), "{config}");
+        verify(&bench, &bench.path(store));
+        let out = bench.path(&format!("out-{store}"));
+        build_in(&bench, store, &format!("-o {}", text(&out))).assert_well();
+        assert_eq!(
+            fs::read_to_string(out.join("sum")).expect("it was built"),
+            expected
+        );
+    }
 }
 
 /// What is recorded stays, whatever somebody else says of the same keys.

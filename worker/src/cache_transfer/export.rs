@@ -65,7 +65,7 @@ pub async fn export_steps(
     export: StepExport,
     reporter: &StepReporter,
 ) -> Result<ExportedSteps, TransferError> {
-    let steps = steps(store, cache, layer_source, &export)?;
+    let steps = steps(store, cache, layer_source, &export).await?;
     let (document, carried) = StepCache::new(&steps, &is_made_by_a_step);
     let missing = missing_layers(store, layer_source, &carried)?;
     if !missing.is_empty() {
@@ -130,7 +130,7 @@ fn is_made_by_a_step(layer: &SnapshotLayer) -> bool {
 }
 
 /// The steps to take along: those that are recorded and whose layers can be had.
-fn steps(
+async fn steps(
     store: &Store,
     cache: &StoreCache,
     layer_source: &dyn LayerSource,
@@ -138,9 +138,10 @@ fn steps(
 ) -> Result<Vec<(StepKeys, Snapshot)>, TransferError> {
     let mut steps: Vec<(StepKeys, Snapshot)> = Vec::new();
     for definition in &export.definitions {
-        let Some((keys, snapshot)) = cache.known_step(definition)? else {
+        let Some((step, import)) = cache.known_step(definition)? else {
             continue;
         };
+        let (keys, snapshot) = &step;
         let is_of_result = export.result.layers.starts_with(&snapshot.layers);
         if export.mode == StepExportMode::Min && !is_of_result {
             continue;
@@ -149,12 +150,17 @@ fn steps(
         for layer in &snapshot.layers {
             is_whole &= is_within_reach(store, layer_source, &layer.diff_id)?;
         }
-        if is_whole
-            && !steps
-                .iter()
-                .any(|(known, _)| known.definition == keys.definition)
-        {
-            steps.push((keys, snapshot));
+        let mut known = steps.iter();
+        if !is_whole || known.any(|(known, _)| known.definition == keys.definition) {
+            continue;
+        }
+        // Nobody hands on what is not true.
+        let is_true = match &import {
+            None => true,
+            Some(import) => import.proves(&step, layer_source).await?,
+        };
+        if is_true {
+            steps.push(step);
         }
     }
     Ok(steps)

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_solver::DiffId;
+use kiln_solver::{ContentDigest, DiffId};
 
 use super::lease::Leases;
 use super::scratch::{Scratch, remove_tree};
@@ -82,6 +82,13 @@ impl Layers {
         let path = self.lease(diff_id)?.join("tree");
         let bytes = read_tree_file(diff_id, &path)?;
         TreeReader::new(bytes).map_err(|source| LayerError::Tree { path, source })
+    }
+
+    /// Names what a layer holds, modification times left out.
+    pub fn content(&self, diff_id: &DiffId) -> Result<ContentDigest, LayerError> {
+        let path = self.lease(diff_id)?.join("tree");
+        let content = self.read_tree(diff_id)?.content();
+        content.map_err(|source| LayerError::Tree { path, source })
     }
 
     /// Notes what a layer holds. Its bytes, as a tar or as a directory, must be there already: from
