@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -57,10 +58,15 @@ impl Layers {
             .is_ok_and(|home| home.join("tree").exists())
     }
 
+    /// Where a layer is, or would be. What a link there leads to is not the store's.
     fn lease(&self, diff_id: &DiffId) -> Result<PathBuf, IoError> {
         let hex = diff_id.hex();
         self.leases.take(format!("layers/{hex}"))?;
-        Ok(self.root.join(hex))
+        let home = self.root.join(hex);
+        match home.is_symlink() {
+            true => Err(io::Error::from(io::ErrorKind::NotFound)).at("use the link", &home),
+            false => Ok(home),
+        }
     }
 
     /// What a layer holds.
@@ -130,7 +136,7 @@ impl Layers {
     pub fn directory(&self, diff_id: &DiffId, variant: &str) -> Option<PathBuf> {
         let home = self.lease(diff_id).ok()?;
         let path = home.join(format!("fs{variant}"));
-        path.exists().then_some(path)
+        path.is_dir().then_some(path)
     }
 
     /// Takes over a finished directory with the layer's files and returns where it is now. If
@@ -151,6 +157,10 @@ impl Layers {
     }
 
     fn make_home(&self, diff_id: &DiffId) -> Result<PathBuf, IoError> {
+        let home = self.root.join(diff_id.hex());
+        if home.is_symlink() {
+            fs::remove_file(&home).at("remove", &home)?;
+        }
         let home = self.lease(diff_id)?;
         fs::create_dir_all(&home).at("create", &home)?;
         Ok(home)
