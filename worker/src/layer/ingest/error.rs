@@ -28,6 +28,12 @@ pub enum IngestError {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// It, or what was unpacked of it, could not be read or written: the disk is to blame, and not the archive.
+    #[error("the disk failed: {source}")]
+    Disk {
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// It names a path that leads out of it.
     #[error("the archive is refused: {0}")]
     Path(#[from] PathError),
@@ -101,15 +107,18 @@ pub enum IngestError {
 impl IngestError {
     /// Whether what is wrong is what the blob holds.
     pub(super) fn is_of_the_blob(&self) -> bool {
-        !matches!(self, Self::Open(_) | Self::Layer(_) | Self::Write { .. })
+        use IngestError::{Disk, Layer, Open, Write};
+        !matches!(self, Open(_) | Layer(_) | Write { .. } | Disk { .. })
     }
 
-    /// Tells a damaged archive from a store that takes no more: reading never fails for want of room.
+    /// Tells a damaged archive from a store that takes no more, since reading never fails for want of room, and
+    /// from a disk that fails: whatever reads archives has no error that is the operating system's.
     pub(crate) fn reading(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::ReadOnlyFilesystem => Self::Write { source: error },
+            _ if error.raw_os_error().is_some() => Self::Disk { source: error },
             _ => Self::Damaged(error),
         }
     }

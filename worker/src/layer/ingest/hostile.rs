@@ -243,6 +243,38 @@ fn what_is_taken() {
     assert_eq!(&*entry.xattrs[0].1, b"\x01\n\n\x02");
 }
 
+/// A tar that cannot be read to its end, for the disk fails.
+struct Failing<'t>(&'t [u8], rustix::io::Errno);
+
+impl Read for Failing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(self.1.into()),
+            length => Ok(length),
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_no_damaged_archive() {
+    use rustix::io::Errno;
+    let file = member(b'0', &[7; 5000]);
+    for length in [0, 100, BLOCK, 2000] {
+        for (errno, is_for_want_of_room) in [(Errno::IO, false), (Errno::NOSPC, true)] {
+            let mut failing = Failing(&file[..length], errno);
+            let error = parse_tar(&mut failing, Whiteouts::Files).expect_err("it fails");
+            assert!(!error.is_of_the_blob(), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .contains(&io::Error::from(errno).to_string())
+            );
+            let is_write = matches!(error, IngestError::Write { .. });
+            assert_eq!(is_write, is_for_want_of_room, "{error}");
+        }
+    }
+}
+
 /// Whoever looked for each among all that came before would not be done today.
 #[test]
 fn many_links_to_what_is_no_file() {
