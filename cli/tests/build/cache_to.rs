@@ -276,6 +276,53 @@ fn a_first_build_has_no_cache_and_that_is_no_error() {
             .everything()
             .contains("there is no cache in this directory yet")
     );
+    let told = |typed: &str| {
+        let mut quiet = bench.command_shown("-q", typed);
+        let quiet = Finished::of(&mut quiet);
+        assert!(!quiet.stderr.contains("panicked"), "{}", quiet.stderr);
+        (quiet.code, quiet.stderr)
+    };
+    let nowhere = format!(
+        "there is no cache in {} yet\n",
+        text(&bench.path("nowhere"))
+    );
+    assert_eq!(told(&line), (Some(0), format!("WARNING: {nowhere}")));
+    // What is in the way of one is an error.
+    let file = bench.context("source");
+    for line in [
+        format!("--cache-from type=local,src={}", text(&file)),
+        format!("--cache-from type=local,src={}/x", text(&file)),
+    ] {
+        let (code, said) = told(&line);
+        if code == Some(0) {
+            assert!(said.contains("WARNING: there is no cache in "), "{said}");
+        } else {
+            assert!(said.contains("cannot use the cache in "), "{said}");
+            let (code, said) = told(&format!("{line},ignore-error=true"));
+            assert_eq!(code, Some(0), "{said}");
+            assert!(said.contains("WARNING: cannot use the cache in "), "{said}");
+        }
+    }
+    let (code, _) = told(&format!("--cache-from type=local,src={}", text(&file)));
+    assert_eq!(code, Some(1));
+    for nonsense in [
+        "nonsense",
+        "type=nonsense",
+        "src=x",
+        "type=local,src",
+        "=",
+        "",
+    ] {
+        let mut command = bench.command_shown("-q", "");
+        command.arg(format!("--cache-from={nonsense}"));
+        let finished = Finished::of(&mut command);
+        assert_eq!(finished.code, Some(2), "{nonsense}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains("--cache-from"),
+            "{nonsense}: {}",
+            finished.stderr
+        );
+    }
     for kind in [
         "registry,ref=x",
         "gha",

@@ -163,7 +163,7 @@ impl StepImport {
             Err(told) => {
                 if let Some(told) = told {
                     let step = self.reporter.start(title());
-                    let line = format!("WARNING: {told}\n");
+                    let line = format!("{told}\n");
                     step.log(LogStream::Stderr, line.as_bytes());
                     step.finished();
                 }
