@@ -137,6 +137,12 @@ pub trait Cache<O>: Send + Sync + 'static {
     /// What was recorded under a key (of either kind), if it is still there whole.
     async fn look_up(&self, key: Key) -> Result<Option<O>, StepError>;
 
+    /// The same of a step that did much the same, of which only bytes are used again: nothing has to be
+    /// brought for it, and nothing that is said of it has to be true.
+    async fn recall(&self, key: Key) -> Result<Option<O>, StepError> {
+        self.look_up(key).await
+    }
+
     /// Whose record it was that was found under a key, for people; `None` if it was this cache's own.
     fn origin(&self, _key: &Key) -> Option<String> {
         None

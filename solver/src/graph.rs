@@ -164,8 +164,11 @@ impl Graph {
         while let Some(id) = found.get(next) {
             let Vertex { op, inputs, .. } = self.vertex(*id);
             for InputIndex(index) in op.bases(inputs.len()) {
-                if !found.contains(&inputs[index]) {
-                    found.push(inputs[index]);
+                // What begins with nothing has no base.
+                if let Some(base) = inputs.get(index)
+                    && !found.contains(base)
+                {
+                    found.push(*base);
                 }
             }
             next += 1;

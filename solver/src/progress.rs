@@ -78,6 +78,9 @@ pub enum Fact {
     Hit(Hit),
     /// Its result was in a cache of somebody else's, which is called so.
     Origin(String),
+    /// It ran, and yielded what an earlier one had, times aside: what was found behind it rests on that one,
+    /// which so is in the result in its place. Comes after the step is done.
+    Reproduced,
     /// It was not in the cache and will run.
     Missed(Arc<Miss>),
     /// How its command failed.

@@ -10,7 +10,7 @@ use kiln_solver::{
     StepReporter,
 };
 
-use crate::cache_transfer::{StepImport, TransferError, whole};
+use crate::cache_transfer::{StepImport, TransferError, recordable};
 use crate::executor::{LayerSource, Output, is_present, is_within_reach};
 use crate::snapshot::Snapshot;
 use crate::store::{Attempt, ForeignStep, IndexError, KnownStep, StepClaim, Store};
@@ -19,6 +19,9 @@ use crate::store::{Attempt, ForeignStep, IndexError, KnownStep, StepClaim, Store
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How many steps of another's cache are compared with one that was not found.
 const SIMILAR: usize = 4;
+
+/// A step, and who else knows it if the store itself does not.
+pub(crate) type KnownBy = ((StepKeys, Snapshot), Option<Arc<StepImport>>);
 
 /// Remembers snapshots under keys.
 pub struct StoreCache {
@@ -59,11 +62,12 @@ impl StoreCache {
             return Ok(());
         }
         let found = self.found_elsewhere().clone();
-        let lists = self.imports.iter().map(|import| import.steps());
-        for steps in lists.chain([&*found]) {
-            self.store.index().add_steps(&whole(&self.store, steps)?)?;
+        let mut lists = vec![recordable(&self.store, &found)?];
+        for import in &self.imports {
+            lists.push(import.whole()?);
         }
-        Ok(())
+        let mut lists = lists.iter();
+        Ok(lists.try_for_each(|steps| self.store.index().add_steps(steps))?)
     }
 
     fn found_elsewhere(&self) -> MutexGuard<'_, Vec<(StepKeys, Snapshot)>> {
@@ -71,25 +75,25 @@ impl StoreCache {
         found.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that is known of the step of a definition key, by the store or by others.
-    pub(crate) fn known_step(
-        &self,
-        definition: &Key,
-    ) -> Result<Option<(StepKeys, Snapshot)>, IndexError> {
+    /// All that is known of the step of a definition key, by the store or by others; what others say has not
+    /// been proved if they are returned, too.
+    pub(crate) fn known_step(&self, definition: &Key) -> Result<Option<KnownBy>, IndexError> {
         if let Some(KnownStep { keys, result }) = self.store.index().known_step(definition)?
             && let Ok(snapshot) = Snapshot::decode(&result)
         {
-            return Ok(Some((keys, snapshot)));
+            return Ok(Some(((keys, snapshot), None)));
         }
         let found = self.found_elsewhere();
         let mut found = found
             .iter()
             .filter(|(keys, _)| keys.definition == *definition);
-        let mut known = self
-            .imports
-            .iter()
-            .filter_map(|import| import.find(definition));
-        Ok(found.next().or_else(|| known.next()).cloned())
+        if let Some(step) = found.next() {
+            return Ok(Some((step.clone(), None)));
+        }
+        let mut known = self.imports.iter().filter_map(|import| {
+            Some((import.find(definition)?.clone(), Some(Arc::clone(import))))
+        });
+        Ok(known.next())
     }
 
     /// Whether a layer of it is still where somebody else's cache is.
@@ -113,7 +117,8 @@ impl StoreCache {
         }
     }
 
-    fn find(&self, key: Key) -> Result<Option<Snapshot>, StepError> {
+    /// What is known under a key and can be had; what others say of it must be true if `must_be_proved`.
+    async fn find(&self, key: Key, must_be_proved: bool) -> Result<Option<Snapshot>, StepError> {
         if let Some(snapshot) = self.find_own(&key)?
             && self.is_within_reach(&snapshot)?
         {
@@ -124,13 +129,14 @@ impl StoreCache {
             return Ok(Some(snapshot));
         }
         for (index, import) in self.imports.iter().enumerate() {
-            if let Some((_, snapshot)) = import.find(&key)
-                && self.is_within_reach(snapshot)?
+            if let Some(step) = import.find(&key)
+                && self.is_within_reach(&step.1)?
+                && (!must_be_proved || import.proves(step, &*self.layer_source).await?)
             {
                 let origins = self.origins.lock();
                 let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
                 origins.insert(key, index);
-                return Ok(Some(snapshot.clone()));
+                return Ok(Some(step.1.clone()));
             }
         }
         Ok(None)
@@ -150,6 +156,10 @@ impl StoreCache {
         }
         Ok(true)
     }
+}
+
+fn output(snapshot: Snapshot) -> Output {
+    Output::Snapshot(Arc::new(snapshot))
 }
 
 /// Shows a step's log to other builds that wait for it, too.
@@ -173,9 +183,11 @@ impl Progress for Published {
 #[async_trait]
 impl Cache<Output> for StoreCache {
     async fn look_up(&self, key: Key) -> Result<Option<Output>, StepError> {
-        Ok(self
-            .find(key)?
-            .map(|snapshot| Output::Snapshot(Arc::new(snapshot))))
+        Ok(self.find(key, true).await?.map(output))
+    }
+
+    async fn recall(&self, key: Key) -> Result<Option<Output>, StepError> {
+        Ok(self.find(key, false).await?.map(output))
     }
 
     fn origin(&self, key: &Key) -> Option<String> {

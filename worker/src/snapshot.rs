@@ -23,20 +23,29 @@ pub struct SnapshotLayer {
     pub created: Option<Timestamp>,
 }
 
+impl SnapshotLayer {
+    /// A layer of an image that nobody has looked into.
+    fn of_image(diff_id: &DiffId) -> Self {
+        let hash = blake3::keyed_hash(b"kiln content of a foreign layer ", diff_id.as_bytes());
+        Self {
+            diff_id: *diff_id,
+            content: ContentDigest::new(*hash.as_bytes()),
+            created: None,
+        }
+    }
+
+    /// Whether its content only says which layer it is, as a base image's does. No other layer can have the
+    /// same.
+    pub fn is_named_by_its_bytes(&self) -> bool {
+        self.content == Self::of_image(&self.diff_id).content
+    }
+}
+
 impl Snapshot {
     /// The snapshot of an image whose layers nobody has looked into: a diff id is content enough.
     pub fn of_image(diff_ids: &[DiffId]) -> Self {
-        let layer = |diff_id: &DiffId| {
-            let hash = blake3::keyed_hash(b"kiln content of a foreign layer ", diff_id.as_bytes());
-            let content = ContentDigest::new(*hash.as_bytes());
-            SnapshotLayer {
-                diff_id: *diff_id,
-                content,
-                created: None,
-            }
-        };
         Self {
-            layers: diff_ids.iter().map(layer).collect(),
+            layers: diff_ids.iter().map(SnapshotLayer::of_image).collect(),
         }
     }
 

@@ -12,6 +12,7 @@ use kiln_worker::cache_mount::{
 };
 use kiln_worker::cache_transfer::{
     DEFAULT_TAG, StepExport, StepExportMode, StepImport, TransferError, export_steps,
+    remove_unnamed_blobs,
 };
 use kiln_worker::executor::LayerSource;
 use kiln_worker::export::LayoutDestination;
@@ -20,7 +21,7 @@ use kiln_worker::layer::Compression;
 use kiln_worker::snapshot::Snapshot;
 use kiln_worker::stop::Stop;
 
-use super::Backends;
+use super::{Backends, Warning};
 use crate::settings::{self, Algorithm, CacheFrom, CacheMode, CacheTo, MountIds};
 
 /// Opens the caches to look into, and restores the cache mounts that are wanted of them. A directory that is
@@ -29,36 +30,48 @@ pub(super) async fn open(
     wanted: &[CacheFrom],
     backends: &Backends,
     reporter: &Reporter,
+    warn: &mut (dyn FnMut(Warning<'_>) + Send),
 ) -> Result<Vec<Arc<StepImport>>> {
     let mut imports = Vec::new();
     for from in wanted {
         let step = reporter.start(format!("importing cache from {}", from.directory.display()));
-        match tokio::task::block_in_place(|| open_one(from, backends, &step)) {
+        if is_not_there_yet(&from.directory) {
+            tell(&step, "there is no cache in this directory yet");
+            let directory = from.directory.display();
+            warn(Warning::Cache(format!(
+                "there is no cache in {directory} yet"
+            )));
+            step.finished();
+            continue;
+        }
+        match tokio::task::block_in_place(|| open_one(from, backends, reporter, &step)) {
             Ok(import) => {
                 step.finished();
                 imports.extend(import.map(Arc::new));
             }
-            Err(error) => end(&step, error, from.ignores_errors)?,
+            Err(error) => end(&step, error, from.ignores_errors, warn)?,
         }
     }
     Ok(imports)
 }
 
+/// Whether a cache may be saved there later. What is no directory will have none.
+fn is_not_there_yet(directory: &Path) -> bool {
+    !directory.exists() || directory.is_dir() && !directory.join("index.json").exists()
+}
+
 fn open_one(
     from: &CacheFrom,
     backends: &Backends,
+    reporter: &Reporter,
     step: &StepReporter,
 ) -> Result<Option<StepImport>> {
     let directory = &from.directory;
-    if !directory.join("index.json").exists() {
-        tell(step, "WARNING: there is no cache in this directory yet");
-        return Ok(None);
-    }
     let tag = from.tag.as_deref().unwrap_or(DEFAULT_TAG);
     let failed = || format!("cannot use the cache in {}", directory.display());
     let images = Arc::clone(&backends.images);
     let wanted = selection(&from.mounts);
-    let import = match StepImport::open(&backends.store, directory, tag, images) {
+    let import = match StepImport::open(&backends.store, directory, tag, images, reporter) {
         // Who saved cache mounts alone may want them alone.
         Err(TransferError::Artifact(ArtifactError::None { .. })) if wanted.is_some() => None,
         import => Some(import.with_context(failed)?),
@@ -118,13 +131,19 @@ pub(super) async fn save(
     backends: &Backends,
     course: &Course<'_>,
     reporter: &Reporter,
+    warn: &mut (dyn FnMut(Warning<'_>) + Send),
 ) -> Result<()> {
     for to in wanted {
         let step = reporter.start(format!("exporting cache to {}", to.directory.display()));
         match save_one(to, backends, course, &step).await {
             Ok(()) => step.finished(),
-            Err(error) => end(&step, error, to.ignores_errors)?,
+            Err(error) => end(&step, error, to.ignores_errors, warn)?,
         }
+    }
+    // Last, since a directory may be read and written. Whatever is left goes another time.
+    for to in wanted {
+        let removed = || remove_unnamed_blobs(&to.directory, course.imports);
+        let _ = tokio::task::block_in_place(removed);
     }
     Ok(())
 }
@@ -203,10 +222,16 @@ async fn save_mounts(
 }
 
 /// Ends the step of a cache that could not be used.
-fn end(step: &StepReporter, error: anyhow::Error, is_ignored: bool) -> Result<()> {
+fn end(
+    step: &StepReporter,
+    error: anyhow::Error,
+    is_ignored: bool,
+    warn: &mut (dyn FnMut(Warning<'_>) + Send),
+) -> Result<()> {
     let message = crate::report::chain(error.as_ref());
     if is_ignored {
-        tell(step, &format!("WARNING: {message}"));
+        tell(step, &message);
+        warn(Warning::Cache(message));
         step.finished();
         return Ok(());
     }

@@ -105,12 +105,20 @@ pub struct Backends {
     pub is_machine_root: bool,
 }
 
-/// Builds what the settings ask for. Warnings about the Dockerfile go to `warn`.
+/// Something that people should know of, and that is no error.
+pub enum Warning<'w> {
+    /// What the frontend found in a Dockerfile, which may be nothing.
+    Dockerfile(&'w Source, &'w [Diagnostic]),
+    /// What is wrong with a cache that was to be used or saved.
+    Cache(String),
+}
+
+/// Builds what the settings ask for.
 pub async fn build(
     settings: &BuildSettings,
     backends: &Backends,
     reporter: &Reporter,
-    warn: &mut dyn FnMut(&Source, &[Diagnostic]),
+    warn: &mut (dyn FnMut(Warning<'_>) + Send),
 ) -> Result<Built, BuildError> {
     let context = context::open(settings, backends, reporter).await?;
     let loading = reporter.start("[internal] load build definition from Dockerfile");
@@ -159,9 +167,9 @@ pub async fn build(
             }
         }
     };
-    warn(&loaded.source, &lowered.warnings);
+    warn(Warning::Dockerfile(&loaded.source, &lowered.warnings));
     let base = Arc::new(book.into_layer_source());
-    let imports = caches::open(&settings.cache_from, backends, reporter).await?;
+    let imports = caches::open(&settings.cache_from, backends, reporter, warn).await?;
     let layer_source = Arc::new(layer_sources(&base, &imports));
     let directories = directories(settings, &context.files, loaded.excludes)?;
     let exported = outputs::exported_layers(settings, &backends.store, &lowered)?;
@@ -177,10 +185,11 @@ pub async fn build(
     let snapshot = match lowered.target {
         None => Arc::new(Snapshot::default()),
         Some(target) => {
-            let solved = solver
-                .solve(&lowered.graph, target)
-                .await
-                .map_err(|error| step_error(&loaded.source, &lowered.graph, error))?;
+            let solved = solver.solve(&lowered.graph, target).await;
+            let doubts = imports.iter().flat_map(|import| import.doubts());
+            doubts.for_each(|doubt| warn(Warning::Cache(doubt)));
+            let solved =
+                solved.map_err(|error| step_error(&loaded.source, &lowered.graph, error))?;
             remember_contexts(&solved.outputs);
             definitions = solved.definitions;
             match solved.output {
@@ -217,7 +226,7 @@ pub async fn build(
         layer_source: &*layer_source,
         imports: &imports,
     };
-    caches::save(&settings.cache_to, backends, &course, reporter).await?;
+    caches::save(&settings.cache_to, backends, &course, reporter, warn).await?;
     // The next build asks the others again, without.
     let _ = tokio::task::block_in_place(|| cache.keep_imports().ok());
     Ok(built)

@@ -13,16 +13,17 @@ use kiln_worker::gc::{self, Policy};
 use kiln_worker::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::builds::printable;
 use super::prune;
 use crate::args::{BuildArgs, GlobalArgs};
-use crate::build::{self, Backends, BuildError, Built};
+use crate::build::{self, Backends, BuildError, Built, Warning};
 use crate::commands::check;
 use crate::exit::Exit;
 use crate::explain::Explainer;
 use crate::progress;
 use crate::record::{End, Head, Limits, Outcome, Recorder, Shelf};
-use crate::report::Report;
-use crate::settings::{BuildSettings, Environment, Method, ProgressMode};
+use crate::report::{Report, Room};
+use crate::settings::{BuildSettings, Destination, Environment, Method, OutputKind, ProgressMode};
 use crate::wire;
 
 /// How long threads that still work on disks may delay the end of an interrupted build.
@@ -64,7 +65,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         let root = backends.store.root().to_owned();
         runtime.spawn(collect_meanwhile(root, policies.clone()));
     }
-    let mut warnings = Vec::new();
+    let mut warnings = Warnings::default();
     let outcome = runtime.block_on(interruptible(
         &settings,
         &backends,
@@ -91,7 +92,13 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
         for shortfall in &backends.shortfalls {
             writeln!(report.out, "WARNING: {shortfall}")?;
         }
-        for (source, found) in &warnings {
+    }
+    // Whoever reads little should still learn why a build took long.
+    for problem in &warnings.of_caches {
+        writeln!(report.out, "WARNING: {}", printable(problem))?;
+    }
+    if mode != ProgressMode::Quiet {
+        for (source, found) in &warnings.of_dockerfiles {
             report.warnings(source, found)?;
         }
     }
@@ -102,7 +109,11 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
             Ok(Exit::Interrupted)
         }
         Some(Err(error)) => {
-            report.build_error(&error, &recorder.failed_steps(), mode)?;
+            let room = Room {
+                is_too_full_for_logs: recorder.has_lacked_room(),
+                ..room(&settings, backends.store.root())
+            };
+            report.build_error(&error, &recorder.failed_steps(), mode, Some(&room))?;
             Ok(Exit::Failed)
         }
         Some(Ok(built)) => {
@@ -118,8 +129,31 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
     exit
 }
 
-/// What the frontend found in a Dockerfile.
-type Warnings = Vec<(Source, Vec<Diagnostic>)>;
+/// What people should know of.
+#[derive(Default)]
+struct Warnings {
+    of_dockerfiles: Vec<(Source, Vec<Diagnostic>)>,
+    of_caches: Vec<String>,
+}
+
+/// Where a build writes to.
+fn room(settings: &BuildSettings, store: &Path) -> Room {
+    let outputs = settings.outputs.iter();
+    let outputs = outputs.filter_map(|output| match &output.kind {
+        OutputKind::OciDirectory(path) | OutputKind::Local(path) => Some(path),
+        OutputKind::OciArchive(Destination::File(path))
+        | OutputKind::Tar(Destination::File(path)) => Some(path),
+        OutputKind::OciArchive(Destination::Stdout)
+        | OutputKind::Tar(Destination::Stdout)
+        | OutputKind::Image => None,
+    });
+    let caches = settings.cache_to.iter().map(|to| &to.directory);
+    Room {
+        store: store.to_owned(),
+        others: outputs.chain(caches).cloned().collect(),
+        is_too_full_for_logs: false,
+    }
+}
 
 /// Builds until Ctrl-C or a request to terminate; `None` if that came first.
 async fn interruptible(
@@ -130,11 +164,15 @@ async fn interruptible(
 ) -> Option<Result<Built, BuildError>> {
     let reporter = Reporter::new(Arc::clone(recorder) as Arc<dyn Progress>);
     tokio::spawn(Arc::clone(recorder).keep_up());
-    let mut warn = |source: &Source, found: &[Diagnostic]| {
-        recorder.dockerfile(source);
-        if !found.is_empty() {
-            warnings.push((source.clone(), found.to_vec()));
+    let mut warn = |warning: Warning<'_>| match warning {
+        Warning::Dockerfile(source, found) => {
+            recorder.dockerfile(source);
+            if !found.is_empty() {
+                let found = (source.clone(), found.to_vec());
+                warnings.of_dockerfiles.push(found);
+            }
         }
+        Warning::Cache(problem) => warnings.of_caches.push(problem),
     };
     let build = build::build(settings, backends, &reporter, &mut warn);
     let interrupted = async {

@@ -145,7 +145,7 @@ fn refuse(error: &BuildError, environment: &Environment) -> Result<Exit> {
         out: stderr,
         colors: progress::colors(environment),
     };
-    report.build_error(error, &[], ProgressMode::Plain)?;
+    report.build_error(error, &[], ProgressMode::Plain, None)?;
     Ok(Exit::Failed)
 }
 

@@ -145,6 +145,8 @@ struct Explained {
     number: Option<u32>,
     name: String,
     ran: bool,
+    /// Whether it yielded what an earlier one had, which was kept.
+    reproduced: bool,
     /// Each reason as a sentence.
     causes: Vec<String>,
     /// The parts of its key that differ.
@@ -169,6 +171,7 @@ impl Explained {
             number: step.number,
             name: step.name.clone(),
             ran: step.miss.is_some(),
+            reproduced: step.is_reproduced,
             causes: step.reason().into_iter().collect(),
             differences: Vec::new(),
             files: Vec::new(),
@@ -191,6 +194,9 @@ impl Explained {
         {
             let pruned = format!("build {id} did the same, but its result was pruned");
             explained.causes.push(pruned);
+        }
+        if step.is_reproduced {
+            explained.causes.push(explain::REPRODUCED.to_owned());
         }
         Ok(explained.without_descriptions())
     }

@@ -13,6 +13,10 @@ pub use watcher::Explainer;
 /// How many files are named.
 const FILES: usize = 10;
 
+/// What is said of a step that need not have run.
+pub const REPRODUCED: &str =
+    "it yielded the same as an earlier one, times aside: the earlier result was kept";
+
 /// Why a step ran, each cause once. Values are cut to `longest` characters.
 pub fn causes(miss: &Miss, longest: usize) -> Vec<String> {
     match &miss.reason {

@@ -7,7 +7,7 @@ use kiln_solver::progress::{Event, EventKind, Fact, LogStream, Progress, StepId}
 use kiln_solver::{Key, Miss, MissReason};
 use kiln_worker::store::Store;
 
-use super::{causes, changed_files};
+use super::{REPRODUCED, causes, changed_files};
 
 /// Values longer than this are cut.
 const LONGEST: usize = 200;
@@ -84,6 +84,7 @@ impl Progress for Explainer {
                 self.steps().entry(step).or_default().miss = Some(Arc::clone(miss));
                 self.say(step, &causes(miss, LONGEST));
             }
+            EventKind::Learned(Fact::Reproduced) => self.say(step, &[REPRODUCED.to_owned()]),
             EventKind::Finished => self.say(step, &self.files(step)),
             _ => {}
         }

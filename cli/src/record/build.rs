@@ -66,6 +66,8 @@ pub struct Step {
     pub hit: Option<Hit>,
     /// In whose cache its result was, unless in the store's own.
     pub origin: Option<String>,
+    /// Whether it ran and yielded what an earlier one had, which is in the result in its place.
+    pub is_reproduced: bool,
     /// Why it had to.
     pub miss: Option<Arc<Miss>>,
     /// How its command failed.
@@ -281,6 +283,7 @@ impl Step {
             Happening::Content(key) => self.content = Some(key),
             Happening::Hit(hit) => self.hit = Some(hit),
             Happening::Origin(name) => self.origin = Some(name),
+            Happening::Reproduced => self.is_reproduced = true,
             Happening::Missed(miss) => self.miss = Some(miss),
             Happening::Exited(exit) => self.exit = Some(exit),
             Happening::Used {

@@ -136,6 +136,8 @@ pub enum Happening {
     Hit(Hit),
     /// Its result was in somebody else's cache, which is called so.
     Origin(String),
+    /// It ran, and yielded what an earlier one had, which is in the result in its place.
+    Reproduced,
     /// It was not in the cache.
     Missed(Arc<Miss>),
     /// How its command failed.
@@ -271,6 +273,7 @@ impl From<&EventKind> for Happening {
             EventKind::Learned(Fact::Content(key)) => Happening::Content(*key),
             EventKind::Learned(Fact::Hit(hit)) => Happening::Hit(*hit),
             EventKind::Learned(Fact::Origin(name)) => Happening::Origin(name.clone()),
+            EventKind::Learned(Fact::Reproduced) => Happening::Reproduced,
             EventKind::Learned(Fact::Missed(miss)) => Happening::Missed(Arc::clone(miss)),
             EventKind::Learned(Fact::Exited(exit)) => Happening::Exited(*exit),
             EventKind::Learned(Fact::Network(way)) => Happening::Network(way.clone()),
@@ -346,6 +349,7 @@ impl Line {
             Happening::Content(key) => EventKind::Learned(Fact::Content(key)),
             Happening::Hit(hit) => EventKind::Learned(Fact::Hit(hit)),
             Happening::Origin(name) => EventKind::Learned(Fact::Origin(name)),
+            Happening::Reproduced => EventKind::Learned(Fact::Reproduced),
             Happening::Missed(miss) => EventKind::Learned(Fact::Missed(miss)),
             Happening::Exited(exit) => EventKind::Learned(Fact::Exited(exit)),
             Happening::Network(way) => EventKind::Learned(Fact::Network(way)),

@@ -15,7 +15,9 @@ impl Step {
     /// One line; `None` if the cache was not asked for the step.
     pub fn reason(&self) -> Option<String> {
         if let Some(miss) = &self.miss {
-            return Some(reason_to_run(miss));
+            let kept = self.is_reproduced.then_some(explain::REPRODUCED);
+            let said = std::iter::once(reason_to_run(miss)).chain(kept.map(str::to_owned));
+            return Some(said.collect::<Vec<_>>().join("; "));
         }
         let reason = match self.hit? {
             Hit::SameDefinition => "the same was done before on the same inputs",

@@ -170,8 +170,17 @@ impl Recorder {
             open.into_iter().for_each(|step| notes.end_transfers(step));
             notes.add(None, Happening::Ended(end));
             notes.record.close();
-            notes.logs = None;
+            notes.record.has_lacked_room |=
+                notes.logs.take().is_some_and(|logs| logs.has_lacked_room);
         });
+    }
+
+    /// Whether the disk was too full for all that happened. What a step wrote to it may have failed, too.
+    pub fn has_lacked_room(&self) -> bool {
+        self.locked(|notes| {
+            let logs = notes.logs.as_ref();
+            notes.record.has_lacked_room || logs.is_some_and(|logs| logs.has_lacked_room)
+        })
     }
 
     /// The steps that have failed so far.
@@ -342,6 +351,8 @@ struct Appender {
     waiting: Vec<u8>,
     /// The last line in the file may not have ended.
     is_torn: bool,
+    /// Whether there was no room for something.
+    has_lacked_room: bool,
 }
 
 impl Appender {
@@ -350,6 +361,7 @@ impl Appender {
             file,
             waiting: Vec::new(),
             is_torn: false,
+            has_lacked_room: false,
         }
     }
 
@@ -372,7 +384,12 @@ impl Appender {
             if self.is_torn {
                 self.waiting.insert(0, b'\n');
             }
-            self.is_torn = file.write_all(&self.waiting).is_err();
+            let written = file.write_all(&self.waiting);
+            self.is_torn = written.is_err();
+            self.has_lacked_room |= written.is_err_and(|error| {
+                use io::ErrorKind::{QuotaExceeded, StorageFull};
+                matches!(error.kind(), StorageFull | QuotaExceeded)
+            });
         }
         self.waiting.clear();
     }

@@ -3,18 +3,21 @@
 
 mod chain;
 mod dockerfile;
+mod room;
 mod step;
 
 use std::error::Error;
 use std::io::{self, Write};
 
 use kiln_frontend::{Diagnostic, Source};
+use kiln_solver::SolveError;
 
 use crate::build::BuildError;
 use crate::record::FailedStep;
 use crate::settings::{ProgressMode, UsageError};
 
 pub use chain::chain;
+pub use room::Room;
 pub use step::LogExtent;
 
 /// Tells people what went wrong.
@@ -27,12 +30,13 @@ pub struct Report<'w> {
 
 impl Report<'_> {
     /// A build that failed. `failed_steps` are those of the recorder, `mode` is how the build was
-    /// shown: what stands in the log above is not printed again.
+    /// shown: what stands in the log above is not printed again; `room` is where it wrote to.
     pub fn build_error(
         &mut self,
         error: &BuildError,
         failed_steps: &[FailedStep],
         mode: ProgressMode,
+        room: Option<&Room>,
     ) -> io::Result<()> {
         match error {
             BuildError::Dockerfile {
@@ -54,13 +58,22 @@ impl Report<'_> {
                 if let Some(span) = span {
                     step::write_lines(self.out, source, span)?;
                 }
-                let reason = step::reason(error);
-                self.last_line(&format!("failed to build: {reason}"))
+                let advice = room.and_then(|room| match error {
+                    SolveError::Exited { .. } => room.advice_after(log),
+                    SolveError::Step { .. } => room.advice(error),
+                });
+                self.failed_to_build(&step::reason(error), advice)
             }
             BuildError::Other(error) => {
-                self.last_line(&format!("failed to build: {}", chain(error.as_ref())))
+                let advice = room.and_then(|room| room.advice(error.as_ref()));
+                self.failed_to_build(&chain(error.as_ref()), advice)
             }
         }
+    }
+
+    fn failed_to_build(&mut self, reason: &str, advice: Option<String>) -> io::Result<()> {
+        let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+        self.last_line(&format!("failed to build: {reason}{advice}"))
     }
 
     /// What the frontend found, errors and warnings.

@@ -308,6 +308,10 @@ mod tests {
             ),
             ("[gc]\nenabled = false", "none"),
             ("[gc]\nmaxUsedSpace = \"10XB\"", "\"10XB\" is no size"),
+            (
+                "[gc]\nreservedSpace = \"99999999999999999999\"",
+                "\"99999999999999999999\" is more than any disk has",
+            ),
             ("[gc]\nmaxusedspace = 1", "unknown field"),
             (
                 "[[gc.policy]]\nfilters = [\"size==1\"]",

@@ -405,6 +405,12 @@ fn what_means_harm_is_refused_and_leaves_nothing() {
         header.set_cksum();
         header.as_bytes().to_vec()
     };
+    let nobody = {
+        let mut header = tar::Header::from_byte_slice(&regular("x")[..512]).clone();
+        header.set_uid(u32::MAX.into());
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
     let cases: Vec<(&str, Vec<Vec<u8>>, &str)> = vec![
         ("a path that goes up", vec![regular("../x")], "\"..\""),
         (
@@ -480,6 +486,7 @@ fn what_means_harm_is_refused_and_leaves_nothing() {
             "no cache mount has",
         ),
         ("a header without end", vec![huge_header], "are allowed"),
+        ("a file of nobody", vec![nobody], "x belongs to 4294967295"),
     ];
     for (what, entries, part) in cases {
         fresh().replace_layer(&archive(&entries));
@@ -499,7 +506,7 @@ fn what_means_harm_is_refused_and_leaves_nothing() {
     fs::remove_file(artifact.blob(&artifact.manifest()["layers"][0]["digest"])).expect("a blob");
     bench.import_refused("a blob that is gone", &layout, &["is missing"]);
     type Change = fn(&mut serde_json::Value, &mut serde_json::Value);
-    let changes: [(&str, Change, &str); 8] = [
+    let changes: [(&str, Change, &str); 9] = [
         (
             "another content",
             |_, config| config["caches"][0]["diffId"] = format!("sha256:{}", "0".repeat(64)).into(),
@@ -538,6 +545,11 @@ fn what_means_harm_is_refused_and_leaves_nothing() {
         (
             "a mode that is none",
             |_, config| config["caches"][0]["root"]["mode"] = 0o100_755.into(),
+            "out of range",
+        ),
+        (
+            "nobody's directory",
+            |_, config| config["caches"][0]["root"]["gid"] = u32::MAX.into(),
             "out of range",
         ),
     ];

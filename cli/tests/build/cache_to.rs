@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kiln_worker::store::Store;
+
 use crate::artifact::Artifact;
 use crate::bench::{Bench, run, text};
 use crate::finished::Finished;
@@ -36,13 +38,29 @@ fn build_in(bench: &Bench, store: &str, line: &str) -> Finished {
 
 fn verify(bench: &Bench, store: &Path) {
     let verify = Finished::of(bench.kiln().args(["store", "verify", "--root"]).arg(store));
-    verify.assert_well();
+    assert_eq!(
+        verify.code,
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&verify.stdout)
+    );
 }
 
 /// How many layers a store has in any form.
 fn layers(store: &Path) -> usize {
     let count = |kind: &str| fs::read_dir(store.join(kind)).map_or(0, Iterator::count);
     count("layers")
+}
+
+/// Forgets what each step came to; the layers stay.
+fn forget_records(store: &Path) {
+    let store = Store::open(store).expect("a store");
+    let records = store.index().records().expect("they can be read");
+    let keys: Vec<_> = records.iter().map(|record| record.key).collect();
+    store
+        .index()
+        .forget(&keys, &[])
+        .expect("they can be forgotten");
 }
 
 fn saved(bench: &Bench, attributes: &str) -> PathBuf {
@@ -229,6 +247,77 @@ fn cache_mounts_come_along_where_that_is_asked_for() {
     assert!(none.join("index.json").exists());
 }
 
+/// A directory that a build server saves to every night does not grow for ever.
+#[test]
+fn what_a_cache_has_no_more_goes_once_nobody_can_want_it() {
+    let bench = app();
+    let cache = saved(&bench, ",mode=max");
+    let blobs = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(cache.join("blobs/sha256")).expect("blobs");
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    };
+    let age = || {
+        let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+        for path in blobs() {
+            let file = fs::File::options().write(true).open(path).expect("a file");
+            file.set_modified(yesterday).expect("a time");
+        }
+    };
+    // What others put there: an image, and a file that is no blob.
+    let (from, to) = (
+        format!("oci:{}:latest", text(crate::base::small())),
+        format!("oci:{}:image", text(&cache)),
+    );
+    run("skopeo", &["copy", "--quiet", &from, &to]);
+    fs::write(cache.join("blobs/sha256/notes"), "mine").expect("writable");
+    let first = blobs();
+    let line = format!("--cache-to type=local,dest={},mode=max", text(&cache));
+    // All of it may be on its way still.
+    bench.file("source", "other source\n");
+    bench.build(&line);
+    let second = blobs();
+    assert!(first.iter().all(|path| second.contains(path)));
+    // Somebody reads it.
+    age();
+    let reader = fs::File::open(cache.join("blobs")).expect("a directory");
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).expect("a lock");
+    bench.build(&line);
+    assert_eq!(blobs(), second);
+    drop(reader);
+    // The build itself reads it, too.
+    bench.build(&format!(
+        "{line} --cache-from type=local,src={}",
+        text(&cache)
+    ));
+    let left = blobs();
+    assert!(
+        left.len() + 3 <= second.len(),
+        "{} of {}",
+        left.len(),
+        second.len()
+    );
+    assert!(cache.join("blobs/sha256/notes").exists());
+    run(
+        "skopeo",
+        &[
+            "copy",
+            "--quiet",
+            &to,
+            &format!("oci:{}", text(&bench.path("copied"))),
+        ],
+    );
+    let from = format!("--cache-from type=local,src={}", text(&cache));
+    let built = build_in(&bench, "second", &from);
+    built.assert_well();
+    assert_eq!(built.ran(), [""; 0]);
+    // Nothing is left to do.
+    age();
+    bench.build(&line);
+    assert_eq!(blobs(), left);
+}
+
 #[test]
 fn skopeo_carries_caches() {
     let bench = app();
@@ -258,6 +347,53 @@ fn a_first_build_has_no_cache_and_that_is_no_error() {
             .everything()
             .contains("there is no cache in this directory yet")
     );
+    let told = |typed: &str| {
+        let mut quiet = bench.command_shown("-q", typed);
+        let quiet = Finished::of(&mut quiet);
+        assert!(!quiet.stderr.contains("panicked"), "{}", quiet.stderr);
+        (quiet.code, quiet.stderr)
+    };
+    let nowhere = format!(
+        "there is no cache in {} yet\n",
+        text(&bench.path("nowhere"))
+    );
+    assert_eq!(told(&line), (Some(0), format!("WARNING: {nowhere}")));
+    // What is in the way of one is an error.
+    let file = bench.context("source");
+    for line in [
+        format!("--cache-from type=local,src={}", text(&file)),
+        format!("--cache-from type=local,src={}/x", text(&file)),
+    ] {
+        let (code, said) = told(&line);
+        if code == Some(0) {
+            assert!(said.contains("WARNING: there is no cache in "), "{said}");
+        } else {
+            assert!(said.contains("cannot use the cache in "), "{said}");
+            let (code, said) = told(&format!("{line},ignore-error=true"));
+            assert_eq!(code, Some(0), "{said}");
+            assert!(said.contains("WARNING: cannot use the cache in "), "{said}");
+        }
+    }
+    let (code, _) = told(&format!("--cache-from type=local,src={}", text(&file)));
+    assert_eq!(code, Some(1));
+    for nonsense in [
+        "nonsense",
+        "type=nonsense",
+        "src=x",
+        "type=local,src",
+        "=",
+        "",
+    ] {
+        let mut command = bench.command_shown("-q", "");
+        command.arg(format!("--cache-from={nonsense}"));
+        let finished = Finished::of(&mut command);
+        assert_eq!(finished.code, Some(2), "{nonsense}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains("--cache-from"),
+            "{nonsense}: {}",
+            finished.stderr
+        );
+    }
     for kind in [
         "registry,ref=x",
         "gha",
@@ -363,6 +499,98 @@ fn a_cache_that_is_damaged_is_an_error_and_leaves_the_store_whole() {
     let built = build_in(&bench, "fourth", &line);
     built.assert_well();
     assert!(built.ran().len() >= 4, "{:?}", built.ran());
+}
+
+/// One of everything that layers hold, made in every way in which layers are made.
+const EVERYTHING: &str = r#"FROM base
+RUN mkdir -p /d/e /gone/away && echo a >/d/z && ln /d/z /d/a && ln -s z /d/soft && ln /d/soft /d/soft2 && mkfifo /pipe \
+ && chown 3000000:65534 /d/z && chmod 6751 /d/z && chmod 1777 /d/e && echo x >/gone/x
+RUN rm -rf /gone && mkdir /gone && echo y >/gone/y && rm /d/a /etc/passwd && chmod 0750 / && ln /d/z /d/again
+COPY source /implied/parents/of/this
+COPY --chown=7:8 --chmod=4711 source /d/copied
+ADD archive.tar /unpacked/
+RUN N=$(printf '%0150d' 1) && mkdir -p /$N/$N && echo long >/$N/$N/$N
+WORKDIR /work/down
+"#;
+
+#[test]
+fn what_comes_back_holds_what_is_said_of_it() {
+    let bench = app();
+    bench.shell("mkdir tree && echo attributes >tree/f && setfattr -n user.kiln -v value tree/f && ln tree/f tree/g && ln -s f tree/s");
+    bench.shell("tar --xattrs --format=posix --sort=name --mtime=@1.5 -C tree -cf archive.tar . && rm -r tree");
+    bench.file("Dockerfile", EVERYTHING);
+    let cache = saved(&bench, ",mode=max");
+    let line = format!("--cache-from type=local,src={}", text(&cache));
+    let built = build_in(&bench, "second", &line);
+    built.assert_well();
+    assert_eq!(built.ran(), [""; 0], "{}", built.everything());
+    assert!(
+        !built.everything().contains("WARNING"),
+        "{}",
+        built.everything()
+    );
+    verify(&bench, &bench.path("second"));
+}
+
+/// A layer that is not what a record says would stand in the keys of what is built on it, and so poison
+/// steps of other builds.
+#[test]
+fn a_record_that_lies_about_a_layer_is_refused() {
+    let lie = |cache: &Path| {
+        Artifact::of(cache).change(|_, config| {
+            let layers = config["layers"].as_array_mut().expect("layers");
+            let is_made = |layer: &&mut serde_json::Value| layer["created"].is_object();
+            for layer in layers.iter_mut().filter(is_made) {
+                layer["content"] = format!("blake3:{}", "1".repeat(64)).into();
+            }
+        });
+    };
+    let bench = app();
+    let expected = bench.text("sum", "");
+    let cache = saved(&bench, ",mode=max");
+    lie(&cache);
+    let from = format!("--cache-from type=local,src={}", text(&cache));
+    // Nothing is there yet, or the layers are and the records are not.
+    for store in ["nothing", "layers"] {
+        if store == "layers" {
+            let honest = bench.path("honest");
+            let to = format!("--cache-to type=local,dest={},mode=max", text(&honest));
+            bench.build(&to);
+            build_in(
+                &bench,
+                store,
+                &format!("--cache-from type=local,src={}", text(&honest)),
+            )
+            .assert_well();
+            forget_records(&bench.path(store));
+        }
+        let built = build_in(&bench, store, &from);
+        built.assert_well();
+        assert_eq!(built.ran().len(), 6, "{store}: {:?}", built.ran());
+        let told = built.everything();
+        assert!(
+            told.contains("is not used, for the layer sha256:"),
+            "{told}"
+        );
+        assert!(told.contains("(\"cat /app/made >/sum\")"), "{told}");
+        // It is in no record, and not handed on.
+        let handed = bench.path(&format!("handed-{store}"));
+        let line = format!(
+            "{from} --cache-to type=local,dest={},mode=max",
+            text(&handed)
+        );
+        let again = build_in(&bench, store, &line);
+        assert_eq!(again.ran(), [""; 0]);
+        let config = Artifact::of(&handed).config().to_string();
+        assert!(!config.contains(&"1".repeat(64)), "{config}");
+        verify(&bench, &bench.path(store));
+        let out = bench.path(&format!("out-{store}"));
+        build_in(&bench, store, &format!("-o {}", text(&out))).assert_well();
+        assert_eq!(
+            fs::read_to_string(out.join("sum")).expect("it was built"),
+            expected
+        );
+    }
 }
 
 /// What is recorded stays, whatever somebody else says of the same keys.

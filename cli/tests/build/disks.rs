@@ -23,6 +23,8 @@ fn a_full_disk() {
         let failed = bench.try_build("");
         failed.assert_failed(1, &[what]);
         assert!(failed.everything().contains("No space left"), "{what}");
+        let mount = format!("the file system at {} (", text(&bench.store()));
+        failed.assert_failed(1, &[&mount, "ran full; kiln prune makes room there"]);
         let left = run(
             "sh",
             &["-c", &format!("ls -A {}/tmp", text(&bench.store()))],
@@ -51,7 +53,11 @@ fn a_full_disk_under_an_output() {
         bench.refused(
             &format!("-o {line}{}", text(&dest)),
             1,
-            &["No space left", text(&out)],
+            &[
+                "No space left",
+                &format!("the file system at {} (", text(&out)),
+                "ran full",
+            ],
         );
         let is_file = !line.contains("local") && !line.contains("false");
         if is_file {

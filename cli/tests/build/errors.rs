@@ -225,6 +225,38 @@ fn archives_that_are_broken() {
     }
 }
 
+#[test]
+fn archives_that_are_refused() {
+    let bench = Bench::new();
+    bench.shell(
+        "truncate -s 1M s; printf end >>s; tar --sparse --format=gnu -cf gnu.tar s; tar --sparse --format=posix -cf posix.tar s; \
+         tar --pax-option=comment:=$(head -c 120000 /dev/zero | tr '\\0' c) -cf comment.tar s; rm s",
+    );
+    let mut nobody = tar::Header::new_gnu();
+    nobody.set_path("s").expect("it fits");
+    nobody.set_uid(u32::MAX.into());
+    for set in [
+        tar::Header::set_size,
+        tar::Header::set_gid,
+        tar::Header::set_mtime,
+    ] {
+        set(&mut nobody, 0);
+    }
+    nobody.set_mode(0o644);
+    nobody.set_cksum();
+    bench.file("nobody.tar", nobody.as_bytes());
+    for (name, part) in [
+        ("gnu.tar", "s is a sparse file"),
+        ("posix.tar", "without --sparse"),
+        ("nobody.tar", "s belongs to 4294967295"),
+    ] {
+        bench.file("Dockerfile", format!("FROM base\nADD {name} /x/\n"));
+        bench.refused("", 1, &[name, "refused", part, ">>> ADD"]);
+    }
+    bench.file("Dockerfile", "FROM base\nADD comment.tar /x/\n");
+    bench.build("");
+}
+
 /// A copy of the base layout that may be spoilt.
 fn copied_base(bench: &Bench) -> PathBuf {
     let layout = bench.path("layout");

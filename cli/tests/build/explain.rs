@@ -41,6 +41,42 @@ fn a_changed_file_is_named_and_what_followed_from_it() {
     assert!(!said.contains("WORKDIR"), "it was in the cache:\n{said}");
 }
 
+/// A step that runs again and yields the same is not in the image: the earlier one is, with its times.
+#[test]
+fn a_result_that_was_the_same_is_told() {
+    let bench = Bench::with(
+        "FROM base AS first\nRUN echo made >/made\nFROM first AS made\nRUN mkdir /more && cat /made >/more/of-it\nFROM base\nCOPY --from=first /made /made\n",
+    );
+    let times = |line: &str| {
+        let out = bench.files("out", &format!("--target made {line}"));
+        let modified = std::fs::metadata(out.join("made")).and_then(|found| found.modified());
+        std::fs::remove_dir_all(out).expect("removable");
+        modified.expect("a time")
+    };
+    let before = times("");
+    // The disk may know seconds only.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let kept = "it yielded the same as an earlier one, times aside: the earlier result was kept";
+    let built = bench.build("--no-cache-filter first --target made --explain");
+    assert_eq!(built.ran().len(), 1, "{:?}", built.ran());
+    assert!(built.everything().contains(&format!("explain: {kept}\n")));
+    let said = explain(&bench, "");
+    assert!(
+        said.contains(&format!(
+            "RUN echo made >/made\n  the cache was not to be used\n  {kept}\n"
+        )),
+        "{said}"
+    );
+    let json = explain(&bench, "--format json");
+    assert_eq!(json.matches("\"Reproduced\": true").count(), 1, "{json}");
+    assert_eq!(times(""), before);
+    // A copy takes only a part of it: nothing was kept of the step itself.
+    bench.build("");
+    let built = bench.build("--no-cache-filter first --explain");
+    assert_eq!(built.ran().len(), 1, "{:?}", built.ran());
+    assert!(!built.everything().contains(kept));
+}
+
 #[test]
 fn a_changed_argument_and_command_are_named_with_their_values() {
     let bench = app();
@@ -242,6 +278,7 @@ RUN echo $V >v
         line: "--target made",
         said: "RUN --mount=type=cache,target=/c,sharing=locked cat src/* >out
   a cache mount's sharing was \"shared\" and is \"locked\"
+  it yielded the same as an earlier one, times aside: the earlier result was kept
 ",
     },
     Case {
@@ -250,6 +287,7 @@ RUN echo $V >v
         line: "--target made",
         said: "RUN --mount=type=cache,target=/c,id=other cat src/* >out
   a cache mount's id was \"/c\" and is \"other\"
+  it yielded the same as an earlier one, times aside: the earlier result was kept
 ",
     },
     Case {
@@ -259,6 +297,7 @@ RUN echo $V >v
         said: "RUN --mount=type=cache,target=/c,mode=700,ro cat src/* >out
   a mount's read-only is set now
   a cache mount's mode was \"0755\" and is \"0700\"
+  it yielded the same as an earlier one, times aside: the earlier result was kept
 ",
     },
     Case {
@@ -269,6 +308,7 @@ RUN echo $V >v
   a mount's target is new: \"/t\"
   a mount's type is new: \"tmpfs\"
   a mount's size is new: \"0\"
+  it yielded the same as an earlier one, times aside: the earlier result was kept
 ",
     },
     Case {

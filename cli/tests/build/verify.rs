@@ -235,6 +235,47 @@ fn damaged_layers() {
     }
 }
 
+/// What somebody removed to make room is made anew, with a repair or without one.
+#[test]
+fn directories_that_were_removed() {
+    let bench = app();
+    for gone in ["blobs", "blobs/sha256", "layers"] {
+        let remove = || fs::remove_dir_all(bench.store().join(gone)).expect("removable");
+        remove();
+        assert_found_and_repaired(&bench, gone);
+        remove();
+        let built = bench.build("-t app:1");
+        assert_ne!(built.ran(), [""; 0], "{gone}");
+        assert_eq!(bench.text("d/file", ""), "more\n", "{gone}");
+        let whole = verify(&bench, "");
+        assert_eq!(whole.code, Some(0), "{gone}: {}", said(&whole));
+    }
+}
+
+/// What a link leads to is not the store's: it is neither used nor removed.
+#[test]
+fn links_in_place_of_layers() {
+    let bench = app();
+    let elsewhere = bench.path("elsewhere");
+    for is_repaired in [true, false] {
+        for home in below(&bench.store().join("layers")) {
+            let _ = fs::remove_dir_all(&elsewhere);
+            fs::rename(&home, &elsewhere).expect("it can be moved");
+            std::os::unix::fs::symlink(&elsewhere, &home).expect("a link");
+            let what = format!("a link at {}", home.display());
+            if is_repaired {
+                assert_found_and_repaired(&bench, &what);
+            }
+            bench.build("-t app:1");
+            assert_eq!(bench.text("d/file", ""), "more\n", "{what}");
+            let whole = verify(&bench, "--repair");
+            assert_eq!(whole.code, Some(0), "{what}: {}", said(&whole));
+            assert!(elsewhere.join("tree").is_file(), "{what}");
+            assert!(!home.is_symlink(), "{what}");
+        }
+    }
+}
+
 /// The damage is said, with what to do; images and records that can be read are kept.
 #[test]
 fn a_damaged_index() {

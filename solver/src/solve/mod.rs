@@ -91,6 +91,8 @@ struct Run<'s, E: Executor, C: Cache<E::Output>> {
     unfinished: Vec<bool>,
     /// Steps that nobody will ask for, since what needs them came from the cache.
     spared: Vec<bool>,
+    /// Steps that ran.
+    ran: Vec<bool>,
     definitions: Vec<Option<Key>>,
     outputs: Vec<Option<E::Output>>,
 }
@@ -118,6 +120,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
             reporters,
             unfinished: vec![false; graph.len()],
             spared: vec![false; graph.len()],
+            ran: vec![false; graph.len()],
             definitions: vec![None; graph.len()],
             outputs: vec![None; graph.len()],
         }
@@ -286,6 +289,7 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
         match action {
             Action::Run(id) => {
                 self.unfinished[id.index()] = false;
+                self.ran[id.index()] = true;
                 self.reporter(id).finished();
                 self.outputs[id.index()] = Some(output);
             }
@@ -297,8 +301,19 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
     fn hit(&mut self, id: VertexId, output: E::Output, why: Hit) {
         self.outputs[id.index()] = Some(output);
         self.report_spared_before(id);
+        self.report_reproduced_below(id);
         self.reporter(id).learned(Fact::Hit(why));
         self.reporter(id).cached();
+    }
+
+    /// Reports of steps that a hit is based on and that ran all the same that what they yielded was known.
+    fn report_reproduced_below(&mut self, hit: VertexId) {
+        for id in self.graph.based_on(hit) {
+            // It is said once, however many steps hit behind it.
+            if std::mem::take(&mut self.ran[id.index()]) {
+                self.reporter(id).learned(Fact::Reproduced);
+            }
+        }
     }
 
     /// Reports as cached what nobody will ask for any more, because all that needs it is known: it

@@ -184,7 +184,7 @@ async fn explain_miss<E: Executor, C: Cache<E::Output>>(
         reason,
     })));
     match earlier {
-        Some(key) => solver.cache.look_up(key).await.map_err(task.fail()),
+        Some(key) => solver.cache.recall(key).await.map_err(task.fail()),
         None => Ok(None),
     }
 }

@@ -105,7 +105,9 @@ impl CacheMountRecord {
                 self.name
             ));
         }
-        if self.root.mode > 0o7777 || self.root.nanoseconds >= 1_000_000_000 {
+        // No id is so large: see chown(2).
+        let is_nobody = [self.root.uid, self.root.gid].contains(&u32::MAX);
+        if is_nobody || self.root.mode > 0o7777 || self.root.nanoseconds >= 1_000_000_000 {
             return Err(format!("what it says of the cache {id} is out of range"));
         }
         Ok(())

@@ -16,7 +16,6 @@ use super::error::CacheMountError;
 use super::export::TAG;
 use super::held::{Hold, WhenHeld, hold, note_use};
 use super::inventory::CacheSelection;
-use super::strict::Strict;
 use crate::gc::DiskSpace;
 use crate::image::{ArtifactKind, Descriptor, StoredArtifact};
 use crate::io_error::AtPath;
@@ -235,7 +234,7 @@ impl Importing<'_> {
         let plain =
             decompress(blob.clone()).map_err(|error| refused(IngestError::reading(error)))?;
         let mut source = Watched {
-            inner: Strict::new(plain.take(record.size.saturating_add(1))),
+            inner: plain.take(record.size.saturating_add(1)),
             hasher: Sha256::new(),
             size: 0,
             copy,

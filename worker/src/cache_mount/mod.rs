@@ -12,7 +12,6 @@ mod held;
 mod identity;
 mod import;
 mod inventory;
-mod strict;
 mod walk;
 
 pub use error::CacheMountError;

@@ -39,7 +39,7 @@ pub enum TransferError {
         source: IngestError,
     },
     /// A layer could not be fetched.
-    #[error("cannot fetch what the cache is to have: {0}")]
+    #[error("cannot fetch layers of a cache: {0}")]
     Fetch(#[source] StepError),
     /// The layout could not be written.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! A build's cache on its way out of a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_solver::{DiffId, Key, StepKeys, StepReporter};
@@ -11,8 +11,10 @@ use super::import::StepImport;
 use crate::cache::StoreCache;
 use crate::executor::{LayerSource, is_within_reach, missing_layers};
 use crate::export::{
-    Artifact, BuiltLayer, LayoutDestination, TravelingLayer, travel_all, write_artifact,
+    Artifact, BuiltLayer, LayoutDestination, TravelingLayer, remove_unnamed, travel_all,
+    write_artifact,
 };
+use crate::image::LayoutHold;
 use crate::layer::Compression;
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::stop::{Stop, StopOnDrop};
@@ -65,7 +67,7 @@ pub async fn export_steps(
     export: StepExport,
     reporter: &StepReporter,
 ) -> Result<ExportedSteps, TransferError> {
-    let steps = steps(store, cache, layer_source, &export)?;
+    let steps = steps(store, cache, layer_source, &export).await?;
     let (document, carried) = StepCache::new(&steps, &is_made_by_a_step);
     let missing = missing_layers(store, layer_source, &carried)?;
     if !missing.is_empty() {
@@ -108,6 +110,24 @@ pub async fn export_steps(
     }
 }
 
+/// Removes blobs from a directory of caches that none of them has any more, and that were not written of late;
+/// nothing if another process reads it. `imports` are those of this one, which have read what they need.
+pub fn remove_unnamed_blobs(
+    directory: &Path,
+    imports: &[Arc<StepImport>],
+) -> Result<usize, TransferError> {
+    let mut own = imports
+        .iter()
+        .filter_map(|import| import.hold_in(directory));
+    if let Some(hold) = own.next() {
+        return Ok(remove_unnamed(directory, hold)?);
+    }
+    match LayoutHold::new(directory) {
+        Some(hold) => Ok(remove_unnamed(directory, &hold)?),
+        None => Ok(0),
+    }
+}
+
 /// A layer keeps the form in which another cache had it, if that is what is asked for.
 fn as_it_came(
     imports: &[Arc<StepImport>],
@@ -130,7 +150,7 @@ fn is_made_by_a_step(layer: &SnapshotLayer) -> bool {
 }
 
 /// The steps to take along: those that are recorded and whose layers can be had.
-fn steps(
+async fn steps(
     store: &Store,
     cache: &StoreCache,
     layer_source: &dyn LayerSource,
@@ -138,9 +158,10 @@ fn steps(
 ) -> Result<Vec<(StepKeys, Snapshot)>, TransferError> {
     let mut steps: Vec<(StepKeys, Snapshot)> = Vec::new();
     for definition in &export.definitions {
-        let Some((keys, snapshot)) = cache.known_step(definition)? else {
+        let Some((step, import)) = cache.known_step(definition)? else {
             continue;
         };
+        let (keys, snapshot) = &step;
         let is_of_result = export.result.layers.starts_with(&snapshot.layers);
         if export.mode == StepExportMode::Min && !is_of_result {
             continue;
@@ -149,12 +170,17 @@ fn steps(
         for layer in &snapshot.layers {
             is_whole &= is_within_reach(store, layer_source, &layer.diff_id)?;
         }
-        if is_whole
-            && !steps
-                .iter()
-                .any(|(known, _)| known.definition == keys.definition)
-        {
-            steps.push((keys, snapshot));
+        let mut known = steps.iter();
+        if !is_whole || known.any(|(known, _)| known.definition == keys.definition) {
+            continue;
+        }
+        // Nobody hands on what is not true.
+        let is_true = match &import {
+            None => true,
+            Some(import) => import.proves(&step, layer_source).await?,
+        };
+        if is_true {
+            steps.push(step);
         }
     }
     Ok(steps)

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kiln_solver::{DiffId, Earlier, Key, StepError, StepKeys, StepReporter};
+use kiln_solver::{DiffId, Earlier, Key, LogStream, Reporter, StepError, StepKeys, StepReporter};
 
 use super::document::{CONFIG, MAXIMUM_CONFIG, StepCache};
 use super::error::TransferError;
-use crate::executor::{LayerSource, is_present};
-use crate::image::{ArtifactKind, Descriptor, ImageLayer, Images, ResolvedImage, StoredArtifact};
-use crate::layer::look_into;
+use super::proof::{Proofs, claimed};
+use crate::executor::{LayerSource, is_present, missing_layers};
+use crate::image::{
+    ArtifactKind, Descriptor, ImageLayer, Images, LayoutHold, Origin, ResolvedImage, StoredArtifact,
+};
+use crate::layer::{IngestError, look_into};
 use crate::snapshot::Snapshot;
 use crate::store::{KnownStep, Store};
 
@@ -23,21 +26,24 @@ pub struct StepImport {
     path: PathBuf,
     store: Store,
     images: Arc<Images>,
+    reporter: Reporter,
     steps: Vec<(StepKeys, Snapshot)>,
     /// Which of the steps has a key, of either kind.
     by_key: HashMap<Key, usize>,
     layers: HashSet<DiffId>,
     image: ResolvedImage,
+    proofs: Proofs,
 }
 
 impl StepImport {
     /// Reads what a layout says of steps. Layers stay where they are; steps whose layers are not there do
-    /// not count.
+    /// not count. `reporter` is told what is brought later, and what is not believed.
     pub fn open(
         store: &Store,
         path: &Path,
         tag: &str,
         images: Arc<Images>,
+        reporter: &Reporter,
     ) -> Result<Self, TransferError> {
         let kind = ArtifactKind {
             config_type: CONFIG,
@@ -67,10 +73,12 @@ impl StepImport {
             path: path.to_owned(),
             store: store.clone(),
             images,
+            reporter: reporter.clone(),
             by_key,
             steps: decoded.steps,
             layers: layers.iter().map(|layer| layer.diff_id).collect(),
             image: artifact.into_image(layers),
+            proofs: Proofs::default(),
         })
     }
 
@@ -97,6 +105,7 @@ impl StepImport {
     }
 
     /// What a step yielded that has this key.
+    /// It is what the cache says: see [`StepImport::proves`].
     pub(crate) fn find(&self, key: &Key) -> Option<&(StepKeys, Snapshot)> {
         Some(&self.steps[*self.by_key.get(key)?])
     }
@@ -112,21 +121,89 @@ impl StepImport {
         })
     }
 
-    pub(crate) fn steps(&self) -> &[(StepKeys, Snapshot)] {
-        &self.steps
+    /// The steps of which the store has every layer, and whose layers hold what is said of them: those that
+    /// may be recorded there.
+    pub(crate) fn whole(&self) -> Result<Vec<KnownStep>, TransferError> {
+        let mut whole = whole(&self.store, &self.steps)?;
+        let mut error = None;
+        whole.retain(|(keys, snapshot)| {
+            let examined = self.proofs.examine(&self.store, keys, snapshot);
+            examined
+                .map_err(|source| error = Some(self.of_a_layer(source)))
+                .is_ok_and(|examined| examined.is_ok())
+        });
+        match error {
+            Some(error) => Err(error),
+            None => Ok(whole.into_iter().map(known).collect()),
+        }
+    }
+
+    /// Whether what one of the steps yielded is what is said of it. Layers are brought that must be looked
+    /// into for that.
+    pub(crate) async fn proves(
+        self: &Arc<Self>,
+        (keys, snapshot): &(StepKeys, Snapshot),
+        layer_source: &dyn LayerSource,
+    ) -> Result<bool, TransferError> {
+        let claimed: Vec<DiffId> = claimed(snapshot).map(|layer| layer.diff_id).collect();
+        let missing = missing_layers(&self.store, layer_source, &claimed)?;
+        let title = || format!("importing cache from {}", self.path.display());
+        if !missing.is_empty() {
+            let step = self.reporter.start(title());
+            let fetched = layer_source.fetch(&missing, &step).await;
+            let fetched = fetched.inspect_err(|error| step.failed(error.to_string()));
+            fetched.map_err(TransferError::Fetch)?;
+            step.finished();
+        }
+        let (import, keys, snapshot) = (Arc::clone(self), keys.clone(), snapshot.clone());
+        let examined = blocking(move || {
+            let examined = import.proofs.examine(&import.store, &keys, &snapshot);
+            examined.map_err(|source| import.of_a_layer(source))
+        });
+        match examined.await? {
+            Ok(()) => Ok(true),
+            Err(told) => {
+                if let Some(told) = told {
+                    let step = self.reporter.start(title());
+                    let line = format!("{told}\n");
+                    step.log(LogStream::Stderr, line.as_bytes());
+                    step.finished();
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// What keeps its blobs where they are, if they are in that directory.
+    pub(super) fn hold_in(&self, directory: &Path) -> Option<&LayoutHold> {
+        let is_there = self.path.canonicalize().ok()? == directory.canonicalize().ok()?;
+        match &self.image.origin {
+            Origin::Layout(origin) if is_there => origin.hold(),
+            _ => None,
+        }
+    }
+
+    /// What was told of records that are not believed.
+    pub fn doubts(&self) -> Vec<String> {
+        self.proofs.told(&self.path)
+    }
+
+    fn of_a_layer(&self, source: IngestError) -> TransferError {
+        let path = self.path.clone();
+        TransferError::Layer { path, source }
     }
 }
 
-/// The steps of which a store has every layer: those that may be recorded there.
-pub(crate) fn whole(
+/// The steps of which a store has every layer.
+fn whole(
     store: &Store,
     steps: &[(StepKeys, Snapshot)],
-) -> Result<Vec<KnownStep>, TransferError> {
+) -> Result<Vec<(StepKeys, Snapshot)>, TransferError> {
     let mut here: HashMap<DiffId, bool> = HashMap::new();
     let mut whole = Vec::new();
-    for (keys, snapshot) in steps {
+    for step in steps {
         let mut is_whole = true;
-        for diff_id in snapshot.diff_ids() {
+        for diff_id in step.1.diff_ids() {
             let is_here = match here.get(&diff_id) {
                 Some(is_here) => *is_here,
                 None => is_present(store, &diff_id)?,
@@ -135,13 +212,36 @@ pub(crate) fn whole(
             is_whole &= is_here;
         }
         if is_whole {
-            whole.push(KnownStep {
-                keys: keys.clone(),
-                result: snapshot.encode(),
-            });
+            whole.push(step.clone());
         }
     }
     Ok(whole)
+}
+
+fn known((keys, snapshot): (StepKeys, Snapshot)) -> KnownStep {
+    KnownStep {
+        keys,
+        result: snapshot.encode(),
+    }
+}
+
+/// Those of some steps, of which the store knew the results itself, that may be recorded.
+pub(crate) fn recordable(
+    store: &Store,
+    steps: &[(StepKeys, Snapshot)],
+) -> Result<Vec<KnownStep>, TransferError> {
+    Ok(whole(store, steps)?.into_iter().map(known).collect())
+}
+
+/// Runs work that blocks on disks away from the threads that wait for others.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
+) -> Result<T, TransferError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(TransferError::Canceled),
+    }
 }
 
 #[async_trait]
@@ -155,20 +255,14 @@ impl LayerSource for StepImport {
         fetched.await?;
         // A record must not stand on a layer that is not what it is called.
         let (store, layers) = (self.store.clone(), layers.to_vec());
-        let looking = tokio::task::spawn_blocking(move || {
+        let path = self.path.clone();
+        let looking = blocking(move || {
             let mut unknown = layers
                 .iter()
                 .filter(|layer| !store.layers().contains(layer));
-            unknown.try_for_each(|layer| look_into(&store, layer))
+            let looked = unknown.try_for_each(|layer| look_into(&store, layer));
+            looked.map_err(|source| TransferError::Layer { path, source })
         });
-        match looking.await {
-            Ok(looked) => looked.map_err(|source| TransferError::Layer {
-                path: self.path.clone(),
-                source,
-            })?,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return Err(TransferError::Canceled.into()),
-        }
-        Ok(())
+        Ok(looking.await?)
     }
 }

@@ -1,6 +1,6 @@
 //! A layer in the making: what file operations put on a base, without touching a disk.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, IntoValues};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -262,26 +262,49 @@ impl<'b> LayerBuilder<'b> {
 
     /// Paths at which the base has the same, and nothing else in this layer needs them.
     fn redundant(&self) -> Vec<RelPath> {
-        let links = self
-            .entries
-            .values()
-            .filter_map(|known| match &known.entry.kind {
-                EntryKind::HardLink { target } => Some(target),
-                _ => None,
-            });
-        let links: HashSet<&RelPath> = links.collect();
+        let named = self.files_with_other_names();
         let mut redundant = Vec::new();
         let mut kept: Option<&RelPath> = None;
         // From the end, so that what is in a directory comes right before it.
         for (path, known) in self.entries.iter().rev() {
-            let is_needed = kept.is_some_and(|kept| kept.starts_with(path)) || links.contains(path);
-            if !is_needed && self.base.shows(&known.entry) {
+            let file = match &known.entry.kind {
+                EntryKind::HardLink { target } => target,
+                _ => path,
+            };
+            let is_shown = match named.get(file) {
+                Some(all_are_shown) => *all_are_shown,
+                None => self.base.shows(&known.entry),
+            };
+            if is_shown && !kept.is_some_and(|kept| kept.starts_with(path)) {
                 redundant.push(path.clone());
             } else {
                 kept = Some(path);
             }
         }
         redundant
+    }
+
+    /// The files of this layer that have further names in it, and whether the base has the same under all of
+    /// them: a name stays as long as another of its file does.
+    fn files_with_other_names(&self) -> HashMap<&RelPath, bool> {
+        let mut files = HashMap::new();
+        for PackEntry { entry, .. } in self.entries.values().map(|known| &**known) {
+            let EntryKind::HardLink { target } = &entry.kind else {
+                continue;
+            };
+            let Some(file) = self.entries.get(target).map(|known| &known.entry) else {
+                continue;
+            };
+            let as_file = Entry {
+                kind: file.kind.clone(),
+                ..entry.clone()
+            };
+            let are_shown = files
+                .entry(&file.path)
+                .or_insert_with(|| self.base.shows(file));
+            *are_shown = *are_shown && self.base.shows(&as_file);
+        }
+        files
     }
 }
 

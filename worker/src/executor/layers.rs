@@ -58,7 +58,7 @@ pub fn missing(
     let mut missing = Vec::new();
     for layer in layers {
         let is_here = match source.has(layer) {
-            true => store.layers().contains(layer),
+            true => store.layers().contains(layer) && is_present(store, layer)?,
             false => is_present(store, layer)?,
         };
         if !is_here {
@@ -68,9 +68,10 @@ pub fn missing(
     Ok(missing)
 }
 
-/// Whether the store has a layer's bytes: whole, or as a blob that it can take in.
+/// Whether the store has a layer's bytes: whole, or as a blob that it can take in. What the layer holds may be
+/// known without: somebody removed them.
 pub(crate) fn is_present(store: &Store, diff_id: &DiffId) -> Result<bool, ExecutorError> {
-    if store.layers().contains(diff_id) {
+    if store.has_layer(diff_id) {
         return Ok(true);
     }
     let blobs = store.index().layer_blobs(diff_id)?;

@@ -20,15 +20,24 @@ pub enum Space {
 
 /// Why something is no amount of disk.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no size; write it as in 20GB, 512MiB or 10%")]
-pub struct SpaceError(String);
+pub enum SpaceError {
+    /// It is none.
+    #[error("{0:?} is no size; write it as in 20GB, 512MiB or 10%")]
+    Nonsense(String),
+    /// No disk is so large.
+    #[error("{0:?} is more than any disk has; the largest size is 8EiB")]
+    TooLarge(String),
+}
+
+/// The largest size, in bytes: what file systems can tell of a file.
+const MAXIMUM: u64 = 1 << 63;
 
 impl FromStr for Space {
     type Err = SpaceError;
 
     /// A number with a unit or `%`. Units are powers of 1000, with an `i` powers of 1024.
     fn from_str(text: &str) -> Result<Self, SpaceError> {
-        let fail = || SpaceError(text.to_owned());
+        let fail = || SpaceError::Nonsense(text.to_owned());
         let end = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(text.len());
@@ -53,10 +62,15 @@ impl FromStr for Space {
             "g" => 3,
             "t" => 4,
             "p" => 5,
+            "e" => 6,
             _ => return Err(fail()),
         };
         let number: f64 = number.parse().map_err(|_| fail())?;
-        Ok(Self::Bytes((number * base.pow(power) as f64) as u64))
+        let bytes = number * base.pow(power) as f64;
+        match bytes <= MAXIMUM as f64 {
+            true => Ok(Self::Bytes(bytes as u64)),
+            false => Err(SpaceError::TooLarge(text.to_owned())),
+        }
     }
 }
 
@@ -342,6 +356,13 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse().ok(), expected, "{text:?}");
+        }
+        let all = Ok(Space::Bytes(1 << 63));
+        assert_eq!("8EiB".parse(), all);
+        let digits = "9".repeat(400);
+        for text in ["9223372036854780000", "8.1EiB", "99999PB", &digits] {
+            let error = Err(SpaceError::TooLarge(text.to_owned()));
+            assert_eq!(text.parse::<Space>(), error);
         }
     }
 }

@@ -158,7 +158,7 @@ impl Images {
         let is_uncompressed = digest == layer.diff_id.into();
         let has_size = |size| size == layer.descriptor.size || origin.says_no_sizes();
         self.store.blob_size(&digest).is_some_and(has_size)
-            || (is_uncompressed && self.store.layers().contains(&layer.diff_id))
+            || (is_uncompressed && self.store.has_layer(&layer.diff_id))
     }
 
     /// Notes which layer the blob holds. That is only what its image says, and so it must not
@@ -183,13 +183,8 @@ impl Images {
 
     /// Whether the layer was looked into, and its bytes are still there.
     fn is_verified(&self, diff_id: &DiffId, known: &[LayerBlob]) -> bool {
-        let layers = self.store.layers();
-        let has_bytes = || {
-            self.store.has_blob(&(*diff_id).into())
-                || layers.directory(diff_id, "").is_some()
-                || known.iter().any(|blob| self.store.has_blob(&blob.digest))
-        };
-        layers.contains(diff_id) && has_bytes()
+        let is_known = || known.iter().any(|blob| self.store.has_blob(&blob.digest));
+        self.store.has_layer(diff_id) || (self.store.layers().contains(diff_id) && is_known())
     }
 
     /// The network is waited for here, the disk in a thread of its own.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_solver::DiffId;
+use kiln_solver::{ContentDigest, DiffId};
 
 use super::lease::Leases;
 use super::scratch::{Scratch, remove_tree};
@@ -57,10 +58,15 @@ impl Layers {
             .is_ok_and(|home| home.join("tree").exists())
     }
 
+    /// Where a layer is, or would be. What a link there leads to is not the store's.
     fn lease(&self, diff_id: &DiffId) -> Result<PathBuf, IoError> {
         let hex = diff_id.hex();
         self.leases.take(format!("layers/{hex}"))?;
-        Ok(self.root.join(hex))
+        let home = self.root.join(hex);
+        match home.is_symlink() {
+            true => Err(io::Error::from(io::ErrorKind::NotFound)).at("use the link", &home),
+            false => Ok(home),
+        }
     }
 
     /// What a layer holds.
@@ -82,6 +88,13 @@ impl Layers {
         let path = self.lease(diff_id)?.join("tree");
         let bytes = read_tree_file(diff_id, &path)?;
         TreeReader::new(bytes).map_err(|source| LayerError::Tree { path, source })
+    }
+
+    /// Names what a layer holds, modification times left out.
+    pub fn content(&self, diff_id: &DiffId) -> Result<ContentDigest, LayerError> {
+        let path = self.lease(diff_id)?.join("tree");
+        let content = self.read_tree(diff_id)?.content();
+        content.map_err(|source| LayerError::Tree { path, source })
     }
 
     /// Notes what a layer holds. Its bytes, as a tar or as a directory, must be there already: from
@@ -123,7 +136,7 @@ impl Layers {
     pub fn directory(&self, diff_id: &DiffId, variant: &str) -> Option<PathBuf> {
         let home = self.lease(diff_id).ok()?;
         let path = home.join(format!("fs{variant}"));
-        path.exists().then_some(path)
+        path.is_dir().then_some(path)
     }
 
     /// Takes over a finished directory with the layer's files and returns where it is now. If
@@ -144,6 +157,10 @@ impl Layers {
     }
 
     fn make_home(&self, diff_id: &DiffId) -> Result<PathBuf, IoError> {
+        let home = self.root.join(diff_id.hex());
+        if home.is_symlink() {
+            fs::remove_file(&home).at("remove", &home)?;
+        }
         let home = self.lease(diff_id)?;
         fs::create_dir_all(&home).at("create", &home)?;
         Ok(home)

@@ -47,6 +47,8 @@ pub use scratch::Scratch;
 pub(crate) use scratch::{random, remove_tree};
 pub use steps::KnownStep;
 
+use kiln_solver::DiffId;
+
 use crate::io_error::{AtPath, IoError};
 use disk::RealDisk;
 use lease::Leases;
@@ -139,6 +141,13 @@ impl Store {
         &self.inner.layers
     }
 
+    /// Whether a layer was looked into, and its bytes are there as a tar or as a directory. If so, it stays.
+    pub fn has_layer(&self, diff_id: &DiffId) -> bool {
+        let has_bytes =
+            || self.has_blob(&(*diff_id).into()) || self.layers().directory(diff_id, "").is_some();
+        self.layers().contains(diff_id) && has_bytes()
+    }
+
     /// A place for work in progress, on the same file system.
     pub fn scratch(&self) -> &Scratch {
         &self.inner.scratch
@@ -188,15 +197,23 @@ fn prepare(root: &Path) -> Result<PathBuf, StoreError> {
             // What images hold must not be within reach of other users: setuid programs, say.
             fs::set_permissions(&root, fs::Permissions::from_mode(0o700))
                 .at("set permissions of", &root)?;
-            for directory in ["blobs/sha256", "layers", "tmp"] {
-                let path = root.join(directory);
-                fs::create_dir_all(&path).at("create", &path)?;
-            }
             write_new(&version, VERSION.as_bytes())?;
         }
         Err(error) => Err(error).at("read", &version)?,
     }
+    // What somebody removed is made anew: records of what was in it are misses.
+    make_directories(&root)?;
     Ok(root)
+}
+
+fn make_directories(root: &Path) -> Result<(), IoError> {
+    for directory in ["blobs/sha256", "layers", "tmp"] {
+        let path = root.join(directory);
+        if !path.is_dir() {
+            fs::create_dir_all(&path).at("create", &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a small file whole or not at all, before there is a scratch directory; several processes

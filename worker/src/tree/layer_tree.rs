@@ -229,6 +229,15 @@ impl<B: AsRef<[u8]>> TreeReader<B> {
         })
     }
 
+    /// What [`LayerTree::content`] says of the whole tree, of which nothing has been read yet.
+    pub fn content(self) -> Result<ContentDigest, TreeError> {
+        let mut hasher = content_hasher();
+        for entry in self {
+            entry?.hash_content(&mut hasher);
+        }
+        Ok(ContentDigest::new(*hasher.finalize().as_bytes()))
+    }
+
     fn decode(&mut self) -> Result<Entry, TreeError> {
         let all = self.bytes.as_ref();
         let (entry, rest): (Entry, _) = postcard::take_from_bytes(&all[self.at..])?;

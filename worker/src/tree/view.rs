@@ -79,15 +79,22 @@ impl View {
 
     /// Whether this stack has the very same at an entry's path. Times do not count: no content that
     /// names a layer has any, so what a layer holds must not depend on them either. A further name of
-    /// a file is never the same: what it names may differ.
+    /// a file is never the same: what it names may differ. That the stack has further names of a file does not
+    /// count either, as it does not for BuildKit.
     pub fn shows(&self, entry: &Entry) -> bool {
-        let Some(below) = self.get(&entry.path).map(|found| found.entry) else {
+        let Some(found) = self.get(&entry.path) else {
             return false;
         };
+        let below = found.entry;
+        let kind = match &below.kind {
+            EntryKind::HardLink { target } => self.in_layer(found.layer, target),
+            _ => Some(found),
+        };
+        let kind = kind.map_or(&below.kind, |found| &found.entry.kind);
         let has_same_metadata = (below.mode, below.uid, below.gid)
             == (entry.mode, entry.uid, entry.gid)
             && below.xattrs == entry.xattrs;
-        let has_same_content = match (&below.kind, &entry.kind) {
+        let has_same_content = match (kind, &entry.kind) {
             (EntryKind::Directory(_), EntryKind::Directory(kind)) => *kind == DirectoryKind::Merged,
             (
                 EntryKind::File { size, digest, .. },

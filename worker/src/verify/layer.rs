@@ -49,6 +49,10 @@ pub(super) fn check_layer(store: &Store, name: &str, state: &State) -> Result<La
             damage,
         });
     };
+    if home.is_symlink() {
+        let problem = "there is a link in its place".to_owned();
+        return Ok(LayerCheck::broken(diff_id, problem));
+    }
     let mut check = LayerCheck {
         diff_id: Some(diff_id),
         is_whole: true,
