@@ -56,7 +56,7 @@ fn this_machine_is_well() {
             "network",
         ],
     );
-    for check in ["disk", "shared bytes", "control groups"] {
+    for check in ["sockets", "disk", "shared bytes", "control groups"] {
         assert!(!rows(&finished, check).is_empty(), "{check}");
     }
     let finished = Finished::of(bench.kiln().arg("doctor"));
