@@ -142,8 +142,9 @@ pub(super) async fn save(
     }
     // Last, since a directory may be read and written. Whatever is left goes another time.
     for to in wanted {
-        let removed = || remove_unnamed_blobs(&to.directory, course.imports);
-        let _ = tokio::task::block_in_place(removed);
+        tokio::task::block_in_place(|| {
+            let _ = remove_unnamed_blobs(&to.directory, course.imports);
+        });
     }
     Ok(())
 }

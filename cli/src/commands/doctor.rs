@@ -193,7 +193,8 @@ fn network(tried: Result<(), String>, way_out: Option<WayOut>) -> Row {
         (Ok(()), None) => row(
             NAME,
             Status::Limited,
-            "the host's; the package slirp4netns or passt, and access to /dev/net/tun, give steps their own",
+            "the host's; CAP_NET_ADMIN gives steps of the machine's root their own, and the package slirp4netns or \
+             passt with access to /dev/net/tun those of anybody",
         ),
     }
 }

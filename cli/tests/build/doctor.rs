@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::base;
-use crate::bench::{Bench, KILN, text};
+use crate::bench::{Bench, KILN, run, text};
 use crate::finished::Finished;
 use crate::rootless::{ACCOUNT, User, as_user, make_account};
 
@@ -56,7 +56,7 @@ fn this_machine_is_well() {
             "network",
         ],
     );
-    for check in ["disk", "shared bytes", "control groups"] {
+    for check in ["sockets", "disk", "shared bytes", "control groups"] {
         assert!(!rows(&finished, check).is_empty(), "{check}");
     }
     let finished = Finished::of(bench.kiln().arg("doctor"));
@@ -217,4 +217,119 @@ fn a_store_that_cannot_be_used_is_told_of() {
     assert_eq!(finished.code, Some(1));
     assert_eq!(rows(&finished, "store")[0].0, "broken");
     assert_eq!(rows(&finished, "steps"), []);
+}
+
+/// Runs `kiln doctor` as root of a container of the machine's own programs.
+fn in_a_container(bench: &Bench, name: &str, change: impl Fn(&mut Value)) -> Finished {
+    let bundle = bench.path(name);
+    fs::create_dir_all(bundle.join("root")).expect("directories");
+    for directory in ["bin", "lib", "lib64", "sbin"] {
+        let target = Path::new("usr").join(directory);
+        std::os::unix::fs::symlink(target, bundle.join("root").join(directory)).expect("a link");
+    }
+    run("runc", &["spec", "--bundle", text(&bundle)]);
+    let path = bundle.join("config.json");
+    let mut config: Value =
+        serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("JSON");
+    config["root"] = json!({"path": "root"});
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/kiln", "--root", "/store", "doctor", "--format", "json"]);
+    let bind = |from: &str, to: &str| json!({"destination": to, "source": from, "type": "bind", "options": ["bind", "ro"]});
+    let mounts = config["mounts"].as_array_mut().expect("mounts");
+    mounts.extend([
+        bind("/usr", "/usr"),
+        bind(KILN, "/kiln"),
+        json!({"destination": "/store", "source": "tmpfs", "type": "tmpfs"}),
+    ]);
+    change(&mut config);
+    fs::write(&path, config.to_string()).expect("written");
+    let id = format!("kiln-test-{}-{name}", std::process::id());
+    let mut command = Command::new("runc");
+    command.args(["run", "--bundle"]).arg(&bundle).arg(id);
+    Finished::of(command.stdin(Stdio::null()))
+}
+
+fn give(config: &mut Value, capabilities: &[&str]) {
+    let sets = ["bounding", "effective", "permitted"].map(|set| (set, json!(capabilities)));
+    config["process"]["capabilities"] = sets.into_iter().collect();
+}
+
+/// What `docker run --cap-add SYS_ADMIN` adds, with what it has.
+const ADMINISTRATOR: [&str; 8] = [
+    "CAP_SYS_ADMIN",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+];
+
+fn unmask(config: &mut Value) {
+    config["linux"]["maskedPaths"] = json!([]);
+    config["linux"]["readonlyPaths"] = json!([]);
+}
+
+/// Answers one call with an error, and lets through all others.
+fn refuse(config: &mut Value, call: &str, errno: i32) {
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": [call], "action": "SCMP_ACT_ERRNO", "errnoRet": errno}],
+    });
+}
+
+#[test]
+fn a_container_names_the_setting_that_is_missing() {
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change, &str); 3] = [
+        (
+            "plain",
+            |config| give(config, &ADMINISTRATOR[1..]),
+            "needs CAP_SYS_ADMIN",
+        ),
+        (
+            "masked",
+            |config| give(config, &ADMINISTRATOR),
+            "systempaths=unconfined",
+        ),
+        (
+            "filtered",
+            |config| {
+                give(config, &ADMINISTRATOR);
+                unmask(config);
+                refuse(config, "pivot_root", libc::EPERM);
+            },
+            "seccomp=unconfined",
+        ),
+    ];
+    let bench = Bench::new();
+    for (name, change, setting) in cases {
+        let finished = in_a_container(&bench, name, change);
+        let found = rows(&finished, "steps");
+        assert!(
+            matches!(&found[..], [(status, said)] if status == "broken" && said.contains(setting)),
+            "{name}: {found:?} {}",
+            finished.stderr
+        );
+        assert_eq!(finished.code, Some(1));
+    }
+}
+
+/// Docker's filter says that there is no clone3.
+#[test]
+fn a_container_with_the_settings_is_well() {
+    let bench = Bench::new();
+    let finished = in_a_container(&bench, "well", |config| {
+        give(config, &ADMINISTRATOR);
+        unmask(config);
+        refuse(config, "clone3", libc::ENOSYS);
+    });
+    assert_works(&finished, &["user", "store", "steps", "system calls"]);
+    // Docker gives no rights on the network.
+    let network = rows(&finished, "network");
+    assert!(
+        matches!(&network[..], [(status, said)] if status == "limited" && said.contains("CAP_NET_ADMIN")),
+        "{network:?}"
+    );
 }

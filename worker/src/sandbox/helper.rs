@@ -3,7 +3,6 @@
 //! then only watches: when Kiln's end of the socket closes, however Kiln ended, the step is killed, and
 //! when the helper dies the kernel kills the step. Its mount namespace goes with it.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -146,7 +145,9 @@ fn set_up(init: &Init, job: &Job<Spec>) -> Result<network::Guard, Failure> {
     }
     give_output_to_root(identity)?;
     let shift = match identity {
-        Identity::Shifted => Some(user_namespace_of(init.pid)?),
+        Identity::Shifted => {
+            Some(wire::receive_descriptor(&init.socket).map_err(|_| Failure::Abandoned)?)
+        }
         Identity::Same => None,
     };
     let (wiring, guard) = network::connect(spec.network, job.way_out, init.pid)?;
@@ -171,11 +172,6 @@ fn give_output_to_root(identity: Identity) -> Result<(), Failure> {
             .during("give away", "the output")?;
     }
     Ok(())
-}
-
-fn user_namespace_of(pid: Pid) -> Result<OwnedFd, Failure> {
-    let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
-    Ok(File::open(&path).during("open", &path)?.into())
 }
 
 /// Raises our own hard limits where the step asks for more than we have: once inside its user namespace

@@ -20,6 +20,7 @@ use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_th
 use super::cgroup::Made;
 use super::command;
 use super::error::{During, Failure};
+use super::identity::Identity;
 use super::network::Wiring;
 use super::process;
 use super::rootfs;
@@ -28,10 +29,17 @@ use super::stub::Stubs;
 use super::user;
 use super::wire::{self, Job};
 
+/// Its own, which it may open without CAP_SYS_PTRACE, unlike its parent.
+const USER_NAMESPACE: &str = "/proc/self/ns/user";
+
 /// Serves as the step's first process; `helper` leads to the process that made it.
 /// What it returns is how the command ended, as wait(2) gives it.
 pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Result<i32, Failure> {
     let spec = &job.spec;
+    if job.identity == Identity::Shifted {
+        let namespace = File::open(USER_NAMESPACE).during("open", USER_NAMESPACE)?;
+        wire::send_descriptor(helper, namespace.as_fd()).map_err(|_| Failure::Abandoned)?;
+    }
     // The helper says by this that the ids of the namespace are there, and the way out of its network.
     let wiring: Wiring = wire::receive(helper).map_err(|_| Failure::Abandoned)?;
     become_root()?;

@@ -212,8 +212,18 @@ fn pivot(root: &OwnedFd) -> Result<(), Failure> {
             false => Err(Errno::BUSY),
         }
     };
-    switch().needs(
-        "change the root",
-        "the old root is an initial ram file system, which cannot be left",
-    )
+    switch().map_err(|errno| {
+        let missing = match errno {
+            Errno::PERM => {
+                "a filter of system calls forbids pivot_root, as Docker's does in containers without --security-opt \
+                 seccomp=unconfined"
+            }
+            _ => "the old root is an initial ram file system, which cannot be left",
+        };
+        Failure::Unsupported {
+            operation: "change the root".into(),
+            missing: missing.into(),
+            errno: errno.into(),
+        }
+    })
 }

@@ -59,6 +59,20 @@ pub enum MapperError {
     /// The program refused; what it printed follows.
     #[error("{0} failed: {1}")]
     Refused(String, String),
+    /// The program may not, though it is set-uid: in a container without CAP_SYS_ADMIN the kernel lets the owner
+    /// of a namespace map it, and nobody else.
+    #[error(
+        "{program} failed: {message}; in a container it must run as who calls it: \
+         `chmod u-s {program}; setcap {capability}=ep {program}`"
+    )]
+    NotTheOwner {
+        /// Its name.
+        program: String,
+        /// What it printed.
+        message: String,
+        /// What it needs in place of the set-uid bit.
+        capability: String,
+    },
 }
 
 /// Makes sure that this process is root of some user namespace with many ids.
@@ -156,12 +170,28 @@ fn run_mapper(program: &str, target: Pid, map: &[u32]) -> Result<(), MapperError
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(MapperError::Refused(program.into(), message))
+            Err(refusal(program, message))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(MapperError::Missing(program.into()))
         }
         Err(error) => Err(MapperError::Refused(program.into(), error.to_string())),
+    }
+}
+
+fn refusal(program: &str, message: String) -> MapperError {
+    let program = program.to_owned();
+    // As newuidmap(1) and newgidmap(1) say that the kernel refused, not they.
+    match message.ends_with("_map failed: Operation not permitted") {
+        false => MapperError::Refused(program, message),
+        true => MapperError::NotTheOwner {
+            capability: match program.contains('g') {
+                true => "cap_setgid".into(),
+                false => "cap_setuid".into(),
+            },
+            program,
+            message,
+        },
     }
 }
 

@@ -140,7 +140,10 @@ fn has_us(group: &Path) -> bool {
 
 fn refused(action: &str, path: &Path, error: &io::Error) -> String {
     let why = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; the container that Kiln runs in must have /sys/fs/cgroup mounted writable"
+        }
+        io::ErrorKind::PermissionDenied => {
             "; an ordinary user needs control groups of his own, as from systemd-run --user --scope -p Delegate=yes"
         }
         _ => "",
