@@ -12,6 +12,7 @@ use kiln_worker::cache_mount::{
 };
 use kiln_worker::cache_transfer::{
     DEFAULT_TAG, StepExport, StepExportMode, StepImport, TransferError, export_steps,
+    remove_unnamed_blobs,
 };
 use kiln_worker::executor::LayerSource;
 use kiln_worker::export::LayoutDestination;
@@ -138,6 +139,11 @@ pub(super) async fn save(
             Ok(()) => step.finished(),
             Err(error) => end(&step, error, to.ignores_errors, warn)?,
         }
+    }
+    // Last, since a directory may be read and written. Whatever is left goes another time.
+    for to in wanted {
+        let remove = || remove_unnamed_blobs(&to.directory, course.imports).is_ok();
+        tokio::task::block_in_place(remove);
     }
     Ok(())
 }

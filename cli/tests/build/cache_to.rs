@@ -247,6 +247,77 @@ fn cache_mounts_come_along_where_that_is_asked_for() {
     assert!(none.join("index.json").exists());
 }
 
+/// A directory that a build server saves to every night does not grow for ever.
+#[test]
+fn what_a_cache_has_no_more_goes_once_nobody_can_want_it() {
+    let bench = app();
+    let cache = saved(&bench, ",mode=max");
+    let blobs = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(cache.join("blobs/sha256")).expect("blobs");
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    };
+    let age = || {
+        let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+        for path in blobs() {
+            let file = fs::File::options().write(true).open(path).expect("a file");
+            file.set_modified(yesterday).expect("a time");
+        }
+    };
+    // What others put there: an image, and a file that is no blob.
+    let (from, to) = (
+        format!("oci:{}:latest", text(crate::base::small())),
+        format!("oci:{}:image", text(&cache)),
+    );
+    run("skopeo", &["copy", "--quiet", &from, &to]);
+    fs::write(cache.join("blobs/sha256/notes"), "mine").expect("writable");
+    let first = blobs();
+    let line = format!("--cache-to type=local,dest={},mode=max", text(&cache));
+    // All of it may be on its way still.
+    bench.file("source", "other source\n");
+    bench.build(&line);
+    let second = blobs();
+    assert!(first.iter().all(|path| second.contains(path)));
+    // Somebody reads it.
+    age();
+    let reader = fs::File::open(cache.join("blobs")).expect("a directory");
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockShared).expect("a lock");
+    bench.build(&line);
+    assert_eq!(blobs(), second);
+    drop(reader);
+    // The build itself reads it, too.
+    bench.build(&format!(
+        "{line} --cache-from type=local,src={}",
+        text(&cache)
+    ));
+    let left = blobs();
+    assert!(
+        left.len() + 3 <= second.len(),
+        "{} of {}",
+        left.len(),
+        second.len()
+    );
+    assert!(cache.join("blobs/sha256/notes").exists());
+    run(
+        "skopeo",
+        &[
+            "copy",
+            "--quiet",
+            &to,
+            &format!("oci:{}", text(&bench.path("copied"))),
+        ],
+    );
+    let from = format!("--cache-from type=local,src={}", text(&cache));
+    let built = build_in(&bench, "second", &from);
+    built.assert_well();
+    assert_eq!(built.ran(), [""; 0]);
+    // Nothing is left to do.
+    age();
+    bench.build(&line);
+    assert_eq!(blobs(), left);
+}
+
 #[test]
 fn skopeo_carries_caches() {
     let bench = app();

@@ -1,6 +1,6 @@
 //! A build's cache on its way out of a store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_solver::{DiffId, Key, StepKeys, StepReporter};
@@ -11,8 +11,10 @@ use super::import::StepImport;
 use crate::cache::StoreCache;
 use crate::executor::{LayerSource, is_within_reach, missing_layers};
 use crate::export::{
-    Artifact, BuiltLayer, LayoutDestination, TravelingLayer, travel_all, write_artifact,
+    Artifact, BuiltLayer, LayoutDestination, TravelingLayer, remove_unnamed, travel_all,
+    write_artifact,
 };
+use crate::image::LayoutHold;
 use crate::layer::Compression;
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::stop::{Stop, StopOnDrop};
@@ -105,6 +107,24 @@ pub async fn export_steps(
         Ok(written) => written,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(TransferError::Canceled),
+    }
+}
+
+/// Removes blobs from a directory of caches that none of them has any more, and that were not written of late;
+/// nothing if another process reads it. `imports` are those of this one, which have read what they need.
+pub fn remove_unnamed_blobs(
+    directory: &Path,
+    imports: &[Arc<StepImport>],
+) -> Result<usize, TransferError> {
+    let mut own = imports
+        .iter()
+        .filter_map(|import| import.hold_in(directory));
+    if let Some(hold) = own.next() {
+        return Ok(remove_unnamed(directory, hold)?);
+    }
+    match LayoutHold::new(directory) {
+        Some(hold) => Ok(remove_unnamed(directory, &hold)?),
+        None => Ok(0),
     }
 }
 

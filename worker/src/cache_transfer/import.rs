@@ -11,7 +11,9 @@ use super::document::{CONFIG, MAXIMUM_CONFIG, StepCache};
 use super::error::TransferError;
 use super::proof::{Proofs, claimed};
 use crate::executor::{LayerSource, is_present, missing_layers};
-use crate::image::{ArtifactKind, Descriptor, ImageLayer, Images, ResolvedImage, StoredArtifact};
+use crate::image::{
+    ArtifactKind, Descriptor, ImageLayer, Images, LayoutHold, Origin, ResolvedImage, StoredArtifact,
+};
 use crate::layer::{IngestError, look_into};
 use crate::snapshot::Snapshot;
 use crate::store::{KnownStep, Store};
@@ -169,6 +171,15 @@ impl StepImport {
                 }
                 Ok(false)
             }
+        }
+    }
+
+    /// What keeps its blobs where they are, if they are in that directory.
+    pub(super) fn hold_in(&self, directory: &Path) -> Option<&LayoutHold> {
+        let is_there = self.path.canonicalize().ok()? == directory.canonicalize().ok()?;
+        match &self.image.origin {
+            Origin::Layout(origin) if is_there => origin.hold(),
+            _ => None,
         }
     }
 

@@ -12,6 +12,6 @@ mod import;
 mod proof;
 
 pub use error::TransferError;
-pub use export::{ExportedSteps, StepExport, StepExportMode, export_steps};
+pub use export::{ExportedSteps, StepExport, StepExportMode, export_steps, remove_unnamed_blobs};
 pub(crate) use import::recordable;
 pub use import::{DEFAULT_TAG, StepImport};

@@ -16,6 +16,7 @@ mod local_tree;
 mod oci;
 mod store;
 mod tar_file;
+mod unnamed;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -33,6 +34,7 @@ pub use local::{LocalOptions, to_directory};
 pub use oci::{Flavor, LayoutDestination, OciOptions, to_oci};
 pub use store::to_store;
 pub use tar_file::to_tar;
+pub(crate) use unnamed::remove_unnamed;
 
 use crate::image::Descriptor;
 use crate::stop::{Stop, StopOnDrop};

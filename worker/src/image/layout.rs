@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
 use super::descriptor::Descriptor;
+use super::layout_hold::LayoutHold;
 use super::layout_tar::TarFile;
 use super::manifest::{Document, MAXIMUM_MANIFEST, ManifestError};
 use crate::io_error::{AtPath, IoError, is_not_found};
@@ -107,7 +108,7 @@ pub(crate) struct Layout {
 
 #[derive(Debug)]
 enum Files {
-    Directory,
+    Directory(Option<LayoutHold>),
     Tar(TarFile),
 }
 
@@ -129,7 +130,7 @@ impl Layout {
     pub(super) fn open(path: &Path) -> Result<Self, LayoutError> {
         let metadata = std::fs::metadata(path).at("open", path)?;
         let files = if metadata.is_dir() {
-            Files::Directory
+            Files::Directory(LayoutHold::new(path))
         } else {
             Files::Tar(TarFile::open(path)?)
         };
@@ -146,13 +147,21 @@ impl Layout {
     /// Whether this is what Docker wrote before it knew of layouts: manifest.json alone.
     pub(super) fn is_docker_archive(&self) -> bool {
         match &self.files {
-            Files::Directory => false,
+            Files::Directory(_) => false,
             Files::Tar(tar) => !tar.contains("index.json") && tar.contains("manifest.json"),
         }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What keeps its blobs where they are.
+    pub(super) fn hold(&self) -> Option<&LayoutHold> {
+        match &self.files {
+            Files::Directory(hold) => hold.as_ref(),
+            Files::Tar(_) => None,
+        }
     }
 
     /// The manifest or index that a reference means.
@@ -204,7 +213,7 @@ impl Layout {
     /// Opens a file to be streamed.
     pub(super) fn file(&self, name: &str) -> Result<LayoutFile, LayoutError> {
         match &self.files {
-            Files::Directory => self.file_of_directory(name),
+            Files::Directory(_) => self.file_of_directory(name),
             Files::Tar(tar) => match tar.file(name) {
                 Some(reader) => Ok(LayoutFile {
                     reader,
@@ -218,7 +227,7 @@ impl Layout {
     /// How long a file is, if it is there.
     pub(super) fn size(&self, name: &str) -> Option<u64> {
         match &self.files {
-            Files::Directory => {
+            Files::Directory(_) => {
                 let metadata = std::fs::metadata(self.path.join(name)).ok()?;
                 metadata.is_file().then_some(metadata.len())
             }

@@ -7,6 +7,7 @@ mod descriptor;
 mod fetch;
 mod incoming;
 mod layout;
+mod layout_hold;
 mod layout_tar;
 mod manifest;
 mod origin;
@@ -22,6 +23,7 @@ pub(crate) use fetch::is_original;
 pub use fetch::{FetchError, SizeError};
 pub use kiln_solver::reference::{Reference, ReferenceError};
 pub use layout::{LayoutError, LayoutReference};
+pub(crate) use layout_hold::LayoutHold;
 pub use manifest::{
     Config, Document, Index, IndexEntry, MAXIMUM_CONFIG, MAXIMUM_MANIFEST, Manifest, ManifestError,
 };

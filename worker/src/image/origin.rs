@@ -7,6 +7,7 @@ use kiln_solver::{DiffId, Sha256Digest};
 use super::descriptor::Descriptor;
 use super::fetch::SizeError;
 use super::layout::{Layout, blob_name};
+use super::layout_hold::LayoutHold;
 use super::resolve::ResolveError;
 use crate::registry::Registry;
 use kiln_solver::Reference;
@@ -31,6 +32,11 @@ pub struct LayoutOrigin {
 }
 
 impl LayoutOrigin {
+    /// What keeps the layout's blobs where they are.
+    pub(crate) fn hold(&self) -> Option<&LayoutHold> {
+        self.layout.hold()
+    }
+
     /// The file of a layer; whether it may be compressed although its digest is a diff id.
     pub(super) fn layer_name(&self, digest: &Sha256Digest) -> (String, bool) {
         let saved = self.saved_layers.iter().flat_map(|layers| layers.iter());
