@@ -9,6 +9,7 @@ mod builds;
 mod buildx;
 mod cache;
 mod check;
+mod dockerfile;
 mod explain;
 mod fmt;
 mod limits;
@@ -33,6 +34,7 @@ pub use cache::{
     CompressionArg,
 };
 pub use check::{CheckArgs, CheckFormat, FailOn};
+pub use dockerfile::{DockerfileArgs, SecretArgs};
 pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
