@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
-use super::{AttestationArgs, BuildxArgs, LimitArgs};
+use super::{AttestationArgs, BuildxArgs, DockerfileArgs, LimitArgs, SecretArgs};
 
 /// What `kiln build` was asked for.
 #[derive(Debug, Clone, Default, Args)]
@@ -17,30 +17,12 @@ pub struct BuildArgs {
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub context: String,
 
-    /// Dockerfile to build, its address, or - for standard input [default: PATH/Dockerfile]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    #[arg(help_heading = "What to build")]
-    pub file: Option<PathBuf>,
+    /// Which Dockerfile.
+    #[command(flatten)]
+    pub dockerfile: DockerfileArgs,
     /// Stage to build [default: the last one]
     #[arg(long, value_name = "STAGE", help_heading = "What to build")]
     pub target: Option<String>,
-    /// Value of an ARG; a name alone takes the value from the environment
-    #[arg(
-        long = "build-arg",
-        value_name = "NAME[=VALUE]",
-        help_heading = "What to build"
-    )]
-    pub build_args: Vec<String>,
-    /// Another place to COPY from, or a replacement for a FROM
-    ///
-    /// VALUE is a directory, oci-layout://PATH[:TAG][@DIGEST], docker-image://REFERENCE, a git
-    /// repository or an address.
-    #[arg(
-        long = "build-context",
-        value_name = "NAME=VALUE",
-        help_heading = "What to build"
-    )]
-    pub build_contexts: Vec<String>,
     /// Platform to build for, such as linux/arm64 [default: this machine's]
     #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
     #[arg(help_heading = "What to build")]
@@ -153,27 +135,9 @@ pub struct BuildArgs {
     /// and the machine; for others, those of root in their own user namespace.
     #[arg(long = "allow", value_name = "ENTITLEMENT", help_heading = "Steps")]
     pub allow: Vec<String>,
-    /// Secret that RUN --mount=type=secret may show to a step
-    ///
-    /// src=FILE takes it from a file, env=NAME from a variable; without either, it is the variable or
-    /// file of the same name as the secret. Secrets are kept in memory; they are in no layer and no
-    /// key of the cache.
-    #[arg(
-        long = "secret",
-        value_name = "id=ID[,src=FILE|,env=NAME]",
-        help_heading = "Steps"
-    )]
-    pub secrets: Vec<String>,
-    /// SSH agent that RUN --mount=type=ssh may use
-    ///
-    /// SOCKET is an agent's socket [default: $SSH_AUTH_SOCK]. KEY is a private key's file; several
-    /// keys make an agent of their own. A step may have things signed, and nothing else.
-    #[arg(
-        long = "ssh",
-        value_name = "ID[=SOCKET|=KEY,...]",
-        help_heading = "Steps"
-    )]
-    pub ssh: Vec<String>,
+    /// What may be asked for.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
 
     /// What the steps' processes may use.
     #[command(flatten)]

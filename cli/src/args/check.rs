@@ -1,10 +1,8 @@
 //! `kiln check`, as typed.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::BuildArgs;
+use super::{BuildArgs, DockerfileArgs, SecretArgs};
 
 /// What `kiln check` was asked for.
 #[derive(Debug, Clone, Args)]
@@ -17,27 +15,12 @@ pub struct CheckArgs {
     /// into the store, as for kiln build.
     #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, default_value = ".")]
     pub context: String,
-    /// Dockerfile to check, its address, or - for standard input [default: PATH/Dockerfile]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    #[arg(help_heading = "What to check")]
-    pub file: Option<PathBuf>,
+    /// Which Dockerfile.
+    #[command(flatten)]
+    pub dockerfile: DockerfileArgs,
     /// Only the stages that this one needs [default: all stages]
     #[arg(long, value_name = "STAGE", help_heading = "What to check")]
     pub target: Option<String>,
-    /// Value of an ARG, as for kiln build
-    #[arg(
-        long = "build-arg",
-        value_name = "NAME[=VALUE]",
-        help_heading = "What to check"
-    )]
-    pub build_args: Vec<String>,
-    /// Another place to COPY from, or a replacement for a FROM, as for kiln build
-    #[arg(
-        long = "build-context",
-        value_name = "NAME=VALUE",
-        help_heading = "What to check"
-    )]
-    pub build_contexts: Vec<String>,
     /// Platform that the build would be for [default: this machine's]
     #[arg(
         long = "platform",
@@ -45,12 +28,9 @@ pub struct CheckArgs {
         help_heading = "What to check"
     )]
     pub platform: Option<String>,
-    /// Secret for a repository that asks for one, as for kiln build
-    #[arg(long = "secret", value_name = "SECRET", help_heading = "What to check")]
-    pub secrets: Vec<String>,
-    /// SSH agent for a repository that asks for one, as for kiln build
-    #[arg(long = "ssh", value_name = "AGENT", help_heading = "What to check")]
-    pub ssh: Vec<String>,
+    /// What a repository may ask for.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
     /// Look at no base images
     ///
     /// Otherwise they are looked up in the store and in registries, and an image that cannot be had is
@@ -139,12 +119,9 @@ impl CheckArgs {
     pub fn as_build(&self) -> BuildArgs {
         BuildArgs {
             context: self.context.clone(),
-            file: self.file.clone(),
-            target: self.target.clone(),
-            build_args: self.build_args.clone(),
-            build_contexts: self.build_contexts.clone(),
+            dockerfile: self.dockerfile.clone(),
             secrets: self.secrets.clone(),
-            ssh: self.ssh.clone(),
+            target: self.target.clone(),
             platforms: self.platform.iter().cloned().collect(),
             ..BuildArgs::default()
         }

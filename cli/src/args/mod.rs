@@ -9,6 +9,7 @@ mod builds;
 mod buildx;
 mod cache;
 mod check;
+mod dockerfile;
 mod doctor;
 mod explain;
 mod fmt;
@@ -34,6 +35,7 @@ pub use cache::{
     CompressionArg,
 };
 pub use check::{CheckArgs, CheckFormat, FailOn};
+pub use dockerfile::{DockerfileArgs, SecretArgs};
 pub use doctor::DoctorArgs;
 pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;

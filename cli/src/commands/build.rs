@@ -35,7 +35,7 @@ const COLLECT_AGAIN: Duration = Duration::from_secs(10);
 
 /// Builds what was asked for.
 pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> Result<Exit> {
-    let typed = (args.context.clone(), args.file.clone());
+    let typed = (args.context.clone(), args.dockerfile.file.clone());
     let settings = match BuildSettings::resolve(args, environment) {
         Ok(settings) => settings,
         Err(error) => return usage_error(&error, environment),

@@ -143,11 +143,12 @@ impl BuildSettings {
         let mut allowed = entitlement::parse(&args.allow)?;
         allowed.host_network |= network == Network::Host;
         Ok(Self {
-            dockerfile: dockerfile(args.file, &args.context)?,
+            dockerfile: dockerfile(args.dockerfile.file, &args.context)?,
             context: main_context(args.context)?,
             target: args.target.filter(|target| !target.is_empty()),
-            build_args: pairs::build_args(&args.build_args, environment)?,
+            build_args: pairs::build_args(&args.dockerfile.build_args, environment)?,
             build_contexts: args
+                .dockerfile
                 .build_contexts
                 .iter()
                 .map(|c| context::parse(c))
@@ -184,10 +185,11 @@ impl BuildSettings {
                 .collect::<Result<_, _>>()?,
             secrets: args
                 .secrets
+                .secrets
                 .iter()
                 .map(|s| secret::parse(s, environment))
                 .collect::<Result<_, _>>()?,
-            agents: ssh::parse(&args.ssh, environment)?,
+            agents: ssh::parse(&args.secrets.ssh, environment)?,
             progress: progress(args.progress, args.quiet, environment)?,
             call: call::parse(args.call.as_deref(), args.check)?,
             remarks,

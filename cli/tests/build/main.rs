@@ -17,6 +17,7 @@ mod add_http;
 mod builds;
 mod cache;
 mod cache_export;
+mod cache_import;
 mod cache_mounts;
 mod cache_to;
 mod config;

@@ -4,6 +4,7 @@ use kiln_solver::DiffId;
 use serde::{Deserialize, Serialize};
 
 use super::identity::CacheIdentity;
+use crate::image::parse_config;
 use crate::tree::{Entry, Timestamp};
 use kiln_solver::RelPath;
 
@@ -67,18 +68,7 @@ impl CacheMounts {
 
     /// Reads a config of an artifact that has so many layers; an error says what is wrong.
     pub(super) fn decode(bytes: &[u8], layers: usize) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Probe {
-            version: u32,
-        }
-        let probe: Probe = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if probe.version != VERSION {
-            let version = probe.version;
-            return Err(format!(
-                "it has version {version}, and only {VERSION} is known"
-            ));
-        }
-        let config: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let config: Self = parse_config(bytes, VERSION)?;
         if config.caches.len() != layers {
             let caches = config.caches.len();
             return Err(format!("it has {layers} layers, but names {caches} caches"));

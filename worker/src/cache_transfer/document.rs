@@ -6,6 +6,7 @@ use kiln_solver::key::KeyPart;
 use kiln_solver::{ContentDigest, DiffId, Key, StepKeys};
 use serde::{Deserialize, Serialize};
 
+use crate::image::parse_config;
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::tree::Timestamp;
 
@@ -114,18 +115,7 @@ impl StepCache {
 
     /// Reads a config of an artifact that has so many layers; an error says what is wrong.
     pub(super) fn decode(bytes: &[u8], layers: usize) -> Result<Decoded, String> {
-        #[derive(Deserialize)]
-        struct Probe {
-            version: u32,
-        }
-        let probe: Probe = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if probe.version != VERSION {
-            let version = probe.version;
-            return Err(format!(
-                "it has version {version}, and only {VERSION} is known"
-            ));
-        }
-        let cache: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let cache: Self = parse_config(bytes, VERSION)?;
         let carried = cache.layers.iter().filter(|layer| layer.carried);
         let carried: Vec<DiffId> = carried.map(|layer| layer.diff_id).collect();
         if carried.len() != layers {

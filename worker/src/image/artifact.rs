@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_solver::Sha256Digest;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::descriptor::{Descriptor, media_type};
 use super::layout::{Layout, LayoutError, blob_name, has_name};
@@ -145,6 +147,23 @@ impl StoredArtifact {
             }),
         }
     }
+}
+
+/// Reads the config of an artifact of Kiln's, in the one version that is known; an error says what is wrong.
+pub(crate) fn parse_config<T: DeserializeOwned>(bytes: &[u8], version: u32) -> Result<T, String> {
+    /// What configs of all versions have.
+    #[derive(Deserialize)]
+    struct Probe {
+        version: u32,
+    }
+    let probe: Probe = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if probe.version != version {
+        let found = probe.version;
+        return Err(format!(
+            "it has version {found}, and only {version} is known"
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 /// The manifest of an entry, if it is of that kind. What is listed and not there is nothing of ours.

@@ -17,7 +17,7 @@ mod saved;
 mod verified;
 
 pub use artifact::ArtifactError;
-pub(crate) use artifact::{ArtifactKind, StoredArtifact};
+pub(crate) use artifact::{ArtifactKind, StoredArtifact, parse_config};
 pub use descriptor::{Descriptor, media_type};
 pub(crate) use fetch::is_original;
 pub use fetch::{FetchError, SizeError};

@@ -143,9 +143,10 @@ impl Store {
 
     /// Whether a layer was looked into, and its bytes are there as a tar or as a directory. If so, it stays.
     pub fn has_layer(&self, diff_id: &DiffId) -> bool {
-        let has_bytes =
-            || self.has_blob(&(*diff_id).into()) || self.layers().directory(diff_id, "").is_some();
-        self.layers().contains(diff_id) && has_bytes()
+        // The lease on the layer is one on its tar, too.
+        let has_tar = || self.blob_path(&(*diff_id).into()).is_file();
+        self.layers().contains(diff_id)
+            && (self.layers().directory(diff_id, "").is_some() || has_tar())
     }
 
     /// A place for work in progress, on the same file system.
