@@ -101,6 +101,7 @@ pub fn backends(
     let (groups, shortfalls) = Groups::plan(&limits.resources, limits.cgroup_parent.as_deref());
     Ok(Backends {
         groups,
+        bounds: limits.bounds,
         shortfalls,
         store,
         sources: Arc::new(sources),

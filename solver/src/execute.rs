@@ -46,6 +46,39 @@ pub enum Exit {
     /// The kernel killed a process of it, since it took more than these bytes of memory that it may have, or since
     /// there was no more.
     OutOfMemory(Option<u64>),
+    /// It was ended, or failed, since it wanted more of something than a step may have.
+    Exceeded(Exceeded),
+}
+
+/// What a step wanted more of than it may have, and how much that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exceeded {
+    /// Processes at a time.
+    Processes(u64),
+    /// Bytes on disk.
+    Disk(u64),
+    /// Bytes of output.
+    Log(u64),
+}
+
+impl std::fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Processes(most) => write!(
+                f,
+                "too many processes: it had reached its limit of {most} (--pids-limit)"
+            ),
+            Self::Disk(most) => write!(
+                f,
+                "too much on disk: it was ended when it had written more than {most} bytes (--max-step-disk)"
+            ),
+            Self::Log(most) => write!(
+                f,
+                "too much output: it was ended when it had written more than {most} bytes (--max-step-log)"
+            ),
+        }
+    }
 }
 
 impl std::fmt::Display for Exit {
@@ -57,6 +90,7 @@ impl std::fmt::Display for Exit {
                 f,
                 "out of memory: it took more than its limit of {limit} bytes, and a process of it was killed"
             ),
+            Exit::Exceeded(exceeded) => exceeded.fmt(f),
             Exit::OutOfMemory(None) => f.write_str(
                 "out of memory: there was no more for it, and a process of it was killed",
             ),

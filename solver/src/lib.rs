@@ -20,7 +20,9 @@ mod schedule;
 mod solve;
 
 pub use digest::{ContentDigest, DiffId, Key, Sha256Digest};
-pub use execute::{Cache, Claim, Earlier, Executor, Exit, Outcome, Step, StepError, StepKeys};
+pub use execute::{
+    Cache, Claim, Earlier, Exceeded, Executor, Exit, Outcome, Step, StepError, StepKeys,
+};
 pub use graph::{Description, Graph, SourceSpan, Vertex, VertexId};
 pub use miss::{Miss, Reason as MissReason};
 pub use object_id::{ObjectId, ObjectIdError};

@@ -203,6 +203,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
             secrets: Default::default(),
             agents: Default::default(),
             groups: Default::default(),
+            bounds: Default::default(),
             sandbox: Sandbox::default(),
             network_notice: Default::default(),
             exported: None,

@@ -43,6 +43,18 @@ pub struct LimitArgs {
     /// Memory nodes that may be used
     #[arg(long, value_name = "LIST", help_heading = "Limits of steps")]
     pub cpuset_mems: Option<String>,
+    /// Processes and threads of each step at a time
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits of steps")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub pids_limit: Option<u64>,
+    /// Disk space that the changes of each step may take
+    ///
+    /// A step that takes more is ended.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of steps")]
+    pub max_step_disk: Option<String>,
+    /// Output that each step may write; one that writes more is ended [default: 1g]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of steps")]
+    pub max_step_log: Option<String>,
     /// Control group that those of steps are made in [default: kiln]
     #[arg(long, value_name = "PATH", help_heading = "Limits of steps")]
     pub cgroup_parent: Option<String>,

@@ -26,7 +26,8 @@ use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::cache_transfer::StepImport;
 use kiln_worker::executor::{
-    ExportedLayers, LayerSource, LayerSources, LocalDirectory, NetworkNotice, Output, Worker,
+    ExportedLayers, LayerSource, LayerSources, LocalDirectory, NetworkNotice, Output, StepBounds,
+    Worker,
 };
 use kiln_worker::sandbox::{Groups, Sandbox, Shortfall};
 use kiln_worker::secret::Secrets;
@@ -93,6 +94,8 @@ pub struct Backends {
     pub sources: Arc<kiln_worker::source::Sources>,
     /// What all processes of a step may use together.
     pub groups: Groups,
+    /// What each step may write.
+    pub bounds: StepBounds,
     /// What was asked for and has no effect on this machine, one sentence each.
     pub shortfalls: Vec<Shortfall>,
     /// Secrets that steps may ask for.
@@ -271,6 +274,7 @@ impl Solving {
             sources: Arc::clone(&backends.sources),
             layer_source,
             groups: backends.groups.clone(),
+            bounds: backends.bounds,
             secrets: backends.secrets.clone(),
             agents: backends.agents.clone(),
             sandbox: Sandbox::default(),

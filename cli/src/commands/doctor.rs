@@ -218,6 +218,7 @@ fn control_groups() -> Vec<Row> {
         cpu_period: Some(100_000),
         cpus: Some("0".to_owned()),
         memory_nodes: Some("0".to_owned()),
+        processes: Some(1000),
     };
     let (_, shortfalls) = Groups::plan(&everything, None);
     if shortfalls.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use kiln_frontend::byte_size;
 use kiln_solver::op::{Limit, Resource};
+use kiln_worker::executor::StepBounds;
 use kiln_worker::sandbox::Resources;
 
 use super::UsageError;
@@ -19,9 +20,14 @@ pub struct Limits {
     pub ulimits: Vec<Limit>,
     /// Limits of all processes of a step together.
     pub resources: Resources,
+    /// What each step may write.
+    pub bounds: StepBounds,
     /// The control group that those of steps are made in.
     pub cgroup_parent: Option<String>,
 }
+
+/// Bytes that a step may log unless something else is asked for.
+const USUAL_LOG: u64 = 1 << 30;
 
 /// The least memory that a step can live in.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -40,6 +46,11 @@ pub(super) fn parse(args: &LimitArgs) -> Result<Limits, UsageError> {
             cpu_period: args.cpu_period,
             cpus: list("--cpuset-cpus", args.cpuset_cpus.as_deref())?,
             memory_nodes: list("--cpuset-mems", args.cpuset_mems.as_deref())?,
+            processes: args.pids_limit,
+        },
+        bounds: StepBounds {
+            disk: size("--max-step-disk", args.max_step_disk.as_deref())?,
+            log: size("--max-step-log", args.max_step_log.as_deref())?.or(Some(USUAL_LOG)),
         },
         cgroup_parent: args.cgroup_parent.clone().filter(|path| !path.is_empty()),
     })

@@ -211,3 +211,62 @@ fn a_user_without_groups_of_his_own_is_told() {
     machine::assert_clean(&user.store());
     assert!(text(&user.store()).contains("home"));
 }
+
+/// The step ends with the limit's name, and a build beside it that does not reach it goes on.
+fn ends_alone(bench: &Bench, limits: &str, step: &str, told: &str) {
+    bench.file("Dockerfile", format!("FROM base\nRUN {step}\n"));
+    bench.file("Beside", "FROM base\nRUN sleep 1 && echo well >/well\n");
+    let beside = format!("-f {} {limits}", text(&bench.context("Beside")));
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(|| bench.try_build(&beside));
+        bench.try_build(limits).assert_failed(1, &[told, ">>> RUN"]);
+        beside.join().expect("it ends").assert_well();
+    });
+    machine::assert_clean(&bench.store());
+}
+
+#[test]
+fn a_step_that_fills_the_disk_ends_alone() {
+    let bench = Bench::new();
+    let step = "while true; do cat /dev/zero | head -c 1m >>/big; done";
+    ends_alone(
+        &bench,
+        "--max-step-disk 50m",
+        step,
+        "too much on disk: it was ended when it had written more than 52428800 bytes (--max-step-disk)",
+    );
+    let many = "i=0; while true; do mkdir /d$i; i=$((i+1)); done";
+    ends_alone(&bench, "--max-step-disk 2m", many, "(--max-step-disk)");
+}
+
+#[test]
+fn a_step_that_logs_without_end_ends_alone() {
+    let bench = Bench::new();
+    let told = "too much output: it was ended when it had written more than 5242880 bytes";
+    ends_alone(&bench, "--max-step-log 5m", "yes", told);
+    // What is just enough is no fault.
+    bench.file("Dockerfile", "FROM base\nRUN head -c 1000 /dev/zero\n");
+    bench.build("--max-step-log 1000");
+    bench.file("Dockerfile", "FROM base\nRUN head -c 1001 /dev/zero\n");
+    bench.refused("--max-step-log 1000", 1, &["more than 1000 bytes"]);
+}
+
+#[test]
+fn a_fork_bomb_ends_alone() {
+    if !has_legacy("pids") {
+        return;
+    }
+    let bench = Bench::new();
+    let told = "too many processes: it had reached its limit of 50 (--pids-limit)";
+    // One that gives up, and one that never does.
+    ends_alone(
+        &bench,
+        "--pids-limit 50",
+        "for i in $(seq 99); do sleep 99 & done",
+        told,
+    );
+    let bomb = "bomb() { while true; do bomb & done 2>/dev/null; }; bomb";
+    ends_alone(&bench, "--pids-limit 50", bomb, told);
+    bench.file("Dockerfile", "FROM base\nRUN sleep 0.1 & sleep 0.1\n");
+    bench.build("--pids-limit 50");
+}

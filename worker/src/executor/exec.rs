@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use kiln_solver::op::{Exec, Network, Security};
 use kiln_solver::progress::Fact;
-use kiln_solver::{Exit, LogStream, Outcome, RelPath, Step, StepReporter};
+use kiln_solver::{Exceeded, Exit, LogStream, Outcome, RelPath, Step, StepReporter};
 use rustix::io::Errno;
 
 use super::Worker;
+use super::bounds::Watch;
 use super::error::ExecutorError;
 use super::layers;
 use super::mounts::{Mounts, Trust};
@@ -48,12 +49,13 @@ impl Worker {
             .await?
         };
         let spec = prepared.spec(exec, &self.groups)?;
+        let (watch, upper) = (Watch::new(self.bounds), prepared.upper());
         let log = |stream, bytes: &[u8]| {
             let stream = match stream {
                 sandbox::Stream::Stdout => LogStream::Stdout,
                 sandbox::Stream::Stderr => LogStream::Stderr,
             };
-            reporter.log(stream, bytes);
+            reporter.log(stream, &bytes[..watch.log(bytes.len())]);
         };
         let notice = |way| {
             if exec.network == Network::Default {
@@ -61,7 +63,13 @@ impl Worker {
             }
         };
         notice(self.sandbox.way_out());
-        let outcome = self.sandbox.run(&spec, log, std::future::pending()).await;
+        let outcome = self
+            .sandbox
+            .run(&spec, log, watch.until_exceeded(&upper))
+            .await;
+        if let Some(exceeded) = watch.exceeded() {
+            return Ok(Outcome::Exited(Exit::Exceeded(exceeded)));
+        }
         let outcome = outcome.map_err(|error| prepared.explained(error))?;
         notice(outcome.way_out);
         let processor_time = outcome.user_time + outcome.system_time;
@@ -69,7 +77,7 @@ impl Worker {
             peak_memory: outcome.peak_memory,
             processor_time: u64::try_from(processor_time.as_micros()).unwrap_or(u64::MAX),
         });
-        if let Some(exit) = failure(&outcome, spec.groups.memory_limit()) {
+        if let Some(exit) = failure(&outcome, &spec.groups) {
             return Ok(Outcome::Exited(exit));
         }
         let layer = self.blocking(move |store| prepared.commit(store)).await?;
@@ -81,11 +89,15 @@ impl Worker {
 }
 
 /// How a command ended, unless it did well.
-fn failure(outcome: &sandbox::Outcome, memory_limit: Option<u64>) -> Option<Exit> {
+fn failure(outcome: &sandbox::Outcome, groups: &Groups) -> Option<Exit> {
     match (outcome.exit, outcome.shortage) {
         (sandbox::Exit::Code(0), _) => None,
-        (_, Some(Shortage::Step)) => Some(Exit::OutOfMemory(memory_limit)),
-        (_, Some(Shortage::Machine)) => Some(Exit::OutOfMemory(None)),
+        (_, Some(Shortage::StepMemory)) => Some(Exit::OutOfMemory(groups.memory_limit())),
+        (_, Some(Shortage::MachineMemory)) => Some(Exit::OutOfMemory(None)),
+        (_, Some(Shortage::Processes)) => {
+            let most = groups.process_limit().unwrap_or_default();
+            Some(Exit::Exceeded(Exceeded::Processes(most)))
+        }
         (sandbox::Exit::Code(code), None) => Some(Exit::Code(code.into())),
         (sandbox::Exit::Signal(signal), None) => Some(Exit::Signal(signal)),
     }

@@ -1,6 +1,7 @@
 //! Performs the steps of a graph: opens sources, changes files, runs commands.
 
 mod archive;
+mod bounds;
 mod builder;
 mod cache_mounts;
 mod copied;
@@ -34,6 +35,7 @@ use kiln_solver::{
 };
 
 pub use archive::may_be_archive;
+pub use bounds::StepBounds;
 pub use error::ExecutorError;
 pub use layers::missing as missing_layers;
 pub(crate) use layers::{is_present, is_within_reach};
@@ -112,6 +114,8 @@ pub struct Worker {
     /// What all processes of a step may use together. It changes no key: a step must come to the same with
     /// more or less.
     pub groups: Groups,
+    /// What each step may write.
+    pub bounds: StepBounds,
     /// Runs commands.
     pub sandbox: Sandbox,
     /// What steps have said about the network.

@@ -126,7 +126,7 @@ pub(super) fn look_at(path: &Path) -> Result<Option<Metadata>, IoError> {
 }
 
 /// What a file or tree takes up, in bytes; nothing if it is gone.
-pub(super) fn measure(path: &Path) -> Result<u64, IoError> {
+pub(crate) fn measure(path: &Path) -> Result<u64, IoError> {
     Walk::default().measure(path)
 }
 

@@ -15,6 +15,7 @@ mod survey;
 pub use describe::describe;
 pub use filter::{Filter, FilterError};
 pub use measure::DiskSpace;
+pub(crate) use measure::measure;
 pub use policy::{Choice, Policy, Shortfall, Space, SpaceError};
 pub use prune::{Pruned, prune};
 pub use survey::Survey;

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, Pid, Signal, pidfd_send_signal};
@@ -26,6 +26,15 @@ use super::wire::{self, Ended, Job, Report};
 
 /// The name under which Kiln is executed to be the helper.
 pub(super) const NAME: &str = "kiln-step";
+
+/// How often it is looked at whether the step wanted more processes than it may have.
+const PROCESS_COUNT_INTERVAL: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+
+/// A step that wants more in each of so many intervals does nothing else any more.
+const MOST_INTERVALS_WITHOUT_PROCESSES: u32 = 3;
 
 /// Takes this process over if it was started to be a step's helper; otherwise does nothing.
 /// Must be the first thing that `main` does: the helper has one thread.
@@ -85,18 +94,19 @@ fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
     let setup = set_up(&init, job);
     match &setup {
         Err(_) => init.kill(),
-        Ok(_) => init.watch(engine),
+        Ok(_) => init.watch(engine, &groups),
     }
     let ended = process::wait(Some(init.pid)).during("wait for", "the step")?;
     let told: Option<Result<i32, Failure>> = wire::receive(&init.socket).ok();
     match (setup, told) {
         // When both failed, one of them only saw the other's end.
         (Err(failure), None | Some(Ok(_) | Err(Failure::Abandoned))) => Err(failure),
-        (_, Some(Ok(status))) => Ok(Ended {
-            memory_ran_out: groups.memory_ran_out(),
-            ..Ended::new(status, &ended.usage)
-        }),
+        (_, Some(Ok(status))) => Ok(Ended::new(status, &ended.usage, &groups)),
         (_, Some(Err(failure))) => Err(failure),
+        // That is what ended it.
+        (Ok(_), None) if groups.processes_refused() > 0 => {
+            Ok(Ended::new(ended.status, &ended.usage, &groups))
+        }
         (Ok(_), None) => Err(Failure::InitKilled {
             signal: libc::WTERMSIG(ended.status),
         }),
@@ -194,14 +204,17 @@ impl Init {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Returns when init has ended, by itself or because Kiln has.
-    fn watch(&self, engine: &UnixStream) {
+    /// Returns when init has ended: by itself, because Kiln has, or because the step goes on and on to make
+    /// more processes than it may have.
+    fn watch(&self, engine: &UnixStream, groups: &Made) {
+        let interval = groups.count_processes().then_some(PROCESS_COUNT_INTERVAL);
+        let (mut refused, mut times) = (0, 0);
         let mut watched = [
             PollFd::new(&self.pidfd, PollFlags::IN),
             PollFd::new(engine, PollFlags::IN | PollFlags::RDHUP),
         ];
         loop {
-            let ready = poll(&mut watched, None);
+            let ready = poll(&mut watched, interval.as_ref());
             if !watched[0].revents().is_empty() {
                 return;
             }
@@ -209,18 +222,27 @@ impl Init {
             if ready.is_ok() && !watched[1].revents().is_empty() {
                 return self.kill();
             }
+            if interval.is_some() {
+                let now = groups.processes_refused();
+                times = if now > refused { times + 1 } else { 0 };
+                refused = now;
+                if times == MOST_INTERVALS_WITHOUT_PROCESSES {
+                    return self.kill();
+                }
+            }
         }
     }
 }
 
 impl Ended {
-    fn new(status: i32, usage: &libc::rusage) -> Self {
+    fn new(status: i32, usage: &libc::rusage, groups: &Made) -> Self {
         let micros = |time: libc::timeval| (time.tv_sec as u64) * 1_000_000 + time.tv_usec as u64;
         Self {
             status,
             cpu: (micros(usage.ru_utime), micros(usage.ru_stime)),
             peak_memory: (usage.ru_maxrss as u64) << 10,
-            memory_ran_out: false,
+            memory_ran_out: groups.killed_for_memory() > 0,
+            processes_ran_out: groups.processes_refused() > 0,
         }
     }
 }

@@ -40,13 +40,15 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Whose memory it was that a process was killed for.
+/// What there was too little of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortage {
-    /// What the step may have.
-    Step,
-    /// All that there is.
-    Machine,
+    /// Memory that the step may have.
+    StepMemory,
+    /// Memory of the machine.
+    MachineMemory,
+    /// Processes that the step may have.
+    Processes,
 }
 
 /// What became of a step whose command could be run, whether it did well or not.
@@ -64,7 +66,8 @@ pub struct Outcome {
     pub identity: Identity,
     /// How its private network reached what is outside, if it had one.
     pub way_out: Option<WayOut>,
-    /// Set if the kernel killed a process of the step because memory ran out. Of the machine's memory that is
+    /// Set if the kernel killed a process of the step because memory ran out, or made none because there were
+    /// enough. Of the machine's memory that is
     /// what a killed command suggests; other programs may be what was killed.
     pub shortage: Option<Shortage>,
 }
@@ -325,12 +328,13 @@ impl Outcome {
             identity: job.identity,
             way_out: job.way_out,
             shortage: match exit {
-                _ if ended.memory_ran_out => Some(Shortage::Step),
+                _ if ended.memory_ran_out => Some(Shortage::StepMemory),
+                _ if ended.processes_ran_out => Some(Shortage::Processes),
                 // The second is how shells tell of it.
                 Exit::Signal(libc::SIGKILL) | Exit::Code(137)
                     if killed_for_memory() > killed_before =>
                 {
-                    Some(Shortage::Machine)
+                    Some(Shortage::MachineMemory)
                 }
                 _ => None,
             },

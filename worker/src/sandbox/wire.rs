@@ -44,6 +44,8 @@ pub(super) struct Ended {
     pub(super) peak_memory: u64,
     /// Whether a process was killed since the step's control group had no memory left.
     pub(super) memory_ran_out: bool,
+    /// Whether a process was not made since there were as many as the step may have.
+    pub(super) processes_ran_out: bool,
 }
 
 /// `value` with its length before it, as four bytes, little-endian.

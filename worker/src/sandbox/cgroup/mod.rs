@@ -1,4 +1,4 @@
-//! Control groups of a step: what it may use of memory and processors. Both versions of the kernel's
+//! Control groups of a step: what it may use of memory, processors and processes. Both versions of the kernel's
 //! interface are served, also side by side, as hybrid machines have them.
 //!
 //! [`Groups::plan`] finds out once what this machine can do; the helper makes the groups of each step
@@ -73,8 +73,17 @@ impl Groups {
 
     /// Bytes of memory that a step may have, if that is limited.
     pub fn memory_limit(&self) -> Option<u64> {
+        self.value(settings::limits_memory)
+    }
+
+    /// Processes that a step may have at a time, if that is limited.
+    pub fn process_limit(&self) -> Option<u64> {
+        self.value(|file| file == settings::PROCESS_LIMIT)
+    }
+
+    fn value(&self, is_it: impl Fn(&str) -> bool) -> Option<u64> {
         let mut settings = self.0.iter().flat_map(|group| &group.settings);
-        let (_, value) = settings.find(|(file, _)| settings::limits_memory(file))?;
+        let (_, value) = settings.find(|(file, _)| is_it(file))?;
         value.parse().ok()
     }
 
@@ -174,19 +183,28 @@ impl Made {
         Ok(())
     }
 
-    /// Whether the kernel has killed a process in one of the groups because that had no memory left.
-    pub(super) fn memory_ran_out(&self) -> bool {
-        let files = ["memory.events", "memory.oom_control"];
-        let paths = self
-            .0
-            .iter()
-            .flat_map(|(path, _)| files.map(|file| path.join(file)));
-        paths
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .any(|text| {
-                let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-                lines.any(|(name, count)| name == "oom_kill" && count != "0")
-            })
+    /// How often the kernel has killed a process in one of the groups because that had no memory left.
+    pub(super) fn killed_for_memory(&self) -> u64 {
+        self.count(&["memory.events", "memory.oom_control"], "oom_kill")
+    }
+
+    /// Whether processes are counted here.
+    pub(super) fn count_processes(&self) -> bool {
+        let mut paths = self.0.iter();
+        paths.any(|(path, _)| path.join("pids.events").exists())
+    }
+
+    /// How often a process was not made because there were as many as there may be.
+    pub(super) fn processes_refused(&self) -> u64 {
+        self.count(&["pids.events"], "max")
+    }
+
+    /// The sum of what some files of the groups count as `event`.
+    fn count(&self, files: &[&str], event: &str) -> u64 {
+        let paths = self.0.iter();
+        let paths = paths.flat_map(|(path, _)| files.iter().map(|file| path.join(file)));
+        let texts = paths.filter_map(|path| fs::read_to_string(path).ok());
+        texts.map(|text| counted(&text, event)).sum()
     }
 
     /// Whether there are any.
@@ -209,6 +227,13 @@ impl Drop for Made {
             }
         }
     }
+}
+
+/// What a file of lines of names and counts says of one.
+fn counted(text: &str, event: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let line = lines.find(|(name, _)| *name == event);
+    line.and_then(|(_, count)| count.parse().ok()).unwrap_or(0)
 }
 
 /// Control files take one write and are never made by one.

@@ -1,6 +1,6 @@
 //! What can be asked for, and the files of either version that say it to the kernel.
 
-/// What steps may use of memory and processors; nothing is no limit.
+/// What steps may use of memory, processors and processes; nothing is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Resources {
     /// Bytes of memory.
@@ -17,6 +17,8 @@ pub struct Resources {
     pub cpus: Option<String>,
     /// Memory nodes that may be used.
     pub memory_nodes: Option<String>,
+    /// Processes and threads at a time.
+    pub processes: Option<u64>,
 }
 
 /// One limit in the kernel's terms: files and what is written to them.
@@ -32,6 +34,9 @@ pub(super) struct Setting {
 pub(super) fn limits_memory(file: &str) -> bool {
     matches!(file, "memory.max" | "memory.limit_in_bytes")
 }
+
+/// The file of both versions that limits processes.
+pub(super) const PROCESS_LIMIT: &str = "pids.max";
 
 fn files(pairs: &[(&str, String)]) -> Vec<(String, String)> {
     pairs
@@ -50,6 +55,7 @@ impl Resources {
             self.bandwidth(),
             set("--cpuset-cpus", "cpuset.cpus", self.cpus.as_ref()),
             set("--cpuset-mems", "cpuset.mems", self.memory_nodes.as_ref()),
+            self.processes(),
         ];
         all.into_iter().flatten().collect()
     }
@@ -61,6 +67,16 @@ impl Resources {
             option: "--memory",
             unified: files(&[("memory.max", bytes.clone())]),
             legacy: files(&[("memory.limit_in_bytes", bytes)]),
+        })
+    }
+
+    fn processes(&self) -> Option<Setting> {
+        let most = files(&[(PROCESS_LIMIT, self.processes?.to_string())]);
+        Some(Setting {
+            controller: "pids",
+            option: "--pids-limit",
+            unified: most.clone(),
+            legacy: most,
         })
     }
 
@@ -166,15 +182,16 @@ mod tests {
             cpu_period: None,
             cpus: Some("0-1".into()),
             memory_nodes: Some("0".into()),
+            processes: Some(9),
         };
         assert_eq!(
             written(&resources, true),
-            "memory.max=1048576 memory.swap.max=2097152 cpu.weight=39 cpu.max=50000 100000 cpuset.cpus=0-1 cpuset.mems=0"
+            "memory.max=1048576 memory.swap.max=2097152 cpu.weight=39 cpu.max=50000 100000 cpuset.cpus=0-1 cpuset.mems=0 pids.max=9"
         );
         assert_eq!(
             written(&resources, false),
             "memory.limit_in_bytes=1048576 memory.limit_in_bytes=1048576 memory.memsw.limit_in_bytes=3145728 \
-             cpu.shares=1024 cpu.cfs_period_us=100000 cpu.cfs_quota_us=50000 cpuset.cpus=0-1 cpuset.mems=0"
+             cpu.shares=1024 cpu.cfs_period_us=100000 cpu.cfs_quota_us=50000 cpuset.cpus=0-1 cpuset.mems=0 pids.max=9"
         );
         let unlimited = Resources {
             memory_and_swap: Some(None),
