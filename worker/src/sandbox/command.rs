@@ -97,7 +97,7 @@ impl Prepared<'_> {
         }
         // As root first, who may pass where the user may not; then as the user, for whom a file
         // system may open what it does not open for root.
-        let entered = chdir(&*self.command.cwd);
+        let entered = enter(&self.command.cwd);
         if self.privileged {
             set_keep_capabilities(true).during("keep", "the capabilities")?;
         } else {
@@ -195,6 +195,19 @@ fn variable<'a>(command: &'a Command, name: &str) -> Option<&'a str> {
         .rev()
         .find(|(key, _)| key == name)
         .map(|(_, value)| &**value)
+}
+
+/// Goes to a directory. What is missing on the way there is made, as runc does: an image may name a directory
+/// that it does not have, and `WORKDIR /a/../b` makes `/b`, but the way leads through `/a`.
+fn enter(cwd: &str) -> rustix::io::Result<()> {
+    match chdir(cwd) {
+        Err(Errno::NOENT) => {
+            // Why not shows when it is entered.
+            let _ = std::fs::create_dir_all(cwd);
+            chdir(cwd)
+        }
+        result => result,
+    }
 }
 
 /// A directory that `/proc/self/fd` leads to may lie outside of the root: the kernel then says so in place of its
