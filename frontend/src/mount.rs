@@ -147,8 +147,10 @@ pub enum MountError {
 }
 
 impl MountError {
-    /// Says where the mount stands, and what was probably meant.
-    pub fn into_diagnostic(self, span: Span) -> Diagnostic {
+    /// Says where in a mount the mistake is, and what was probably meant. `span` is where all of the flag
+    /// stands, of which `text` is the value.
+    pub fn into_diagnostic(self, text: &str, span: Span) -> Diagnostic {
+        let span = self.key().map_or(span, |key| of_option(key, text, span));
         let finding = Diagnostic::error("invalid-mount", span, self.to_string());
         match &self {
             Self::UnknownKey(key) => finding.did_you_mean(key, KEYS),
@@ -164,6 +166,41 @@ impl MountError {
             _ => finding,
         }
     }
+}
+
+impl MountError {
+    /// The option that is wrong, if it is one.
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey(key) | Self::NeedsValue(key) => Some(key),
+            Self::InvalidValue { key, .. } | Self::NotForType { key, .. } => Some(key),
+            Self::VariableInFrom => Some("from"),
+            Self::Csv(_) | Self::NamelessSecret | Self::TwoNames | Self::Expand(_) => None,
+        }
+    }
+}
+
+/// Where the last option of a name stands; the whole flag if its text is not in the file as it is.
+fn of_option(key: &str, text: &str, flag: Span) -> Span {
+    let Some(before) = (flag.end - flag.start).checked_sub(text.len()) else {
+        return flag;
+    };
+    if before != "--mount=".len() || text.contains('"') {
+        return flag;
+    }
+    let mut at = flag.start + before;
+    let mut found = flag;
+    for field in text.split(',') {
+        let name = field.split_once('=').map_or(field, |(name, _)| name);
+        if name.eq_ignore_ascii_case(key) {
+            found = Span {
+                start: at,
+                end: at + field.len(),
+            };
+        }
+        at += field.len() + 1;
+    }
+    found
 }
 
 impl MountType {
@@ -308,6 +345,7 @@ impl MountSpec {
             self.target.is_empty(),
         ) {
             _ if !self.from.is_empty() => Err(self.no_option("from")),
+            _ if self.env.as_deref() == Some("") => Err(MountError::NeedsValue("env".to_owned())),
             (true, true, true) => Err(MountError::NamelessSecret),
             (false, false, _) => Err(MountError::TwoNames),
             _ => Ok(()),

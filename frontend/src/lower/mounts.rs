@@ -31,7 +31,8 @@ impl Builder<'_> {
             })
         };
         let specs = run.mounts.iter().map(|word| {
-            let spec = parse(word).map_err(|error| Box::new(error.into_diagnostic(word.span)))?;
+            let spec = parse(word)
+                .map_err(|error| Box::new(error.into_diagnostic(&word.value, word.span)))?;
             self.charge(cost.take(), word.span)?;
             Ok(spec)
         });

@@ -249,7 +249,7 @@ impl<'a> Plan<'a> {
 
     fn mount_origin(&mut self, mount: &Word) -> Checked<Origin> {
         let from = mount::from_unexpanded(&mount.value)
-            .map_err(|error| Box::new(error.into_diagnostic(mount.span)))?;
+            .map_err(|error| Box::new(error.into_diagnostic(&mount.value, mount.span)))?;
         match from.filter(|from| !from.is_empty()) {
             Some(from) => self.origin(&from, mount.span),
             None => Ok(Origin::Context),

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments<'_>, mut flags: Flags) -> Result<Command
     let mounts = flags.values("mount");
     for mount in &mounts {
         mount::check_unexpanded(&mount.value)
-            .map_err(|error| Box::new(error.into_diagnostic(mount.span)))?;
+            .map_err(|error| Box::new(error.into_diagnostic(&mount.value, mount.span)))?;
     }
     Ok(Command::Run(Run {
         command,

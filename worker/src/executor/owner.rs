@@ -47,11 +47,15 @@ pub(super) fn resolve_owner(owner: &Owner, files: &Files) -> Result<Ids, Executo
     Ok(Ids { uid, gid })
 }
 
-/// The number that a user or group is, if no table has to be read for it: no name, and `root`, are 0.
+/// The number that a user or group is, if no table has to be read for it: no name, and `root`, are 0. What is
+/// above 2^31 - 1 is taken for a name, as in BuildKit.
 pub(super) fn number(text: &str) -> Option<u32> {
     match text {
         "" | "root" => Some(0),
-        _ => text.parse().ok(),
+        _ => text
+            .parse()
+            .ok()
+            .filter(|number| i32::try_from(*number).is_ok()),
     }
 }
 

@@ -77,7 +77,7 @@ fn bind_host(
 ) -> Result<OwnedFd, Failure> {
     let mut found = mount::find_on_host(host).during("open", host.display())?;
     if !path.is_empty() {
-        found = mount::find(found.as_fd(), path).during("find in the mount's source", path)?;
+        found = mount::find(found.as_fd(), path).during("find, in what a mount shows,", path)?;
     }
     let tree =
         mount::clone(found.as_fd(), "", false).during("clone the mount of", host.display())?;
@@ -90,7 +90,7 @@ fn bind_host(
 /// A part of an overlay; the overlay is attached first because a clone is made of attached mounts only.
 fn bind_within(overlay: &OwnedFd, path: &str, readonly: bool) -> Result<OwnedFd, Failure> {
     mount::attach_over_root(overlay).during("attach", "an overlay")?;
-    let found = mount::find(overlay.as_fd(), path).during("find in the mount's source", path)?;
+    let found = mount::find(overlay.as_fd(), path).during("find, in what a mount shows,", path)?;
     let tree = mount::clone(found.as_fd(), "", false).during("clone the mount of", path)?;
     finish_bind(tree, readonly)
 }

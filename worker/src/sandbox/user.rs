@@ -99,11 +99,7 @@ fn resolve(
         uid.or(entry.as_ref().map(|entry| entry.uid)),
         entry.as_ref().map_or("/", |entry| entry.home).to_owned(),
     ) else {
-        return Err(Failure::Unknown {
-            kind: "user".into(),
-            name: name.into(),
-            file: PASSWD.into(),
-        });
+        return Err(unknown("user", name, PASSWD));
     };
     let gid = entry.as_ref().map_or(0, |entry| entry.gid);
     let account = Account {
@@ -122,11 +118,7 @@ fn resolve(
                 .find(|group| group.name == name);
             let gid = found
                 .map(|group| group.gid)
-                .ok_or_else(|| Failure::Unknown {
-                    kind: "group".into(),
-                    name: name.into(),
-                    file: GROUP.into(),
-                })?;
+                .ok_or_else(|| unknown("group", name, GROUP))?;
             Ok(Account { gid, ..account })
         }
         // Nobody was named: root, and nothing more.
@@ -147,10 +139,28 @@ fn resolve(
 }
 
 /// Ids that the kernel takes: all but the one that means "unchanged".
+/// Why there is no user or group of a name; a number that is none is told as what it is.
+fn unknown(kind: &str, name: &str, file: &str) -> Failure {
+    match name.parse::<i64>() {
+        Ok(_) => Failure::Invalid {
+            what: format!("the number of a {kind} must be between 0 and {LARGEST_ID}"),
+            value: name.into(),
+        },
+        Err(_) => Failure::Unknown {
+            kind: kind.into(),
+            name: name.into(),
+            file: file.into(),
+        },
+    }
+}
+
+/// The largest number of a user or group, as in runc.
+const LARGEST_ID: u32 = i32::MAX as u32;
+
 fn parse_id(text: &str) -> Option<u32> {
     text.parse()
         .ok()
-        .filter(|&id| id != u32::MAX && text.starts_with(|c: char| c.is_ascii_digit()))
+        .filter(|&id| id <= LARGEST_ID && text.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// A line of `/etc/passwd`.
@@ -247,7 +257,6 @@ mod tests {
         for (user, kind, name) in [
             ("nobody-here", "user", "nobody-here"),
             ("app:nogroup-here", "group", "nogroup-here"),
-            ("4294967295", "user", "4294967295"),
             ("-1", "user", "-1"),
             ("+1", "user", "+1"),
         ] {
