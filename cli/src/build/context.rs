@@ -2,7 +2,7 @@
 //! brought in before the Dockerfile in it can be read.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -186,14 +186,20 @@ pub(super) fn local_directory(source: &ContextSource) -> Option<PathBuf> {
 }
 
 fn directory(path: PathBuf) -> Result<OpenContext> {
-    match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => Ok(OpenContext {
-            main: MainContext::Directory,
-            files: ContextFiles::Directory(path),
-            dockerfile: None,
-        }),
-        Ok(_) => bail!("the build context {} is not a directory", path.display()),
-        Err(error) => Err(error).with_context(|| format!("the build context {}", path.display())),
+    must_be_directory("the build context", &path)?;
+    Ok(OpenContext {
+        main: MainContext::Directory,
+        files: ContextFiles::Directory(path),
+        dockerfile: None,
+    })
+}
+
+/// Says what a context is that is no directory.
+pub(super) fn must_be_directory(what: &str, path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => bail!("{what} {} is not a directory", path.display()),
+        Err(error) => Err(error).with_context(|| format!("{what} {}", path.display())),
     }
 }
 

@@ -415,6 +415,7 @@ fn directories(
     }
     for (name, source) in &settings.build_contexts {
         if let Some(path) = context::local_directory(source) {
+            context::must_be_directory(&format!("the build context {name}:"), &path)?;
             let excludes = dockerfile::ignore_patterns(&path.join(".dockerignore"))?;
             let excludes = excludes.unwrap_or_default();
             let directory = LocalDirectory {

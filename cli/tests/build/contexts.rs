@@ -189,6 +189,13 @@ fn named_contexts_from_other_machines() {
     bench
         .try_build("--build-context x=target:y")
         .assert_failed(2, &["bake"]);
+    bench.file("plain", "no directory");
+    let file = text(&bench.context("plain")).to_owned();
+    for wrong in [file.as_str(), "/nowhere/at/all"] {
+        bench
+            .try_build(&format!("{line} --build-context x={wrong}"))
+            .assert_failed(1, &["the build context x", wrong]);
+    }
 }
 
 /// Nothing that an archive holds gets out of it.
