@@ -54,6 +54,15 @@ fn copied(bench: &Bench, line: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_a_mount_shows_may_be_left_out_as_well() {
+    let bench = Bench::with("FROM base\nRUN --mount=source=secret,target=/s true\n");
+    bench.file("secret", "x");
+    bench.file(".dockerignore", "secret\n");
+    let ignored = "the ignore file (.dockerignore) leaves it out";
+    bench.refused("", 1, &["/secret: not found in the build context", ignored]);
+}
+
+#[test]
 fn ignored_files_are_not_there() {
     let bench = Bench::with("FROM scratch\nCOPY . /x/\n");
     bench.shell(

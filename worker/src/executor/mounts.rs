@@ -10,6 +10,7 @@ use super::cache_mounts::Caches;
 use super::error::ExecutorError;
 use super::file::{context_layer, give};
 use super::layers;
+use super::missing_from;
 use super::output::Output;
 use crate::io_error::AtPath;
 use crate::sandbox;
@@ -162,7 +163,8 @@ impl Preparation<'_> {
         read_only: bool,
         index: usize,
     ) -> Result<sandbox::Source, ExecutorError> {
-        let snapshot = match from.map(|from| &self.inputs[from.0]) {
+        let input = from.map(|from| &self.inputs[from.0]);
+        let snapshot = match input {
             None => Arc::default(),
             Some(Output::Snapshot(snapshot)) => Arc::clone(snapshot),
             Some(Output::Context(context)) => {
@@ -172,7 +174,16 @@ impl Preparation<'_> {
                 })
             }
         };
-        let (mut directories, _) = layers::directories(self.store, &snapshot)?;
+        let (mut directories, view) = layers::directories(self.store, &snapshot)?;
+        let found = view.resolve(source);
+        let is_there = found.is_some_and(|path| view.get(&path).is_some());
+        if !source.is_root() && !is_there {
+            let error = ExecutorError::NotFound(source.clone());
+            return Err(match input {
+                Some(Output::Context(context)) => missing_from(context, error),
+                _ => error,
+            });
+        }
         if directories.is_empty() {
             directories.push(self.directory(&format!("empty-{index}"))?);
         }
