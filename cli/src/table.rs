@@ -6,6 +6,7 @@ use console::measure_text_width;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::progress::{Colors, sanitize};
 
 /// A list that can be printed.
 pub trait Listed: Serialize {
@@ -20,7 +21,9 @@ pub fn print<L: Listed>(out: &mut dyn Write, rows: &[L], format: Format) -> io::
     match format {
         Format::Table => {
             let headers = L::headers().into_iter().map(str::to_owned).collect();
+            let readable = |cell: String| sanitize(cell.as_bytes(), Colors::Strip);
             let cells = rows.iter().map(L::cells);
+            let cells = cells.map(|row| row.into_iter().map(readable).collect());
             columns(
                 out,
                 &std::iter::once(headers).chain(cells).collect::<Vec<_>>(),

@@ -172,7 +172,7 @@ impl BuildArgs {
 /// The values of `--network`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NetworkArg {
-    /// The host's network, where ports below 1024 and raw sockets (ping) are refused to steps
+    /// A network of the step's own, from which it reaches what the host reaches
     Default,
     /// A network of the step's own, with the loopback device alone
     None,

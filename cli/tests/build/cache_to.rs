@@ -316,6 +316,53 @@ fn what_a_cache_has_no_more_goes_once_nobody_can_want_it() {
     age();
     bench.build(&line);
     assert_eq!(blobs(), left);
+    // Nor does the number of tags that are read, or a pipe under the name of a blob, hold it up.
+    let pipe = cache.join("blobs/sha256").join("e".repeat(64));
+    run("mkfifo", &[text(&pipe)]);
+    let digest = format!("sha256:{}", "e".repeat(64));
+    let index = cache.join("index.json");
+    let mut document: serde_json::Value =
+        serde_json::from_slice(&fs::read(&index).expect("an index")).expect("JSON");
+    let entry =
+        serde_json::json!({"digest": digest, "size": 7, "mediaType": "application/octet-stream"});
+    let entries = document["manifests"].as_array_mut().expect("entries");
+    entries.push(entry);
+    fs::write(&index, document.to_string()).expect("writable");
+    bench.build(&format!("{line},tag=other"));
+    bench.file("source", "yet another\n");
+    let tags =
+        ["", ",tag=other"].map(|tag| format!("--cache-from type=local,src={}{tag}", text(&cache)));
+    bench.build(&format!("{} {line},tag=other", tags.join(" ")));
+    fs::remove_file(pipe).expect("removable");
+    let before = blobs();
+    age();
+    bench.file("source", "and another\n");
+    bench.build(&format!("{} {line},tag=other", tags.join(" ")));
+    let left = blobs();
+    assert!(before.iter().any(|path| !left.contains(path)));
+}
+
+/// Whoever saves over a damaged cache mends it.
+#[test]
+fn a_blob_that_is_damaged_is_written_again() {
+    let bench = app();
+    let cache = saved(&bench, ",mode=max");
+    for entry in fs::read_dir(cache.join("blobs/sha256")).expect("blobs") {
+        let path = entry.expect("a blob").path();
+        let length = fs::metadata(&path).expect("a file").len();
+        fs::write(&path, vec![0; usize::try_from(length).expect("small")]).expect("writable");
+    }
+    bench.build(&format!(
+        "--cache-to type=local,dest={},mode=max",
+        text(&cache)
+    ));
+    let built = build_in(
+        &bench,
+        "second",
+        &format!("--cache-from type=local,src={}", text(&cache)),
+    );
+    built.assert_well();
+    assert_eq!(built.ran(), [""; 0]);
 }
 
 #[test]
@@ -434,7 +481,7 @@ fn a_cache_that_is_damaged_is_an_error_and_leaves_the_store_whole() {
     }
     refused("flipped bits", &["expected digest"]);
     type Change = fn(&mut serde_json::Value, &mut serde_json::Value);
-    let changes: [(&str, Change, &str); 6] = [
+    let changes: [(&str, Change, &str); 7] = [
         (
             "a version to come",
             |_, config| config["version"] = 2.into(),
@@ -461,6 +508,16 @@ fn a_cache_that_is_damaged_is_an_error_and_leaves_the_store_whole() {
                 let layers = config["layers"].as_array_mut().expect("layers");
                 for layer in layers.iter_mut().filter(|layer| layer["carried"] == true) {
                     layer["created"]["nanoseconds"] = u32::MAX.into();
+                }
+            },
+            "out of range",
+        ),
+        (
+            "a time that nobody can write",
+            |_, config| {
+                let layers = config["layers"].as_array_mut().expect("layers");
+                for layer in layers.iter_mut().filter(|layer| layer["carried"] == true) {
+                    layer["created"]["seconds"] = i64::MAX.into();
                 }
             },
             "out of range",

@@ -139,10 +139,7 @@ impl StepCache {
         let layer = |place: &usize| {
             let layer = self.layers.get(*place);
             let layer = layer.ok_or_else(|| format!("there is no layer {place}"))?;
-            if layer
-                .created
-                .is_some_and(|created| created.nanoseconds >= 1_000_000_000)
-            {
+            if layer.created.is_some_and(|created| !is_in_range(created)) {
                 return Err(format!("the time of layer {place} is out of range"));
             }
             Ok(SnapshotLayer {
@@ -165,4 +162,9 @@ impl StepCache {
         };
         Ok((keys, Snapshot { layers }))
     }
+}
+/// Whether a time is one of the years 1 to 9999, which all who write times can write.
+fn is_in_range(time: Timestamp) -> bool {
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    time.nanoseconds < 1_000_000_000 && SECONDS.contains(&time.seconds)
 }

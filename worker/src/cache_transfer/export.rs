@@ -120,6 +120,7 @@ pub fn remove_unnamed_blobs(
         .iter()
         .filter_map(|import| import.hold_in(directory));
     if let Some(hold) = own.next() {
+        let _others: Vec<_> = own.map(LayoutHold::rest).collect();
         return Ok(remove_unnamed(directory, hold)?);
     }
     match LayoutHold::new(directory) {

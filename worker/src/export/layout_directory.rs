@@ -2,17 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use kiln_solver::StepReporter;
+use kiln_solver::{Sha256Digest, StepReporter};
 use rustix::fs::FlockOperation;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::atomic_file::AtomicFile;
 use super::layers::{LayerBytes, TravelingLayer};
 use super::layout::{Blob, MARKER, blob_name, blobs, to_value, total};
 use super::oci::Parts;
 use super::{ExportError, document};
+use crate::image::open_document;
 use crate::io_error::{AtPath, is_not_found};
 use crate::layer::open_tar;
 use crate::meter::Meter;
@@ -29,15 +32,18 @@ pub(super) fn to_directory(
     stop: &Stop,
     reporter: &StepReporter,
 ) -> Result<(), ExportError> {
-    let mut begun = Begun::default();
-    begun.create_directories(&directory.join("blobs/sha256"))?;
-    // Two builds may write into one layout: each adds to the index that it finds.
-    let lock = File::open(directory).at("open", directory)?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", directory)?;
+    let (_lock, mut begun) = begin(directory)?;
     let index = merged_index(directory, parts)?;
     let mut meter = Meter::new(reporter, "copying files", Some(total(parts)));
     for (digest, blob) in blobs(parts) {
         let place = directory.join(blob_name(&digest));
+        if is_whole(&place, &digest) {
+            meter.add(match blob {
+                Blob::Bytes(bytes) => bytes.len() as u64,
+                Blob::Layer(layer) => layer.descriptor.size,
+            });
+            continue;
+        }
         match blob {
             Blob::Bytes(bytes) => {
                 begun.write(&place, &mut &*bytes, bytes.len() as u64, stop, &mut meter)?
@@ -50,6 +56,45 @@ pub(super) fn to_directory(
     begun.keep();
     meter.finish();
     Ok(())
+}
+
+/// Makes the directory if need be, and locks it: two builds may write into one layout, and each adds to the
+/// index that it finds. What was begun is to be given up before the lock, or else somebody finds it there
+/// and relies on it.
+fn begin(directory: &Path) -> Result<(File, Begun), ExportError> {
+    let blobs = directory.join("blobs/sha256");
+    loop {
+        let mut begun = Begun::default();
+        begun.create_directories(&blobs)?;
+        let lock = File::open(directory).at("open", directory)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).at("lock", directory)?;
+        // Whoever had the lock may have given up, and taken away what he had made.
+        if is_at(&lock, directory) {
+            begun.create_directories(&blobs)?;
+            return Ok((lock, begun));
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let there = fs::metadata(path).map(identity).ok();
+    there.is_some() && file.metadata().map(identity).ok() == there
+}
+
+/// Whether a blob is there with all its bytes. One that is damaged is written again.
+fn is_whole(place: &Path, digest: &Sha256Digest) -> bool {
+    let Ok(mut file) = open_document(place) else {
+        return false;
+    };
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return hasher.finalize()[..] == digest.as_bytes()[..],
+            Ok(length) => hasher.update(&buffer[..length]),
+            Err(_) => return false,
+        }
+    }
 }
 
 /// What was made so far; dropped before [`Begun::keep`], it is removed again.
@@ -94,7 +139,7 @@ impl Begun {
         }
     }
 
-    /// Writes a blob, unless it is there.
+    /// Writes a blob.
     fn write(
         &mut self,
         place: &Path,
@@ -103,10 +148,6 @@ impl Begun {
         stop: &Stop,
         meter: &mut Meter,
     ) -> Result<(), ExportError> {
-        if fs::metadata(place).is_ok_and(|metadata| metadata.len() == size) {
-            meter.add(size);
-            return Ok(());
-        }
         let mut file = AtomicFile::create(place)?;
         let mut written = 0;
         loop {
@@ -177,7 +218,7 @@ fn entries_of(path: &Path) -> Result<Vec<Value>, ExportError> {
         path: path.to_owned(),
         problem,
     };
-    let file = match File::open(path).at("open", path) {
+    let file = match open_document(path).at("open", path) {
         Err(error) if is_not_found(&error) => return Ok(Vec::new()),
         other => other?,
     };
@@ -192,5 +233,32 @@ fn entries_of(path: &Path) -> Result<Vec<Value>, ExportError> {
         _ => Err(damaged(
             "not an image index: it has no manifests".to_owned(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one gives up is not what another one, who waited, relies on.
+    #[test]
+    fn whoever_waited_finds_what_he_needs() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let directory = parent.path().join("new/layout");
+        let (lock, mut begun) = begin(&directory).expect("it can be made");
+        let blob = directory.join("blobs/sha256/x");
+        fs::write(&blob, "x").expect("writable");
+        begun.files.push(blob.clone());
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let (_lock, begun) = begin(&directory).expect("it can be made");
+                let found = (directory.join("blobs/sha256").is_dir(), blob.exists());
+                begun.keep();
+                found
+            });
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            drop((begun, lock));
+            assert_eq!(other.join().expect("it ends"), (true, false));
+        });
     }
 }

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::ErrorKind::{InvalidInput, NotFound};
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use rustix::fs::FlockOperation;
 
 use super::ExportError;
 use super::layout::blob_name;
-use crate::image::LayoutHold;
+use crate::image::{LayoutHold, open_document};
 use crate::io_error::{AtPath, IoError};
 
 /// How long a blob may wait for its name.
@@ -82,15 +83,16 @@ fn named(directory: &Path) -> Result<Option<BTreeSet<Sha256Digest>>, IoError> {
 /// The digests in a JSON document; none are in what is none, as layers are, or is not there.
 fn digests_in(path: &Path) -> Result<BTreeSet<Sha256Digest>, IoError> {
     let mut digests = BTreeSet::new();
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(digests),
+    let mut file = match open_document(path) {
+        // Nor in what nobody can read to its end, such as a pipe.
+        Err(error) if matches!(error.kind(), NotFound | InvalidInput) => return Ok(digests),
         file => file.at("open", path)?,
     };
     let mut window = Vec::new();
     let mut is_first = true;
     loop {
         let read = file.by_ref().take(PIECE).read_to_end(&mut window);
-        if read.at("read", path)? == 0 || (is_first && window[0] != b'{') {
+        if read.at("read", path)? == 0 || (is_first && !may_be_json(&window)) {
             return Ok(digests);
         }
         is_first = false;
@@ -98,6 +100,12 @@ fn digests_in(path: &Path) -> Result<BTreeSet<Sha256Digest>, IoError> {
         // What is cut off is found with the next piece.
         window.drain(..window.len().saturating_sub(ALGORITHM.len() + DIGITS - 1));
     }
+}
+
+/// Whether an object begins here, or white space before one.
+fn may_be_json(bytes: &[u8]) -> bool {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_none_or(|byte| *byte == b'{')
 }
 
 fn digests_of(bytes: &[u8]) -> impl Iterator<Item = Sha256Digest> {
@@ -133,6 +141,13 @@ mod tests {
             let expected = [1, 2].map(|number| digest(number).parse().expect("a digest"));
             assert_eq!(found, BTreeSet::from(expected), "{shift}");
         }
+        fs::write(&path, format!("\n\t {{{}", digest(1))).expect("writable");
+        assert_eq!(digests_in(&path).expect("readable").len(), 1);
+        let pipe = directory.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0)
+            .expect("a pipe");
+        assert!(digests_in(&pipe).expect("nothing waits").is_empty());
         fs::write(&path, digest(1)).expect("writable");
         assert!(digests_in(&path).expect("readable").is_empty());
     }

@@ -239,22 +239,13 @@ impl Layout {
         self.size(name).is_some()
     }
 
-    /// Opens without blocking, should the file be a named pipe.
     fn file_of_directory(&self, name: &str) -> Result<LayoutFile, LayoutError> {
         let path = self.path.join(name);
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match rustix::fs::open(&path, flags, Mode::empty()).at("open", &path) {
-            Ok(file) => File::from(file),
+        let file = match open_document(&path).at("open", &path) {
+            Ok(file) => file,
             Err(error) if is_not_found(&error) => return Err(self.incomplete(name)),
             Err(error) => return Err(error.into()),
         };
-        if !file.metadata().at("stat", &path)?.is_file() {
-            let source = io::Error::other("not a regular file");
-            return Err(Err::<(), _>(source)
-                .at("read", &path)
-                .expect_err("it is")
-                .into());
-        }
         Ok(LayoutFile {
             reader: Box::new(file),
             what: path.display().to_string(),
@@ -334,6 +325,20 @@ pub(super) fn has_name(image: &Descriptor, tag: &str) -> bool {
             .is_some_and(|rest| rest.ends_with(':'));
         name == tag || ends_in_tag
     })
+}
+
+/// Opens a regular file, and does not wait for anybody should it be a named pipe; what is no file is
+/// [`io::ErrorKind::InvalidInput`].
+pub(crate) fn open_document(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        )),
+    }
 }
 
 #[cfg(test)]

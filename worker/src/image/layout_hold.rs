@@ -21,12 +21,28 @@ impl LayoutHold {
         Some(Self(file))
     }
 
+    /// Lets go for a while, so that another hold of this process may be the only one.
+    pub(crate) fn rest(&self) -> Resting<'_> {
+        // Where that fails, nobody is alone.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+        Resting(self)
+    }
+
     /// Whether nobody else holds the blobs.
     pub(crate) fn alone(&self) -> Option<Alone<'_>> {
         let alone = flock(&self.0, FlockOperation::NonBlockingLockExclusive);
         // What was held is let go of even if that fails.
         let alone_or_held = Alone(self);
         alone.is_ok().then_some(alone_or_held)
+    }
+}
+
+/// A hold that does not hold; it does again when this is dropped.
+pub(crate) struct Resting<'h>(&'h LayoutHold);
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        let _ = flock(&self.0.0, FlockOperation::LockShared);
     }
 }
 

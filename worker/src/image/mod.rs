@@ -22,6 +22,7 @@ pub use descriptor::{Descriptor, media_type};
 pub(crate) use fetch::is_original;
 pub use fetch::{FetchError, SizeError};
 pub use kiln_solver::reference::{Reference, ReferenceError};
+pub(crate) use layout::open_document;
 pub use layout::{LayoutError, LayoutReference};
 pub(crate) use layout_hold::LayoutHold;
 pub use manifest::{

@@ -125,7 +125,7 @@ fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
     if groups.is_empty() {
         flags |= libc::CLONE_NEWCGROUP;
     }
-    if network::is_own(spec.network, job.way_out) {
+    if network::is_own(spec.network, job.passage) {
         flags |= libc::CLONE_NEWNET;
     }
     let (ours, theirs) = UnixStream::pair().during("make", "a socket pair")?;
@@ -160,7 +160,7 @@ fn set_up(init: &Init, job: &Job<Spec>) -> Result<network::Guard, Failure> {
         }
         Identity::Same => None,
     };
-    let (wiring, guard) = network::connect(spec.network, job.way_out, init.pid)?;
+    let (wiring, guard) = network::connect(spec.network, job.passage, init.pid)?;
     wire::send(&init.socket, &wiring).map_err(|_| Failure::Abandoned)?;
     identity.assume_for_files()?;
     let mounts = layers::mount(

@@ -54,7 +54,7 @@ pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Resu
     join_new_keyring();
     rustix::system::sethostname(spec.hostname.as_bytes())
         .during("set the hostname", &spec.hostname)?;
-    wiring.bring_up(spec, job.way_out)?;
+    wiring.bring_up(spec, job.passage)?;
     let mut stubs = Stubs::default();
     let result =
         rootfs::enter(spec, &root, binds, &wiring, &mut stubs).and_then(|()| run(job, &root));

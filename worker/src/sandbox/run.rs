@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -13,11 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
 
 use super::error::{Error, Failure};
 use super::helper;
 use super::identity::{Identity, is_first_namespace};
-use super::network::WayOut;
+use super::network::{self, Filter, Passage, WayOut};
 use super::seccomp;
 use super::spec::{Network, Spec};
 use super::wire::{self, Ended, Job, Report};
@@ -79,6 +80,7 @@ pub struct Sandbox {
     identity: Mutex<Identity>,
     /// How private networks may reach what is outside, the best first; none leaves the host's network.
     ways_out: Mutex<Vec<WayOut>>,
+    filter: OnceCell<Option<Filter>>,
     /// How many processes the machine had killed for memory before.
     killed_before: u64,
 }
@@ -99,6 +101,7 @@ impl Sandbox {
             ways_out: Mutex::new(WayOut::all(
                 rustix::process::geteuid().is_root() && is_first_namespace(),
             )),
+            filter: OnceCell::new(),
             killed_before: killed_for_memory(),
         }
     }
@@ -123,6 +126,37 @@ impl Sandbox {
         locked(&self.ways_out).first().copied()
     }
 
+    /// The best way out that there is, with what has to be there before a step can go it.
+    async fn passage(&self) -> Option<Passage> {
+        loop {
+            let way = self.way_out()?;
+            let range = match way {
+                WayOut::Pasta | WayOut::Slirp4netns => Ipv4Addr::UNSPECIFIED,
+                WayOut::Routed => match self.filter().await {
+                    Some(filter) => filter.range,
+                    None => {
+                        self.give_up(way);
+                        continue;
+                    }
+                },
+            };
+            return Some(Passage { way, range });
+        }
+    }
+
+    /// The filter of all steps, made when the first one needs it; `None` if it cannot be.
+    async fn filter(&self) -> Option<&Filter> {
+        let establish = || async {
+            let made = tokio::task::spawn_blocking(network::establish_filter).await;
+            made.ok()?.ok()
+        };
+        self.filter.get_or_init(establish).await.as_ref()
+    }
+
+    fn give_up(&self, way: WayOut) {
+        locked(&self.ways_out).retain(|other| *other != way);
+    }
+
     /// Runs `spec` to its end; `log` gets the output in the pieces in which it comes.
     ///
     /// A command that fails is an [`Outcome`]; an error means that it could not be run. When this
@@ -145,11 +179,14 @@ impl Sandbox {
             false => seccomp::filter(),
         };
         loop {
-            let way_out = self.way_out().filter(|_| spec.network == Network::Private);
+            let passage = match spec.network {
+                Network::Private => self.passage().await,
+                Network::Host | Network::None => None,
+            };
             let job = Job {
                 spec,
                 identity,
-                way_out,
+                passage,
                 filter,
             };
             // Where an attempt fails so, nothing of the step has run yet, so that another repeats nothing.
@@ -159,7 +196,7 @@ impl Sandbox {
                     self.set_identity(identity);
                 }
                 Err(Error::Step(Failure::Unconnected { way, .. })) => {
-                    locked(&self.ways_out).retain(|other| *other != way);
+                    self.give_up(way);
                 }
                 result => return result,
             }
@@ -326,7 +363,7 @@ impl Outcome {
             user_time: Duration::from_micros(ended.cpu.0),
             system_time: Duration::from_micros(ended.cpu.1),
             identity: job.identity,
-            way_out: job.way_out,
+            way_out: job.passage.map(|passage| passage.way),
             shortage: match exit {
                 _ if ended.memory_ran_out => Some(Shortage::StepMemory),
                 _ if ended.processes_ran_out => Some(Shortage::Processes),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
 use super::identity::Identity;
-use super::network::WayOut;
+use super::network::Passage;
 use super::seccomp::Instruction;
 
 /// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec) and `F` a list of instructions, or they
@@ -25,7 +25,7 @@ pub(super) struct Job<S, F = Vec<Instruction>> {
     pub(super) spec: S,
     pub(super) identity: Identity,
     /// How a private network reaches what is outside.
-    pub(super) way_out: Option<WayOut>,
+    pub(super) passage: Option<Passage>,
     /// The filter of the command's system calls; empty is none.
     pub(super) filter: F,
 }

@@ -67,7 +67,7 @@ fn what_cannot_be_run_is_an_error(bench: &Bench) {
     let root = bench.root();
     let of = |args: &[&str]| Spec::new(root.overlay.clone(), args.iter().copied());
     let mut no_directory = of(&["true"]);
-    no_directory.command.cwd = "/missing".into();
+    no_directory.command.cwd = "/etc/passwd/missing".into();
     let mut bad_name = of(&["true"]);
     bad_name.command.user = "nobody-here".into();
     for (spec, message) in [
@@ -82,7 +82,7 @@ fn what_cannot_be_run_is_an_error(bench: &Bench) {
         (of(&["a\0b"]), "holds a NUL"),
         (
             no_directory,
-            "cannot enter the working directory /missing: No such file",
+            "cannot enter the working directory /etc/passwd/missing: Not a directory",
         ),
         (bad_name, "user \"nobody-here\" is not in /etc/passwd"),
     ] {

@@ -1,13 +1,17 @@
-//! The packet filter of one step: a table of nftables that the kernel takes away when the process that made it
-//! ends, however it ends. It gives what the step sends the host's address, lets nobody begin to speak to
-//! the step, and keeps steps from one another.
+//! The packet filter for the steps of this process: a table of nftables that the kernel takes away when the
+//! process ends, however it ends. It gives what steps send the host's address, lets nobody begin to speak
+//! to a step, and keeps steps from one another.
+//!
+//! There is one for all steps, since the kernel takes a while for each change of its tables.
 //!
 //! Messages are those of `linux/netfilter/nf_tables.h`; expressions work on registers of 16 bytes.
 
 use std::io;
 use std::net::Ipv4Addr;
 
+use super::cable;
 use super::netlink::{Attributes, Message, Socket, terminated};
+use super::routes;
 
 /// `NFPROTO_IPV4`
 const IPV4: u8 = 2;
@@ -28,16 +32,13 @@ const REGISTER: u32 = 1;
 const VERDICT: u32 = 0;
 const DROP: u32 = 0;
 
-/// What is filtered.
-pub(super) struct Step<'a> {
-    /// The address that the step has.
-    pub(super) address: Ipv4Addr,
-    /// The position of the host's end of its cable among the interfaces.
-    pub(super) interface: u32,
-    /// What the names of all such ends begin with.
-    pub(super) prefix: &'a str,
-    /// A name that no other table has.
-    pub(super) table: &'a str,
+/// An established filter, which lives as long as this value.
+#[derive(Debug)]
+pub(in super::super) struct Filter {
+    /// The network of which steps have their addresses.
+    pub(in super::super) range: Ipv4Addr,
+    #[expect(dead_code, reason = "the table is gone when it is closed")]
+    socket: Socket,
 }
 
 /// Where in the kernel a chain sees packets: hook number, priority, type.
@@ -48,38 +49,38 @@ const ARRIVING: (&str, Place) = ("arriving", (0, -300, "filter"));
 const PASSING: (&str, Place) = ("passing", (2, 0, "filter"));
 const LEAVING: (&str, Place) = ("leaving", (4, 100, "nat"));
 
-/// Makes the table, which lives as long as the socket that is returned.
-pub(super) fn establish(step: &Step<'_>) -> io::Result<Socket> {
-    let interface = step.interface.to_ne_bytes();
-    let address = step.address.octets();
-    let table = step.table;
+/// Makes the table.
+pub(in super::super) fn establish() -> io::Result<Filter> {
+    let range = routes::free_range()?;
+    let table = &format!("kiln{}", std::process::id());
+    let prefix = cable::PREFIX.as_bytes();
     let rules = [
-        // The step lies about its address.
+        // A step lies about its address.
         rule(table, ARRIVING.0, |it| {
-            meta(it, Meta::From);
-            compare(it, Equal, &interface);
+            meta(it, Meta::FromName);
+            compare(it, Equal, prefix);
             sender(it);
-            compare(it, Unequal, &address);
+            compare_network(it, Unequal, range);
             verdict(it, DROP);
         }),
         // It speaks to another step.
         rule(table, PASSING.0, |it| {
-            meta(it, Meta::From);
-            compare(it, Equal, &interface);
+            meta(it, Meta::FromName);
+            compare(it, Equal, prefix);
             meta(it, Meta::ToName);
-            compare(it, Equal, step.prefix.as_bytes());
+            compare(it, Equal, prefix);
             verdict(it, DROP);
         }),
-        // Somebody speaks to it who was not spoken to.
+        // Somebody speaks to one who was not spoken to.
         rule(table, PASSING.0, |it| {
-            meta(it, Meta::To);
-            compare(it, Equal, &interface);
+            meta(it, Meta::ToName);
+            compare(it, Equal, prefix);
             is_neither_answer_nor_related(it);
             verdict(it, DROP);
         }),
         rule(table, LEAVING.0, |it| {
             sender(it);
-            compare(it, Equal, &address);
+            compare_network(it, Equal, range);
             expression(it, "masq", |_| {});
         }),
     ];
@@ -89,7 +90,7 @@ pub(super) fn establish(step: &Step<'_>) -> io::Result<Socket> {
     messages.push(bound(BATCH_END));
     let socket = Socket::of_filters()?;
     socket.request(messages)?;
-    Ok(socket)
+    Ok(Filter { range, socket })
 }
 
 /// `struct nfgenmsg`: family, version, and for the bounds of a batch whose it is.
@@ -136,8 +137,7 @@ fn expression(it: &mut Attributes<'_>, name: &str, fill: impl FnOnce(&mut Attrib
 /// What is known of a packet beside its bytes: `enum nft_meta_keys`.
 #[derive(Clone, Copy)]
 enum Meta {
-    From = 4,
-    To = 5,
+    FromName = 6,
     ToName = 7,
 }
 
@@ -175,6 +175,24 @@ fn compare(it: &mut Attributes<'_>, how: Comparison, value: &[u8]) {
     });
 }
 
+/// Goes on only if the address in the register is of a network, or of another one.
+fn compare_network(it: &mut Attributes<'_>, how: Comparison, network: Ipv4Addr) {
+    let mask = u32::MAX << (32 - routes::RANGE_PREFIX);
+    keep(it, &mask.to_be_bytes());
+    compare(it, how, &network.octets());
+}
+
+/// Clears all bits of the register but those of a mask.
+fn keep(it: &mut Attributes<'_>, mask: &[u8; 4]) {
+    expression(it, "bitwise", |it| {
+        it.add(1, &REGISTER.to_be_bytes());
+        it.add(2, &REGISTER.to_be_bytes());
+        it.add(3, &4u32.to_be_bytes());
+        it.nest(4, &[], |it| it.add(1, mask));
+        it.nest(5, &[], |it| it.add(1, &[0; 4]));
+    });
+}
+
 fn is_neither_answer_nor_related(it: &mut Attributes<'_>) {
     const STATE: u32 = 0;
     const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
@@ -182,15 +200,7 @@ fn is_neither_answer_nor_related(it: &mut Attributes<'_>) {
         it.add(1, &REGISTER.to_be_bytes());
         it.add(2, &STATE.to_be_bytes());
     });
-    expression(it, "bitwise", |it| {
-        it.add(1, &REGISTER.to_be_bytes());
-        it.add(2, &REGISTER.to_be_bytes());
-        it.add(3, &4u32.to_be_bytes());
-        it.nest(4, &[], |it| {
-            it.add(1, &ESTABLISHED_OR_RELATED.to_ne_bytes())
-        });
-        it.nest(5, &[], |it| it.add(1, &[0; 4]));
-    });
+    keep(it, &ESTABLISHED_OR_RELATED.to_ne_bytes());
     compare(it, Equal, &[0; 4]);
 }
 

@@ -8,6 +8,7 @@ mod loopback;
 mod netlink;
 mod resolver;
 mod routed;
+mod routes;
 mod userland;
 
 use std::fmt::{self, Display};
@@ -18,6 +19,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 pub(super) use files::hosts;
+pub(super) use filter::{Filter, establish as establish_filter};
 
 use super::error::{During, Failure};
 use super::spec::{Network, Spec};
@@ -72,28 +74,36 @@ pub(super) struct Guard(#[expect(dead_code, reason = "held until the step is ove
 enum Held {
     /// For the host's network, or none.
     Nothing,
-    /// The filter, and who answers questions about names.
-    Routed(netlink::Socket, Option<resolver::Resolver>),
+    /// Who answers questions about names, if the host's resolver is out of reach.
+    Resolver(Option<resolver::Resolver>),
     /// The program.
     Userland(userland::Carrier),
 }
 
+/// What a helper is told of the way out for a private network.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Passage {
+    pub(super) way: WayOut,
+    /// The network of which steps have their addresses, where the kernel routes.
+    pub(super) range: Ipv4Addr,
+}
+
 /// Whether a step has a network namespace of its own.
-pub(super) fn is_own(network: Network, way: Option<WayOut>) -> bool {
+pub(super) fn is_own(network: Network, passage: Option<Passage>) -> bool {
     match network {
         Network::Host => false,
         Network::None => true,
-        Network::Private => way.is_some(),
+        Network::Private => passage.is_some(),
     }
 }
 
 /// Gives the network namespace of a step's first process its way out.
 pub(super) fn connect(
     network: Network,
-    way: Option<WayOut>,
+    passage: Option<Passage>,
     init: Pid,
 ) -> Result<(Wiring, Guard), Failure> {
-    let Some(way) = way.filter(|_| network == Network::Private) else {
+    let Some(Passage { way, range }) = passage.filter(|_| network == Network::Private) else {
         let wiring = Wiring {
             cable: None,
             nameservers: (network == Network::None).then(Vec::new),
@@ -101,7 +111,7 @@ pub(super) fn connect(
         return Ok((wiring, Guard(Held::Nothing)));
     };
     let connected = match way {
-        WayOut::Routed => routed::connect(init),
+        WayOut::Routed => routed::connect(init, range),
         WayOut::Pasta | WayOut::Slirp4netns => userland::connect(way, init),
     };
     let unconnected = |error: io::Error| Failure::Unconnected {
@@ -114,8 +124,8 @@ pub(super) fn connect(
 
 impl Wiring {
     /// Brings up what is in this process's network namespace, if that is the step's own.
-    pub(super) fn bring_up(&self, spec: &Spec, way: Option<WayOut>) -> Result<(), Failure> {
-        if is_own(spec.network, way) {
+    pub(super) fn bring_up(&self, spec: &Spec, passage: Option<Passage>) -> Result<(), Failure> {
+        if is_own(spec.network, passage) {
             loopback::raise().during("bring up", "the loopback interface")?;
         }
         if let Some((address, gateway)) = self.cable {

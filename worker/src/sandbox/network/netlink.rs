@@ -20,6 +20,7 @@ const ERROR: u16 = 2;
 const NESTED: u16 = 0x8000;
 
 /// A connection to one family of the kernel's.
+#[derive(Debug)]
 pub(super) struct Socket(OwnedFd);
 
 impl Socket {
