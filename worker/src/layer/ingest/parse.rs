@@ -1,8 +1,9 @@
 //! From the members of a tar to the entries of a tree.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read, Write};
 
+use kiln_solver::path::PathError;
 use kiln_solver::{ContentDigest, RelPath};
 
 use super::super::header::{OPAQUE_NAME, WHITEOUT_PREFIX};
@@ -29,6 +30,54 @@ pub fn parse_tar(reader: &mut dyn Read, whiteouts: Whiteouts) -> Result<LayerTre
     Ok(LayerTree::new(parsed.entries))
 }
 
+/// Reads an archive that is to be unpacked, and copies it to `copy` as far as its end marker: nobody has to
+/// look at what comes behind. The entries come in the order of the tar, and a path may come several times;
+/// the target of a hard link is what the archive says, whatever is there.
+pub fn parse_archive(
+    reader: &mut dyn Read,
+    copy: &mut dyn Write,
+) -> Result<Vec<Entry>, IngestError> {
+    let mut source = Copied {
+        inner: reader,
+        copy,
+        refused: None,
+    };
+    let mut members = Members::new(&mut source, Writer::Anybody);
+    let mut parsed = Parsed::new(Whiteouts::Files);
+    parsed.checks_links = false;
+    let mut read = || {
+        while let Some(member) = members.next()? {
+            parsed.add(member, &mut members)?;
+        }
+        Ok(())
+    };
+    let result = read();
+    match source.refused {
+        Some(refused) => Err(IngestError::reading(refused)),
+        None => result.map(|()| parsed.entries),
+    }
+}
+
+/// Copies what is read.
+struct Copied<'c> {
+    inner: &'c mut dyn Read,
+    copy: &'c mut dyn Write,
+    /// Why the copy could not be written; whoever reads is only told that it failed.
+    refused: Option<io::Error>,
+}
+
+impl Read for Copied<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        if let Err(error) = self.copy.write_all(&buffer[..length]) {
+            let told = error.kind().into();
+            self.refused = Some(error);
+            return Err(told);
+        }
+        Ok(length)
+    }
+}
+
 /// Reads a tar of a cache mount: it has what Kiln packs and nothing else, nothing in it is a deletion, and
 /// times are exact. The entries come in the order of the tar; more than `limit` are refused.
 pub(crate) fn parse_cache_tar(
@@ -51,6 +100,8 @@ struct Parsed {
     whiteouts: Whiteouts,
     /// Then times are exact, and hard links name files.
     is_cache_mount: bool,
+    /// Whether hard links must name what came before them.
+    checks_links: bool,
     entries: Vec<Entry>,
     /// Which of the entries is the last one at a path.
     places: HashMap<RelPath, usize>,
@@ -61,6 +112,7 @@ impl Parsed {
         Self {
             whiteouts,
             is_cache_mount: false,
+            checks_links: true,
             entries: Vec::new(),
             places: HashMap::new(),
         }
@@ -144,7 +196,10 @@ impl Parsed {
             EntryType::Symlink => EntryKind::Symlink {
                 target: member.link.as_slice().into(),
             },
-            EntryType::Link => self.link(&member.path, RelPath::parse(&member.link)?)?,
+            EntryType::Link if !self.checks_links => EntryKind::HardLink {
+                target: within_root(&member.link)?,
+            },
+            EntryType::Link => self.link(&member.path, within_root(&member.link)?)?,
             EntryType::Fifo => EntryKind::Fifo,
             EntryType::Char => {
                 let (major, minor) = member.device()?;
@@ -184,6 +239,19 @@ impl Parsed {
             _ => DirectoryKind::Merged,
         }
     }
+}
+
+/// What a hard link names: `..` goes up and stops at the root, as for all who unpack into a root of its own.
+fn within_root(target: &[u8]) -> Result<RelPath, PathError> {
+    let mut path = RelPath::root();
+    for name in target.split(|byte| *byte == b'/') {
+        path = match name {
+            b"" | b"." => continue,
+            b".." => path.parent().unwrap_or_default(),
+            name => path.join(&RelPath::parse(name)?),
+        };
+    }
+    Ok(path)
 }
 
 fn file(member: &Member, data: &mut Members<'_>) -> Result<EntryKind, IngestError> {
