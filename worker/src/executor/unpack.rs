@@ -94,6 +94,7 @@ impl<'u, 'b> Unpacking<'u, 'b> {
     }
 
     fn member(&mut self, member: Entry, contents: &Contents) -> Result<(), UnpackError> {
+        check_capability(&member).map_err(UnpackError::Archive)?;
         let bytes = contents.bytes(&member);
         let path = self.place(&member.path)?;
         let mut entry = Entry {
@@ -197,6 +198,22 @@ impl<'u, 'b> Unpacking<'u, 'b> {
             path: member.clone(),
             target: target.clone(),
         }))
+    }
+}
+
+/// Refuses what setxattr(2) would refuse later, when nobody knows any more where it is from: capabilities of
+/// other revisions, or of another size, than `vfs_cap_data` and `vfs_ns_cap_data` of linux/capability.h.
+fn check_capability(member: &Entry) -> Result<(), IngestError> {
+    let known = |value: &[u8]| match value.first_chunk::<4>() {
+        Some(magic) => matches!((magic[3], value.len()), (2, 20) | (3, 24)),
+        None => false,
+    };
+    let mut attributes = member.xattrs.iter();
+    match attributes.find(|(name, _)| **name == *b"security.capability") {
+        Some((_, value)) if !known(value) => Err(IngestError::Capability {
+            path: member.path.clone(),
+        }),
+        _ => Ok(()),
     }
 }
 
