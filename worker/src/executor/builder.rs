@@ -174,6 +174,12 @@ impl<'b> LayerBuilder<'b> {
     ///
     /// Symbolic links and special files get no further names, but others like them.
     pub(super) fn link(&mut self, target: &RelPath, entry: Entry) {
+        let was = self.entries.get(&entry.path);
+        if was.is_some_and(|was| !was.entry.is_directory()) && entry.path != *target {
+            // It may be the name that has the bytes.
+            self.names.remove(&entry.path, &mut self.entries);
+            self.entries.remove(&entry.path);
+        }
         let Some(known) = self.entries.get(target) else {
             return;
         };

@@ -89,3 +89,101 @@ fn give_bytes(from: &RelPath, to: &RelPath, others: &BTreeSet<RelPath>, entries:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::builder::LayerBuilder;
+    use super::*;
+    use crate::layer::pack;
+    use crate::tree::{Entry, Timestamp, View};
+
+    const NAMES: [&str; 5] = ["a", "b/c", "b/d", "m", "z/a"];
+
+    /// What is done to a layer.
+    #[derive(Debug, Clone)]
+    enum Act {
+        /// A new file, whose one byte is its number.
+        Put(usize),
+        /// A name for the file that has another.
+        Link { from: usize, to: usize },
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let name = || 0..NAMES.len();
+        let act = prop_oneof![
+            name().prop_map(Act::Put),
+            (name(), name()).prop_map(|(from, to)| Act::Link { from, to }),
+        ];
+        proptest::collection::vec(act, 1..20)
+    }
+
+    fn path(name: usize) -> RelPath {
+        RelPath::parse(NAMES[name].as_bytes()).expect("a path")
+    }
+
+    fn file(path: RelPath, content: u8) -> (Entry, FileBytes) {
+        let digest = kiln_solver::ContentDigest::new(*blake3::hash(&[content]).as_bytes());
+        let kind = EntryKind::File {
+            size: 1,
+            digest,
+            offset: 0,
+        };
+        let entry = Entry {
+            kind,
+            ..Entry::directory(path, 0o644, Timestamp::default())
+        };
+        (entry, FileBytes::Memory(Arc::from([content])))
+    }
+
+    proptest! {
+        /// As in a file system: whatever is put and linked in whatever order, each name shows what it should,
+        /// names of one file are of one file, and the layer can be packed.
+        #[test]
+        fn names_are_as_in_a_file_system(acts in acts()) {
+            let base = View::default();
+            let mut layer = LayerBuilder::new(&base);
+            let mut expected: BTreeMap<RelPath, u8> = BTreeMap::new();
+            for (number, act) in acts.into_iter().enumerate() {
+                match act {
+                    Act::Put(name) => {
+                        let number = u8::try_from(number).expect("few");
+                        let (entry, bytes) = file(path(name), number);
+                        layer.put(entry, bytes);
+                        expected.insert(path(name), number);
+                    }
+                    Act::Link { from, to } => {
+                        let Some(number) = expected.get(&path(from)).copied() else {
+                            continue;
+                        };
+                        if from != to {
+                            layer.link(&path(from), file(path(to), number).0);
+                            expected.insert(path(to), number);
+                        }
+                    }
+                }
+            }
+            let entries: Vec<PackEntry> = layer.finish().collect();
+            let mut contents = BTreeMap::new();
+            let mut files: BTreeMap<RelPath, Vec<u8>> = BTreeMap::new();
+            for PackEntry { entry, bytes, .. } in &entries {
+                let content = match &entry.kind {
+                    EntryKind::HardLink { target } => files[target].clone(),
+                    _ => {
+                        let mut content = Vec::new();
+                        let mut reader = bytes.open(1).expect("memory");
+                        std::io::Read::read_to_end(&mut reader, &mut content).expect("memory");
+                        files.insert(entry.path.clone(), content.clone());
+                        content
+                    }
+                };
+                contents.insert(entry.path.clone(), content[0]);
+            }
+            prop_assert_eq!(&contents, &expected);
+            let distinct: BTreeSet<u8> = expected.values().copied().collect();
+            prop_assert_eq!(files.len(), distinct.len());
+            prop_assert!(pack(entries.into_iter(), &mut std::io::sink()).is_ok());
+        }
+    }
+}

@@ -404,3 +404,58 @@ impl TarWriter<'_> {
         Ok((DiffId::new(self.hasher.finalize().into()), self.size))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name, and the file that it is a link to.
+    fn entry((name, target): (&str, Option<&str>)) -> PackEntry {
+        let path = |text: &str| RelPath::parse(text.as_bytes()).expect("a path");
+        let kind = match target {
+            Some(target) => EntryKind::HardLink {
+                target: path(target),
+            },
+            None => EntryKind::File {
+                size: 0,
+                digest: ContentDigest::new(*blake3::hash(b"").as_bytes()),
+                offset: 0,
+            },
+        };
+        PackEntry {
+            entry: Entry {
+                kind,
+                ..Entry::directory(path(name), 0o644, crate::tree::Timestamp::default())
+            },
+            bytes: FileBytes::Memory(std::sync::Arc::from([])),
+            digest_is_known: true,
+        }
+    }
+
+    #[test]
+    fn a_link_must_come_behind_its_file() {
+        type Names = &'static [(&'static str, Option<&'static str>)];
+        let cases: [(Names, Option<&str>); 5] = [
+            (&[("f", None), ("h", Some("f")), ("z", Some("f"))], None),
+            (&[("f", Some("h")), ("h", None)], Some("f")),
+            (&[("f", Some("nothing"))], Some("f")),
+            (
+                &[("f", None), ("g", Some("f")), ("h", Some("g"))],
+                Some("h"),
+            ),
+            (&[("a/f", Some("z/f")), ("z/f", None)], Some("a/f")),
+        ];
+        for purpose in [Purpose::Layer, Purpose::Restless] {
+            for (names, refused) in cases {
+                let entries: Vec<PackEntry> = names.iter().copied().map(entry).collect();
+                let packed = pack_for(purpose, entries.into_iter(), &mut io::sink());
+                let found = match packed {
+                    Err(PackError::Link { path, .. }) => Some(path.to_string()),
+                    other => other.map(|_| None).expect("it packs"),
+                };
+                let refused = refused.map(|path| format!("/{path}"));
+                assert_eq!(found, refused, "{names:?}");
+            }
+        }
+    }
+}
