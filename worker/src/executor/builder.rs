@@ -244,9 +244,10 @@ impl<'b> LayerBuilder<'b> {
 
     /// Whether this layer has something at a path that hides a directory of the base.
     fn hides_below(&self, path: &RelPath) -> bool {
-        let is_hidden = |known: &Box<PackEntry>| !known.entry.is_directory();
+        let own = self.entries.get(path);
+        let hides = own.is_some_and(|known| !known.entry.is_directory());
         let below = || self.base.get(path).map(|found| found.entry);
-        self.entries.get(path).is_some_and(is_hidden) && below().is_some_and(Entry::is_directory)
+        hides && below().is_some_and(Entry::is_directory)
     }
 
     /// Deletes what the base has in a directory, which is about to show again.

@@ -1,6 +1,6 @@
 //! Files of a layer in the making that have several names: hard links.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
@@ -14,7 +14,7 @@ pub(super) type Entries = BTreeMap<RelPath, Box<PackEntry>>;
 /// The further names of files, by the name that has the bytes.
 #[derive(Default)]
 pub(super) struct Names {
-    further: HashMap<RelPath, BTreeSet<RelPath>>,
+    further: BTreeMap<RelPath, BTreeSet<RelPath>>,
 }
 
 impl Names {

@@ -1,6 +1,6 @@
 //! The members of an archive one after another, as if they were unpacked to a root of their own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kiln_solver::RelPath;
 
@@ -41,7 +41,7 @@ pub(super) struct Unpacking<'u, 'b> {
     /// What the archive leaves out is nobody's in particular.
     left_out: NewDirectory,
     /// Where directories that the archive names are. What is put into one must not change its time.
-    directories: HashMap<RelPath, Timestamp>,
+    directories: BTreeMap<RelPath, Timestamp>,
     /// Where the parents of members are, by the archive's names.
     parents: HashMap<RelPath, RelPath>,
     /// What was unpacked so far.
@@ -69,7 +69,7 @@ impl<'u, 'b> Unpacking<'u, 'b> {
                 gid: 0,
                 ..new
             },
-            directories: HashMap::new(),
+            directories: BTreeMap::new(),
             parents: HashMap::new(),
             placed: HashSet::new(),
         })
