@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
@@ -37,10 +38,16 @@ impl Image {
         let descriptors = manifest["layers"].as_array().into_iter().flatten();
         let layers = ids.zip(descriptors).map(|(id, descriptor)| {
             let bytes = files[&blob(descriptor)].as_slice();
-            let layer = match bytes.starts_with(GZIP) {
-                true => Layer::read(MultiGzDecoder::new(bytes)),
-                false => Layer::read(bytes),
+            let mut plain = Vec::new();
+            let mut reader: Box<dyn Read> = match bytes.starts_with(GZIP) {
+                true => Box::new(MultiGzDecoder::new(bytes)),
+                false => Box::new(bytes),
             };
+            reader.read_to_end(&mut plain).expect("a whole layer");
+            let layer = Layer::read(&*plain);
+            if layer.has_links() {
+                unpack(&plain);
+            }
             (id.to_owned(), layer)
         });
         Self {
@@ -49,6 +56,23 @@ impl Image {
             config,
         }
     }
+}
+
+/// Unpacks a layer with tar, which reads from the beginning to the end: a link whose file comes behind it is
+/// an error.
+fn unpack(layer: &[u8]) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut tar = Command::new("tar")
+        .args(["--extract", "--file=-", "--directory"])
+        .arg(directory.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("tar runs");
+    let mut input = tar.stdin.take().expect("it is piped");
+    input.write_all(layer).expect("tar reads all");
+    drop(input);
+    let status = tar.wait().expect("it was not waited for");
+    assert!(status.success(), "tar cannot unpack a layer");
 }
 
 fn blob(descriptor: &Value) -> String {

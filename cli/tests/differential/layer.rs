@@ -57,6 +57,12 @@ impl Layer {
         changes.sort_by(|one, other| one.path.cmp(&other.path));
         Self { changes }
     }
+
+    /// Whether files have several names in it.
+    pub(crate) fn has_links(&self) -> bool {
+        let is_link = |change: &Change| matches!(change.what, What::Link(_));
+        self.changes.iter().any(is_link)
+    }
 }
 
 impl Change {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kiln_solver::RelPath;
 
 use super::error::ExecutorError;
+use super::names::{Entries, Names};
 use super::transplant::Transplant;
 use crate::layer::{FileBytes, PackEntry};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, resolve};
@@ -25,7 +26,9 @@ pub(super) struct NewDirectory {
 pub(super) struct LayerBuilder<'b> {
     base: &'b View,
     /// Boxed, since the map's nodes are half empty after entries came in order.
-    entries: BTreeMap<RelPath, Box<PackEntry>>,
+    entries: Entries,
+    /// Which of them are names of one file.
+    names: Names,
     /// A directory below which the base shows nothing. Most of what is copied goes into one.
     fresh: Option<RelPath>,
     /// The directory that something was put into last.
@@ -40,6 +43,7 @@ impl<'b> LayerBuilder<'b> {
         Self {
             base,
             entries: BTreeMap::new(),
+            names: Names::default(),
             fresh: None,
             current: None,
             transplant: None,
@@ -83,19 +87,8 @@ impl<'b> LayerBuilder<'b> {
 
     /// Where a path leads, links followed inside the root.
     pub(super) fn resolve(&self, path: &RelPath) -> Result<RelPath, ExecutorError> {
-        self.resolve_with(path, true)
-    }
-
-    /// The same, but a link in the last place is not followed.
-    pub(super) fn resolve_parent(&self, path: &RelPath) -> Result<RelPath, ExecutorError> {
-        self.resolve_with(path, false)
-    }
-
-    fn resolve_with(&self, path: &RelPath, follow_last: bool) -> Result<RelPath, ExecutorError> {
-        resolve(path, follow_last, |path| {
-            self.get(path).map(|entry| &entry.kind)
-        })
-        .ok_or_else(|| ExecutorError::TooManyLinks(path.clone()))
+        resolve(path, true, |path| self.get(path).map(|entry| &entry.kind))
+            .ok_or_else(|| ExecutorError::TooManyLinks(path.clone()))
     }
 
     /// Makes a resolved directory and its parents where they are missing; what exists stays as it
@@ -175,6 +168,58 @@ impl<'b> LayerBuilder<'b> {
         }
     }
 
+    /// Gives a file of this layer a further name, at a path whose parents exist. As with link(2) and what is
+    /// done to the new name then, `entry` says whose all of its names are, and which time and mode they
+    /// have.
+    ///
+    /// Symbolic links and special files get no further names, but others like them.
+    pub(super) fn link(&mut self, target: &RelPath, entry: Entry) {
+        let was = self.entries.get(&entry.path);
+        if was.is_some_and(|was| !was.entry.is_directory()) && entry.path != *target {
+            // It may be the name that has the bytes.
+            self.names.remove(&entry.path, &mut self.entries);
+            self.entries.remove(&entry.path);
+        }
+        let Some(known) = self.entries.get(target) else {
+            return;
+        };
+        let file = match &known.entry.kind {
+            EntryKind::HardLink { target } => target.clone(),
+            EntryKind::File { .. } => target.clone(),
+            kind => {
+                let mut entry = Entry {
+                    kind: kind.clone(),
+                    ..entry
+                };
+                if let EntryKind::Symlink { .. } = entry.kind {
+                    (entry.mode, entry.mtime) = (known.entry.mode, known.entry.mtime);
+                }
+                return self.put(entry, FileBytes::Memory(Arc::from([])));
+            }
+        };
+        let mut xattrs = known.entry.xattrs.clone();
+        xattrs.retain(|(name, _)| !entry.xattrs.iter().any(|(new, _)| new == name));
+        xattrs.extend(entry.xattrs.iter().cloned());
+        xattrs.sort();
+        for name in self.names.of(&file) {
+            if let Some(known) = self.entries.get_mut(&name) {
+                known.entry = Entry {
+                    path: known.entry.path.clone(),
+                    kind: known.entry.kind.clone(),
+                    xattrs: xattrs.clone(),
+                    ..entry.clone()
+                };
+            }
+        }
+        let kind = EntryKind::HardLink { target: file };
+        let entry = Entry {
+            kind,
+            xattrs,
+            ..entry
+        };
+        self.put(entry, FileBytes::Memory(Arc::from([])));
+    }
+
     /// Puts something at a path whose parents exist, in place of what was there.
     pub(super) fn put(&mut self, entry: Entry, bytes: FileBytes) {
         let is_in_current = |current: &RelPath| entry.path.is_directly_in(current);
@@ -191,13 +236,43 @@ impl<'b> LayerBuilder<'b> {
         if hides_directory {
             self.forget_below(&entry.path);
         }
+        if entry.is_directory() && self.hides_below(&entry.path) {
+            self.delete_below(&entry.path);
+        }
         self.insert(entry, bytes);
+    }
+
+    /// Whether this layer has something at a path that hides a directory of the base.
+    fn hides_below(&self, path: &RelPath) -> bool {
+        let own = self.entries.get(path);
+        let hides = own.is_some_and(|known| !known.entry.is_directory());
+        let below = || self.base.get(path).map(|found| found.entry);
+        hides && below().is_some_and(Entry::is_directory)
+    }
+
+    /// Deletes what the base has in a directory, which is about to show again.
+    fn delete_below(&mut self, directory: &RelPath) {
+        let below = self.base.subtree(directory);
+        let paths = below.into_iter().map(|found| found.entry.path.clone());
+        for path in paths.filter(|path| path.is_directly_in(directory)) {
+            let entry = Entry {
+                kind: EntryKind::Whiteout,
+                ..Entry::directory(path, 0, Timestamp::default())
+            };
+            self.insert(entry, FileBytes::Memory(Arc::from([])));
+        }
     }
 
     fn insert(&mut self, entry: Entry, bytes: FileBytes) {
         let path = entry.path.clone();
         if entry.is_directory() && !self.is_fresh(&path) && self.get(&path).is_none() {
             self.fresh = Some(path.clone());
+        }
+        if !self.names.are_single() {
+            self.names.remove(&path, &mut self.entries);
+        }
+        if let EntryKind::HardLink { target } = &entry.kind {
+            self.names.add(target.clone(), path.clone());
         }
         self.entries.insert(
             path,
@@ -211,8 +286,14 @@ impl<'b> LayerBuilder<'b> {
 
     fn forget_below(&mut self, path: &RelPath) {
         (self.fresh, self.current) = (None, None);
-        self.entries
-            .retain(|below, _| below == path || !below.starts_with(path));
+        let behind = (Bound::Excluded(path), Bound::Unbounded);
+        let gone = self.entries.range::<RelPath, _>(behind);
+        let gone = gone.map(|(below, _)| below);
+        let gone = gone.take_while(|below| below.starts_with(path)).cloned();
+        for below in gone.collect::<Vec<_>>() {
+            self.names.remove(&below, &mut self.entries);
+            self.entries.remove(&below);
+        }
     }
 
     /// Whether nothing is below a directory, neither in the base nor here.
@@ -239,6 +320,7 @@ impl<'b> LayerBuilder<'b> {
 
     /// The entries, ready to be packed: what differs from the base, and the directories that it is in.
     pub(super) fn finish(mut self) -> impl ExactSizeIterator<Item = PackEntry> + Send + use<> {
+        std::mem::take(&mut self.names).put_bytes_first(&mut self.entries);
         for path in self.redundant() {
             self.entries.remove(&path);
         }

@@ -12,6 +12,7 @@ mod file;
 mod layers;
 mod mode;
 mod mounts;
+mod names;
 mod network_notice;
 mod output;
 mod owner;
@@ -21,6 +22,7 @@ mod reuse;
 mod select;
 mod times;
 mod transplant;
+mod unpack;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -31,11 +31,11 @@ pub(crate) use diff::{belongs_to_layers, mtime, point_links_at_first_names, read
 pub use directory::{DirectoryError, directory};
 pub use extract::{ExtractError, extract};
 pub(crate) use extract::{owner, timestamps};
-pub use ingest::{IngestError, Whiteouts, ingest, parse_tar};
+pub use ingest::{IngestError, Whiteouts, ingest, parse_archive, parse_tar};
 pub(crate) use ingest::{look_into, parse_cache_tar, parse_layer};
 pub(crate) use overlay::opaque_attribute as opaque_marker;
 pub(crate) use pack::pack_restless;
 pub use pack::{PackEntry, PackError, Packed, pack};
 pub use size::{SizeError, tar_size};
-pub use tar_stream::{OpenTarError, decompress, open_tar};
+pub use tar_stream::{OpenTarError, decompress, is_compressed, open_tar};
 pub use twins::can_share as can_share_bytes;

@@ -60,6 +60,14 @@ pub enum PackError {
     /// The tar could not be written.
     #[error("cannot write a layer: {0}")]
     Write(#[source] io::Error),
+    /// A hard link names no file that comes before it: nobody could unpack the layer.
+    #[error("{path} would be a hard link to {target}, which does not come before it in the layer")]
+    Link {
+        /// The link.
+        path: RelPath,
+        /// What it names.
+        target: RelPath,
+    },
 }
 
 impl From<IoError> for PackError {
@@ -75,7 +83,8 @@ impl From<IoError> for PackError {
     }
 }
 
-/// Packs entries, which are sorted by path with each path once, and writes the tar to `sink`.
+/// Packs entries, which are sorted by path with each path once, and writes the tar to `sink`. Of the names of a
+/// file, the first must be the file and the others links to it.
 pub fn pack(
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
     sink: &mut dyn Write,
@@ -113,6 +122,7 @@ fn pack_for(
         hasher: Sha256::new(),
         size: 0,
         pending: Vec::new(),
+        files: Vec::new(),
         left_out: Vec::new(),
     };
     let mut tree = TreeWriter::default();
@@ -225,7 +235,7 @@ fn is_change(error: &PackError) -> bool {
     match error {
         PackError::Changed(_) => true,
         PackError::Read(error) => is_not_found(error),
-        PackError::Write(_) => false,
+        PackError::Write(_) | PackError::Link { .. } => false,
     }
 }
 
@@ -241,6 +251,8 @@ struct TarWriter<'s> {
     size: u64,
     /// Written together, so that small entries cost no call each.
     pending: Vec<u8>,
+    /// What links may name, in path order.
+    files: Vec<RelPath>,
     left_out: Vec<RelPath>,
 }
 
@@ -255,7 +267,24 @@ impl TarWriter<'_> {
             self.left_out.push(entry.entry.path);
             return Ok(None);
         }
-        self.write_entry(entry, read_ahead).map(Some)
+        self.check_link(&entry.entry)?;
+        let written = self.write_entry(entry, read_ahead)?;
+        if let EntryKind::File { .. } = written.kind {
+            self.files.push(written.path.clone());
+        }
+        Ok(Some(written))
+    }
+
+    fn check_link(&self, entry: &Entry) -> Result<(), PackError> {
+        match &entry.kind {
+            EntryKind::HardLink { target } if self.files.binary_search(target).is_err() => {
+                Err(PackError::Link {
+                    path: entry.path.clone(),
+                    target: target.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a file, or what a link names, is not what it was.
@@ -373,5 +402,60 @@ impl TarWriter<'_> {
             .resize(self.pending.len() + 2 * header::BLOCK, 0);
         self.flush()?;
         Ok((DiffId::new(self.hasher.finalize().into()), self.size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name, and the file that it is a link to.
+    fn entry((name, target): (&str, Option<&str>)) -> PackEntry {
+        let path = |text: &str| RelPath::parse(text.as_bytes()).expect("a path");
+        let kind = match target {
+            Some(target) => EntryKind::HardLink {
+                target: path(target),
+            },
+            None => EntryKind::File {
+                size: 0,
+                digest: ContentDigest::new(*blake3::hash(b"").as_bytes()),
+                offset: 0,
+            },
+        };
+        PackEntry {
+            entry: Entry {
+                kind,
+                ..Entry::directory(path(name), 0o644, crate::tree::Timestamp::default())
+            },
+            bytes: FileBytes::Memory(std::sync::Arc::from([])),
+            digest_is_known: true,
+        }
+    }
+
+    #[test]
+    fn a_link_must_come_behind_its_file() {
+        type Names = &'static [(&'static str, Option<&'static str>)];
+        let cases: [(Names, Option<&str>); 5] = [
+            (&[("f", None), ("h", Some("f")), ("z", Some("f"))], None),
+            (&[("f", Some("h")), ("h", None)], Some("f")),
+            (&[("f", Some("nothing"))], Some("f")),
+            (
+                &[("f", None), ("g", Some("f")), ("h", Some("g"))],
+                Some("h"),
+            ),
+            (&[("a/f", Some("z/f")), ("z/f", None)], Some("a/f")),
+        ];
+        for purpose in [Purpose::Layer, Purpose::Restless] {
+            for (names, refused) in cases {
+                let entries: Vec<PackEntry> = names.iter().copied().map(entry).collect();
+                let packed = pack_for(purpose, entries.into_iter(), &mut io::sink());
+                let found = match packed {
+                    Err(PackError::Link { path, .. }) => Some(path.to_string()),
+                    other => other.map(|_| None).expect("it packs"),
+                };
+                let refused = refused.map(|path| format!("/{path}"));
+                assert_eq!(found, refused, "{names:?}");
+            }
+        }
     }
 }

@@ -12,6 +12,8 @@ use crate::tree::{DirectoryKind, EntryKind};
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// The end of the magic numbers of frames to be skipped, which are 16.
+const SKIPPABLE_MAGIC: &[u8; 3] = &[0x2a, 0x4d, 0x18];
 const BZIP2_MAGIC: &[u8] = b"BZh";
 const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 
@@ -75,7 +77,7 @@ pub fn decompress(source: impl Read + Send + 'static) -> io::Result<Box<dyn Read
             256 * 1024,
             flate2::bufread::MultiGzDecoder::new(reader),
         ))
-    } else if magic.starts_with(ZSTD_MAGIC) {
+    } else if is_zstd(magic) {
         Box::new(::zstd::Decoder::with_buffer(reader)?)
     } else if magic.starts_with(BZIP2_MAGIC) {
         Box::new(bzip2::bufread::MultiBzDecoder::new(reader))
@@ -84,6 +86,21 @@ pub fn decompress(source: impl Read + Send + 'static) -> io::Result<Box<dyn Read
     } else {
         Box::new(reader)
     })
+}
+
+/// Whether something begins like what [`decompress`] undoes.
+pub fn is_compressed(magic: &[u8]) -> bool {
+    let magics = [GZIP_MAGIC, BZIP2_MAGIC, XZ_MAGIC];
+    magics.iter().any(|it| magic.starts_with(it)) || is_zstd(magic)
+}
+
+/// Whether something begins with a frame of Zstandard, be it one to be skipped (RFC 8878, section 3.1).
+fn is_zstd(magic: &[u8]) -> bool {
+    let is_skippable = match magic.first_chunk::<4>() {
+        Some([number, rest @ ..]) => number & 0xf0 == 0x50 && rest == SKIPPABLE_MAGIC,
+        None => false,
+    };
+    magic.starts_with(ZSTD_MAGIC) || is_skippable
 }
 
 fn repack(

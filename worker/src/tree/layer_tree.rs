@@ -1,6 +1,7 @@
 //! What one layer holds, as a sorted list.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::ops::Range;
 
 use kiln_solver::{ContentDigest, RelPath};
@@ -34,7 +35,8 @@ pub enum TreeError {
 const HEADER: &[u8] = b"kilntree\x01";
 
 impl LayerTree {
-    /// Takes entries in any order. Of several for one path the last counts. Parents that are not
+    /// Takes entries in any order. Of several for one path the last counts; if it is no directory but one before
+    /// it was, what came below that is gone. Parents that are not
     /// there are added as implied directories; the root never stands in a tree that it alone is in.
     pub fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
         let mut by_path: BTreeMap<RelPath, Entry> = BTreeMap::new();
@@ -50,6 +52,10 @@ impl LayerTree {
             match by_path.get(&entry.path) {
                 // A tar may name a directory after what is in it.
                 Some(known) if is_implied(&entry) && !is_implied(known) => {}
+                Some(known) if known.is_directory() && replaces_directory(&entry) => {
+                    remove_below(&mut by_path, &entry.path);
+                    by_path.insert(entry.path.clone(), entry);
+                }
                 _ => {
                     by_path.insert(entry.path.clone(), entry);
                 }
@@ -260,6 +266,24 @@ impl<B: AsRef<[u8]>> Iterator for TreeReader<B> {
             self.left = 0;
         }
         Some(decoded)
+    }
+}
+
+/// Whether a directory goes, with all that is in it, when this comes after it. A deletion is about the layers
+/// below, wherever it stands.
+fn replaces_directory(entry: &Entry) -> bool {
+    !entry.is_directory() && entry.kind != EntryKind::Whiteout
+}
+
+fn remove_below(by_path: &mut BTreeMap<RelPath, Entry>, directory: &RelPath) {
+    let behind = (Bound::Excluded(directory), Bound::Unbounded);
+    let below = by_path.range::<RelPath, _>(behind).map(|(path, _)| path);
+    let below: Vec<RelPath> = below
+        .take_while(|path| path.starts_with(directory))
+        .cloned()
+        .collect();
+    for path in below {
+        by_path.remove(&path);
     }
 }
 

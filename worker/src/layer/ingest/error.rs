@@ -68,6 +68,12 @@ pub enum IngestError {
         /// Its user or its group.
         id: String,
     },
+    /// A file has capabilities that no kernel takes.
+    #[error("{path} has an attribute security.capability that makes no sense")]
+    Capability {
+        /// The file.
+        path: RelPath,
+    },
     /// Two headers of a member say different things of its length: programs would see different files.
     #[error("the archive is refused: {path} has {header} bytes by one header and {pax} by another")]
     Sizes {

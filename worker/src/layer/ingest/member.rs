@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 
 use kiln_solver::RelPath;
+use kiln_solver::path::PathError;
 
 use super::super::header::BLOCK;
 use super::error::IngestError;
@@ -142,7 +143,7 @@ impl<'r> Members<'r> {
         if kind == tar::EntryType::Regular && path.ends_with(b"/") {
             kind = tar::EntryType::Directory;
         }
-        let path = RelPath::parse(&path)?;
+        let path = within(&path)?;
         if pax.is_sparse || kind == tar::EntryType::GNUSparse {
             return Err(IngestError::Sparse { path });
         }
@@ -343,6 +344,21 @@ impl Member {
             minor.map_err(IngestError::reading)?.unwrap_or(0),
         ))
     }
+}
+
+/// A member's path. That `..` takes something back does no harm; that it leads out of the root, nobody means.
+fn within(written: &[u8]) -> Result<RelPath, PathError> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in written.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." if !names.is_empty() => {
+                names.pop();
+            }
+            name => names.push(name),
+        }
+    }
+    RelPath::parse(&names.join(&b'/'))
 }
 
 fn has_data(kind: tar::EntryType) -> bool {

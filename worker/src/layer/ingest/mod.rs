@@ -20,7 +20,7 @@ use crate::tree::LayerTree;
 
 pub use error::IngestError;
 pub(crate) use parse::parse_cache_tar;
-pub use parse::{Whiteouts, parse_tar};
+pub use parse::{Whiteouts, parse_archive, parse_tar};
 
 /// Takes in a layer that the store has as a compressed blob: verifies its diff id and notes what it
 /// holds. The returned contents are an unnamed file with the uncompressed tar.
