@@ -1,6 +1,6 @@
 //! ADD of a local archive: its entries instead of itself.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::builder::LayerBuilder;
@@ -16,7 +16,7 @@ const PROBE: u64 = 512;
 
 /// Unpacks a file to the copy's destination if it is an archive by its content, whatever its name;
 /// whether it was one. Owners are the archive's unless `--chown` says otherwise; `--chmod` does not
-/// apply. What comes behind the end of the tar is not looked at, compressed or not.
+/// apply. What comes behind the end of the tar may be anything.
 pub(super) fn unpack(
     copying: &Copying<'_>,
     files: &Files,
@@ -38,7 +38,9 @@ pub(super) fn unpack(
         return Ok(false);
     }
     let mut tar = copying.store.scratch().new_unnamed_file()?;
-    let members = parse_archive(&mut probe.chain(plain), &mut tar).map_err(fail)?;
+    let mut reader = probe.chain(plain);
+    let members = parse_archive(&mut reader, &mut tar).map_err(fail)?;
+    check_rest(&mut reader).map_err(fail)?;
     let contents = Contents::Tar(Arc::new(tar.into_file()));
     Unpacking::new(copying, layer)?
         .run(members, &contents)
@@ -47,6 +49,22 @@ pub(super) fn unpack(
             UnpackError::Archive(source) => fail(source),
             UnpackError::Executor(error) => error,
         })
+}
+
+/// Reads what comes behind the end of a tar, for only there the compression's checksum says whether what came
+/// before it is whole. That something else follows, or that the end is cut off, does no harm.
+fn check_rest(reader: &mut dyn Read) -> Result<(), IngestError> {
+    let Err(error) = io::copy(reader, &mut io::sink()) else {
+        return Ok(());
+    };
+    let problem = error.to_string();
+    let is_damage = ["checksum", "corrupt"]
+        .iter()
+        .any(|it| problem.contains(it));
+    match is_damage || error.raw_os_error().is_some() {
+        true => Err(IngestError::reading(error)),
+        false => Ok(()),
+    }
 }
 
 /// Whether the first 512 bytes of something are those of a tar or of something compressed.
