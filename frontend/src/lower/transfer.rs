@@ -196,6 +196,16 @@ impl Builder<'_> {
 
     /// Bodies always escape with a backslash, and quotes mean nothing in them.
     fn inline(&self, state: &State, file: &InlineFile) -> Checked<CopySource> {
+        if file.name.value.contains('/') {
+            let message = format!(
+                "the heredoc {} makes a file, which cannot be called so",
+                file.name.value
+            );
+            let finding = Diagnostic::error("invalid-source", file.name.span, message);
+            return Err(Box::new(
+                finding.hint("the destination says in which directory the file is"),
+            ));
+        }
         let mut content = file.content.clone();
         if file.expand {
             let expander = Expander::new('\\', &state.environment).literal_quotes();

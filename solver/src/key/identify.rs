@@ -398,7 +398,8 @@ impl Identify for Copy {
         }
         match unpack {
             Unpack::Never => {}
-            Unpack::Archives => writer.bytes("unpack", b"archives"),
+            // The second way to do it: the first one left hard links before their files.
+            Unpack::Archives => writer.bytes("unpack", b"archives 2"),
         }
         if !exclude.is_empty() {
             texts(writer, "exclude", exclude);

@@ -100,6 +100,12 @@ impl Root<'_> {
                 value: target.clone(),
             });
         }
+        if target.split('/').find(|name| !matches!(*name, "" | ".")) == Some("proc") {
+            return Err(Failure::Invalid {
+                what: "nothing can be mounted in /proc, as in Docker".into(),
+                value: target.clone(),
+            });
+        }
         let tree = match &mount.source {
             Source::Host(_) | Source::Within { .. } | Source::Overlay { .. } => {
                 binds.next().expect("the helper sends one mount per bind")
