@@ -10,7 +10,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use super::cable;
-use super::netlink::{Attributes, Message, Socket, terminated};
+use super::netlink::{Attributes, Message, Socket, attribute, terminated};
 use super::routes;
 
 /// `NFPROTO_IPV4`
@@ -51,6 +51,12 @@ const LEAVING: (&str, Place) = ("leaving", (4, 100, "nat"));
 
 /// Makes the table.
 pub(in super::super) fn establish() -> io::Result<Filter> {
+    let socket = Socket::of_filters()?;
+    if drops_what_passes(&socket)? {
+        return Err(io::Error::other(
+            "another filter of this machine drops what is forwarded",
+        ));
+    }
     let range = routes::free_range()?;
     let table = &format!("kiln{}", std::process::id());
     let prefix = cable::PREFIX.as_bytes();
@@ -88,9 +94,29 @@ pub(in super::super) fn establish() -> io::Result<Filter> {
     messages.extend([ARRIVING, PASSING, LEAVING].map(|chain| new_chain(table, chain)));
     messages.extend(rules);
     messages.push(bound(BATCH_END));
-    let socket = Socket::of_filters()?;
     socket.request(messages)?;
     Ok(Filter { range, socket })
+}
+
+/// Whether some chain lets nothing pass that it does not know, as where Docker runs: no other table can let it
+/// pass nevertheless.
+fn drops_what_passes(socket: &Socket) -> io::Result<bool> {
+    const GET_CHAIN: u16 = SUBSYSTEM << 8 | 4;
+    const ANY_FAMILY: u8 = 0;
+    /// `NFPROTO_INET`: both protocols.
+    const BOTH: u8 = 1;
+    let forward = PASSING.1.0.to_be_bytes();
+    let chains = socket.dump(GET_CHAIN, &[ANY_FAMILY, 0, 0, 0])?;
+    Ok(chains.iter().any(|chain| {
+        let Some(([family, ..], attributes)) = chain.split_first_chunk::<4>() else {
+            return false;
+        };
+        let hook = attribute(attributes, 4).and_then(|hook| attribute(hook, 1));
+        let policy = attribute(attributes, 5);
+        [IPV4, BOTH].contains(family)
+            && hook == Some(&forward[..])
+            && policy == Some(&DROP.to_be_bytes()[..])
+    }))
 }
 
 /// `struct nfgenmsg`: family, version, and for the bounds of a batch whose it is.
@@ -211,4 +237,36 @@ fn verdict(it: &mut Attributes<'_>, code: u32) {
             it.nest(2, &[], |it| it.add(1, &code.to_be_bytes()));
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+    use super::*;
+
+    /// As root, in a network namespace of its own.
+    #[test]
+    fn a_machine_that_drops_what_passes_is_told() {
+        let tried = std::thread::spawn(|| {
+            // SAFETY: nobody else depends on this thread's network namespace.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("root may");
+            let drops = || drops_what_passes(&Socket::of_filters().expect("a socket"));
+            assert!(!drops().expect("it can be asked"));
+            for (policy, expected) in [("accept", false), ("drop", true)] {
+                let chain = format!(
+                    "add chain ip filter FORWARD {{ type filter hook forward priority 0; policy {policy}; }}"
+                );
+                for line in ["add table ip filter", &chain] {
+                    let status = Command::new("nft").arg(line).status();
+                    assert!(status.expect("the package nftables").success());
+                }
+                assert_eq!(drops().expect("it can be asked"), expected, "{policy}");
+            }
+            assert!(establish().is_err());
+        });
+        tried.join().expect("it ends well");
+    }
 }

@@ -71,6 +71,43 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Asks for all things of a kind; the bodies of the answers.
+    pub(super) fn dump(&self, kind: u16, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        const ALL: u16 = 0x300;
+        const DONE: u16 = 3;
+        let request = Message::with(kind, REQUEST | ALL, body);
+        send(&self.0, &request.finished(), SendFlags::empty())?;
+        let (mut bodies, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            let (length, _) = recv(&self.0, &mut buffer[..], RecvFlags::empty())?;
+            let mut answers = &buffer[..length];
+            while let Some((kind, body)) = next_answer(&mut answers) {
+                match kind {
+                    DONE => return Ok(bodies),
+                    ERROR => return Err(Errno::from_raw_os_error(-number(body)).into()),
+                    _ => bodies.push(body.to_vec()),
+                }
+            }
+        }
+    }
+}
+
+/// The value of an attribute among others.
+pub(super) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    while let Some(head) = attributes.first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let found = u16::from_ne_bytes([head[2], head[3]]) & !NESTED;
+        let value = attributes.get(4..length)?;
+        if found == kind {
+            return Some(value);
+        }
+        let next = length.next_multiple_of(4).min(attributes.len());
+        attributes = &attributes[next..];
+    }
+    None
+}
+
 /// The type and body of the next answer.
 fn next_answer<'a>(answers: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
     let length = number(answers) as usize;
