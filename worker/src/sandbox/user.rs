@@ -142,11 +142,11 @@ fn resolve(
 /// Why there is no user or group of a name; a number that is none is told as what it is.
 fn unknown(kind: &str, name: &str, file: &str) -> Failure {
     match name.parse::<i64>() {
-        Ok(_) => Failure::Invalid {
+        Ok(_) if !name.starts_with('+') => Failure::Invalid {
             what: format!("the number of a {kind} must be between 0 and {LARGEST_ID}"),
             value: name.into(),
         },
-        Err(_) => Failure::Unknown {
+        _ => Failure::Unknown {
             kind: kind.into(),
             name: name.into(),
             file: file.into(),
@@ -257,7 +257,6 @@ mod tests {
         for (user, kind, name) in [
             ("nobody-here", "user", "nobody-here"),
             ("app:nogroup-here", "group", "nogroup-here"),
-            ("-1", "user", "-1"),
             ("+1", "user", "+1"),
         ] {
             match resolve_in_files(user) {
@@ -266,6 +265,12 @@ mod tests {
                 }) => {
                     assert_eq!((&*k, &*n), (kind, name));
                 }
+                other => panic!("{user:?}: {other:?}"),
+            }
+        }
+        for (user, kind) in [("-1", "user"), ("2147483648", "user"), ("app:-1", "group")] {
+            match resolve_in_files(user) {
+                Err(Failure::Invalid { what, .. }) => assert!(what.contains(kind), "{what}"),
                 other => panic!("{user:?}: {other:?}"),
             }
         }
