@@ -19,7 +19,7 @@ use kiln_solver::{
     ContentDigest, DiffId, Graph, Op, Platform, RelPath, Reporter, Solver, StepError, StepReporter,
 };
 use kiln_worker::cache::StoreCache;
-use kiln_worker::executor::{LayerSource, LocalDirectory, Output, Worker};
+use kiln_worker::executor::{Foresight, LayerSource, LocalDirectory, Output, Worker};
 use kiln_worker::export::{BuiltImage, BuiltLayer, to_store};
 use kiln_worker::gc::{Policy, prune};
 use kiln_worker::layer::{Compression, directory, ingest, layer_blob};
@@ -206,7 +206,7 @@ async fn everything(root: &Path, disk: Arc<dyn Disk>) -> Result<ContentDigest, S
             bounds: Default::default(),
             sandbox: Sandbox::default(),
             network_notice: Default::default(),
-            exported: None,
+            foresight: Foresight::default(),
         }),
         cache: Arc::new(StoreCache::new(store.clone(), layer_source)),
         reporter: Reporter::new(Arc::new(Silence)),

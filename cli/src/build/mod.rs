@@ -26,8 +26,7 @@ use kiln_solver::{Graph, Platform, Reporter, SolveError, Solver};
 use kiln_worker::cache::StoreCache;
 use kiln_worker::cache_transfer::StepImport;
 use kiln_worker::executor::{
-    ExportedLayers, LayerSource, LayerSources, LocalDirectory, NetworkNotice, Output, StepBounds,
-    Worker,
+    Foresight, LayerSource, LayerSources, LocalDirectory, NetworkNotice, Output, StepBounds, Worker,
 };
 use kiln_worker::sandbox::{Groups, Sandbox, Shortfall};
 use kiln_worker::secret::Secrets;
@@ -183,7 +182,11 @@ pub async fn build(
         layer_source: Arc::clone(&layer_source) as _,
         imports: imports.clone(),
     };
-    let Solving { solver, cache } = Solving::new(backends, directories, whence, exported, reporter);
+    let foresight = lowered.target.map_or_else(Foresight::default, |target| {
+        Foresight::of(&lowered.graph, target, exported)
+    });
+    let Solving { solver, cache } =
+        Solving::new(backends, directories, whence, foresight, reporter);
     let mut definitions = Vec::new();
     let snapshot = match lowered.target {
         None => Arc::new(Snapshot::default()),
@@ -259,7 +262,7 @@ impl Solving {
         backends: &Backends,
         directories: HashMap<String, LocalDirectory>,
         whence: Whence,
-        exported: Option<ExportedLayers>,
+        foresight: Foresight,
         reporter: &Reporter,
     ) -> Self {
         let Whence {
@@ -279,7 +282,7 @@ impl Solving {
             agents: backends.agents.clone(),
             sandbox: Sandbox::default(),
             network_notice: NetworkNotice::default(),
-            exported,
+            foresight,
         };
         let solver = Solver {
             executor: Arc::new(worker),
@@ -297,7 +300,13 @@ impl Solving {
             layer_source: Arc::new(images.into_layer_source()),
             imports: Vec::new(),
         };
-        Self::new(backends, HashMap::new(), whence, None, reporter)
+        Self::new(
+            backends,
+            HashMap::new(),
+            whence,
+            Foresight::default(),
+            reporter,
+        )
     }
 }
 

@@ -63,10 +63,13 @@ impl Worker {
             }
         };
         notice(self.sandbox.way_out());
-        let outcome = self
-            .sandbox
-            .run(&spec, log, watch.until_exceeded(&upper))
-            .await;
+        let run = self.sandbox.run(&spec, log, watch.until_exceeded(&upper));
+        let prepare = async {
+            if self.foresight.is_before_a_command(step.vertex) {
+                self.sandbox.prepare_another(&spec).await;
+            }
+        };
+        let (outcome, ()) = tokio::join!(run, prepare);
         if let Some(exceeded) = watch.exceeded() {
             return Ok(Outcome::Exited(Exit::Exceeded(exceeded)));
         }
@@ -81,7 +84,7 @@ impl Worker {
             return Ok(Outcome::Exited(exit));
         }
         let layer = self.blocking(move |store| prepared.commit(store)).await?;
-        if let Some(ahead) = self.ahead(step.vertex) {
+        if let Some(ahead) = self.foresight.ahead(step.vertex) {
             ahead.layer(layer.diff_id);
         }
         Ok(Outcome::Done(Output::Snapshot(Arc::new(root.with(layer)))))

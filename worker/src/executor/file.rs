@@ -39,7 +39,7 @@ impl Worker {
         };
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
         let earlier = step.earlier.clone();
-        let ahead = self.ahead(step.vertex).cloned();
+        let ahead = self.foresight.ahead(step.vertex).cloned();
         self.blocking(move |store| {
             let change = Change {
                 store,

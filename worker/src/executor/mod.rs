@@ -9,6 +9,7 @@ mod copy;
 mod error;
 mod exec;
 mod file;
+mod foresight;
 mod layers;
 mod mode;
 mod mounts;
@@ -24,7 +25,7 @@ mod times;
 mod transplant;
 mod unpack;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,13 +33,12 @@ use async_trait::async_trait;
 use kiln_solver::key::selection_key;
 use kiln_solver::op::{ImageSource, Reads, Source};
 use kiln_solver::pattern::Patterns;
-use kiln_solver::{
-    ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter, VertexId,
-};
+use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
 
 pub use archive::may_be_archive;
 pub use bounds::StepBounds;
 pub use error::ExecutorError;
+pub use foresight::{ExportedLayers, Foresight};
 pub use layers::missing as missing_layers;
 pub(crate) use layers::{is_present, is_within_reach};
 pub use network_notice::NetworkNotice;
@@ -47,7 +47,6 @@ pub use read::read_file;
 pub use times::{FileTimes, with_times};
 
 use crate::context::Context;
-use crate::layer::Ahead;
 use crate::sandbox::{Groups, Sandbox};
 use crate::secret::Secrets;
 use crate::snapshot::Snapshot;
@@ -122,26 +121,11 @@ pub struct Worker {
     pub sandbox: Sandbox,
     /// What steps have said about the network.
     pub network_notice: NetworkNotice,
-    /// What of the results will leave compressed; `None` if nothing does.
-    pub exported: Option<ExportedLayers>,
-}
-
-/// The steps whose layers will leave the store compressed, and what compresses them meanwhile.
-pub struct ExportedLayers {
-    /// The steps.
-    pub vertices: HashSet<VertexId>,
-    /// What compresses.
-    pub ahead: Arc<Ahead>,
+    /// What is known of what will follow.
+    pub foresight: Foresight,
 }
 
 impl Worker {
-    /// What compresses the layer of a step, if that will leave the store.
-    fn ahead(&self, vertex: VertexId) -> Option<&Arc<Ahead>> {
-        let exported = self.exported.as_ref()?;
-        let is_exported = exported.vertices.contains(&vertex);
-        is_exported.then_some(&exported.ahead)
-    }
-
     /// Runs work that blocks on disks away from the threads that wait for the network.
     async fn blocking<T: Send + 'static>(
         &self,

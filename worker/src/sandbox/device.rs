@@ -40,7 +40,7 @@ const TTY_GROUP: &str = "5";
 
 /// Fills `dev`, an empty directory in memory that is attached in the step's mount namespace, while the
 /// host's `/dev` can still be reached.
-pub(super) fn fill(dev: &OwnedFd, shm_size: u64) -> Result<(), Failure> {
+pub(super) fn fill(dev: &OwnedFd) -> Result<(), Failure> {
     for name in NODES {
         mknodat(
             dev,
@@ -57,24 +57,25 @@ pub(super) fn fill(dev: &OwnedFd, shm_size: u64) -> Result<(), Failure> {
     for (target, name) in LINKS {
         symlinkat(target, dev, name).during("link /dev/", name)?;
     }
-    let size = shm_size.to_string();
-    let shm = mount::create(
-        "tmpfs",
-        &[("mode", "1777"), ("size", &size)],
-        NO_SETUID | NO_DEVICES | NO_EXEC,
-    );
-    for (name, made) in [
-        ("pts", terminals()),
-        ("shm", shm),
-        (
-            "mqueue",
-            mount::create("mqueue", &[], NO_SETUID | NO_DEVICES | NO_EXEC),
-        ),
-    ] {
-        mkdirat(dev, name, Mode::from_raw_mode(0o755)).during("make /dev/", name)?;
-        attach(dev, name, &made.during("mount a new /dev/", name)?)?;
-    }
-    Ok(())
+    mount_on_new(dev, "pts", terminals())?;
+    let queues = mount::create("mqueue", &[], NO_SETUID | NO_DEVICES | NO_EXEC);
+    mount_on_new(dev, "mqueue", queues)
+}
+
+/// Adds what processes of the step share, at most `size` bytes.
+pub(super) fn add_shared_memory(dev: &OwnedFd, size: u64) -> Result<(), Failure> {
+    let options = [("mode", "1777"), ("size", &size.to_string())];
+    let memory = mount::create("tmpfs", &options, NO_SETUID | NO_DEVICES | NO_EXEC);
+    mount_on_new(dev, "shm", memory)
+}
+
+fn mount_on_new(
+    dev: &OwnedFd,
+    name: &str,
+    made: rustix::io::Result<OwnedFd>,
+) -> Result<(), Failure> {
+    mkdirat(dev, name, Mode::from_raw_mode(0o755)).during("make /dev/", name)?;
+    attach(dev, name, &made.during("mount a new /dev/", name)?)
 }
 
 /// Devices that only a privileged step sees, as with BuildKit: those of the host where it has them, else made

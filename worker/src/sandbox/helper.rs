@@ -14,6 +14,7 @@ use rustix::thread::UnshareFlags;
 
 use super::cgroup::Made;
 use super::command;
+use super::enclosure::Enclosure;
 use super::error::{During, Failure};
 use super::identity::{self, Identity};
 use super::init;
@@ -46,8 +47,8 @@ pub fn run_if_helper() {
 
 fn serve() -> i32 {
     let report = |engine: &UnixStream| -> Report {
-        let job: Job<Spec> = wire::receive(engine).map_err(|_| Failure::Abandoned)?;
-        run(&job, engine)
+        let enclosure = wire::receive(engine).map_err(|_| Failure::Abandoned)?;
+        run(&enclosure, engine)
     };
     let sent = isolate().and_then(|engine| wire::send(&engine, &report(&engine)));
     if sent.is_ok() { 0 } else { 1 }
@@ -75,8 +76,7 @@ struct Init {
     socket: UnixStream,
 }
 
-fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
-    let spec = &job.spec;
+fn run(enclosure: &Enclosure, engine: &UnixStream) -> Report {
     // SAFETY: only the mount namespace is left, which no other thread can depend on.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.needs(
         "make a mount namespace",
@@ -87,11 +87,14 @@ fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .during("make private", "/")?;
-    raise_limits(spec);
     // Removed when all is over, by whoever made them.
-    let groups = spec.groups.make()?;
-    let init = start_init(job, &groups)?;
-    let setup = set_up(&init, job);
+    let groups = enclosure.groups.make()?;
+    let init = start_init(enclosure, &groups)?;
+    let setup = enclose(&init, enclosure).and_then(|enclosed| {
+        let job: Job<Spec> = wire::receive(engine).map_err(|_| Failure::Abandoned)?;
+        furnish(&init, enclosure, &enclosed, &job)?;
+        Ok(enclosed)
+    });
     match &setup {
         Err(_) => init.kill(),
         Ok(_) => init.watch(engine, &groups),
@@ -113,21 +116,8 @@ fn run(job: &Job<Spec>, engine: &UnixStream) -> Report {
     }
 }
 
-fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
-    let spec = &job.spec;
-    let mut flags =
-        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if !spec.privileged {
-        flags |= libc::CLONE_NEWUSER;
-    }
-    // A namespace of control groups begins at the group that its maker is in: where the step has one of
-    // its own, it makes the namespace once it is there.
-    if groups.is_empty() {
-        flags |= libc::CLONE_NEWCGROUP;
-    }
-    if network::is_own(spec.network, job.passage) {
-        flags |= libc::CLONE_NEWNET;
-    }
+fn start_init(enclosure: &Enclosure, groups: &Made) -> Result<Init, Failure> {
+    let flags = enclosure.namespaces();
     let (ours, theirs) = UnixStream::pair().during("make", "a socket pair")?;
     let child =
         process::fork(flags as u64).needs("make the step's namespaces", forbidding_setting())?;
@@ -139,18 +129,25 @@ fn start_init(job: &Job<Spec>, groups: &Made) -> Result<Init, Failure> {
         }),
         None => {
             drop(ours);
-            let result = init::serve(job, &theirs, groups);
+            let result = init::serve(enclosure, &theirs, groups);
             let sent = wire::send(&theirs, &result);
             std::process::exit(if sent.is_ok() { 0 } else { 1 });
         }
     }
 }
 
-/// Gives the step's namespaces what only the helper can: ids, a way out, output, and mounts of the host's
-/// files. What is returned must be kept while the step runs.
-fn set_up(init: &Init, job: &Job<Spec>) -> Result<network::Guard, Failure> {
-    let (spec, identity) = (&job.spec, job.identity);
-    if !spec.privileged {
+/// What an enclosure has that only the helper could make.
+struct Enclosed {
+    /// The user namespace that mounts of layers are shown through, where ids are shifted.
+    shift: Option<OwnedFd>,
+    /// Must be kept while the step runs.
+    _network: network::Guard,
+}
+
+/// Gives the step's namespaces what only the helper can before it knows the job: ids, output, and a way out.
+fn enclose(init: &Init, enclosure: &Enclosure) -> Result<Enclosed, Failure> {
+    let identity = enclosure.identity;
+    if !enclosure.privileged {
         identity.write_maps(init.pid)?;
     }
     give_output_to_root(identity)?;
@@ -160,18 +157,33 @@ fn set_up(init: &Init, job: &Job<Spec>) -> Result<network::Guard, Failure> {
         }
         Identity::Same => None,
     };
-    let (wiring, guard) = network::connect(spec.network, job.passage, init.pid)?;
+    let (wiring, guard) = network::connect(enclosure.network, enclosure.passage, init.pid)?;
     wire::send(&init.socket, &wiring).map_err(|_| Failure::Abandoned)?;
-    identity.assume_for_files()?;
+    Ok(Enclosed {
+        shift,
+        _network: guard,
+    })
+}
+
+/// Gives an enclosed step what its job takes of the host: higher limits, and mounts of the host's files.
+fn furnish(
+    init: &Init,
+    enclosure: &Enclosure,
+    enclosed: &Enclosed,
+    job: &Job<Spec>,
+) -> Result<(), Failure> {
+    raise_limits(init.pid, &job.spec);
+    wire::send(&init.socket, job).map_err(|_| Failure::Abandoned)?;
+    enclosure.identity.assume_for_files()?;
     let mounts = layers::mount(
-        spec,
-        shift.as_ref().map(AsFd::as_fd),
+        &job.spec,
+        enclosed.shift.as_ref().map(AsFd::as_fd),
         !identity::is_first_namespace(),
     )?;
     for mount in std::iter::once(&mounts.root).chain(&mounts.binds) {
         wire::send_descriptor(&init.socket, mount.as_fd()).map_err(|_| Failure::Abandoned)?;
     }
-    Ok(guard)
+    Ok(())
 }
 
 /// Makes the step's root the owner of the output pipes, so that it can give them to its user.
@@ -184,16 +196,16 @@ fn give_output_to_root(identity: Identity) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Raises our own hard limits where the step asks for more than we have: once inside its user namespace
-/// nobody can. Where we may not either, setting the limit says so later.
-fn raise_limits(spec: &Spec) {
+/// Raises the hard limits of the step's first process where the step asks for more than Kiln has: in its user
+/// namespace nobody can. Where we may not either, setting the limit says so later.
+fn raise_limits(init: Pid, spec: &Spec) {
     for limit in &spec.command.limits {
         let resource = command::resource(limit.resource);
-        let mut ours = rustix::process::getrlimit(resource);
+        let mut now = rustix::process::getrlimit(resource);
         let hard = limit.hard.unwrap_or(u64::MAX);
-        if ours.maximum.is_some_and(|maximum| maximum < hard) {
-            ours.maximum = limit.hard;
-            let _ = rustix::process::setrlimit(resource, ours);
+        if now.maximum.is_some_and(|maximum| maximum < hard) {
+            now.maximum = limit.hard;
+            let _ = rustix::process::prlimit(Some(init), resource, now);
         }
     }
 }

@@ -19,11 +19,13 @@ use rustix::thread::{UnshareFlags, set_thread_groups, set_thread_res_gid, set_th
 
 use super::cgroup::Made;
 use super::command;
+use super::enclosure::Enclosure;
 use super::error::{During, Failure};
 use super::identity::Identity;
 use super::network::Wiring;
 use super::process;
 use super::rootfs;
+use super::scratch::Scratch;
 use super::spec::Spec;
 use super::stub::Stubs;
 use super::user;
@@ -34,9 +36,12 @@ const USER_NAMESPACE: &str = "/proc/self/ns/user";
 
 /// Serves as the step's first process; `helper` leads to the process that made it.
 /// What it returns is how the command ended, as wait(2) gives it.
-pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Result<i32, Failure> {
-    let spec = &job.spec;
-    if job.identity == Identity::Shifted {
+pub(super) fn serve(
+    enclosure: &Enclosure,
+    helper: &UnixStream,
+    groups: &Made,
+) -> Result<i32, Failure> {
+    if enclosure.identity == Identity::Shifted {
         let namespace = File::open(USER_NAMESPACE).during("open", USER_NAMESPACE)?;
         wire::send_descriptor(helper, namespace.as_fd()).map_err(|_| Failure::Abandoned)?;
     }
@@ -44,6 +49,12 @@ pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Resu
     let wiring: Wiring = wire::receive(helper).map_err(|_| Failure::Abandoned)?;
     become_root()?;
     enter_groups(groups)?;
+    join_new_keyring();
+    wiring.bring_up(enclosure)?;
+    let scratch = Scratch::prepare(enclosure.privileged)?;
+
+    let job: Job<Spec> = wire::receive(helper).map_err(|_| Failure::Abandoned)?;
+    let spec = &job.spec;
     let root = wire::receive_descriptor(helper).map_err(|_| Failure::Abandoned)?;
     let binds = spec.mounts.iter().filter(|mount| mount.source.is_bind());
     let binds = binds
@@ -51,13 +62,11 @@ pub(super) fn serve(job: &Job<Spec>, helper: &UnixStream, groups: &Made) -> Resu
         .collect::<Result<_, _>>();
     let binds = binds.map_err(|_| Failure::Abandoned)?;
 
-    join_new_keyring();
     rustix::system::sethostname(spec.hostname.as_bytes())
         .during("set the hostname", &spec.hostname)?;
-    wiring.bring_up(spec, job.passage)?;
     let mut stubs = Stubs::default();
-    let result =
-        rootfs::enter(spec, &root, binds, &wiring, &mut stubs).and_then(|()| run(job, &root));
+    let result = rootfs::enter(spec, scratch, &root, binds, &wiring, &mut stubs)
+        .and_then(|()| run(&job, &root));
     end_all_others();
     let removed = stubs.remove();
     let status = result?;

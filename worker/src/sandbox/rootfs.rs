@@ -2,24 +2,22 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, openat};
+use rustix::fs::{FileType, Gid, Mode, Uid, fstat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::device;
 use super::error::{During, Failure};
-use super::kernel::{self, Covers};
-use super::mount::{self, Attributes, NO_DEVICES, NO_EXEC, NO_SETUID, READ_ONLY};
+use super::mount::{self, NO_DEVICES, NO_SETUID, READ_ONLY};
 use super::network::{self, Wiring};
+use super::scratch::Scratch;
 use super::spec::{Mount, Source, Spec};
 use super::stub::{Kind, Stubs};
 
 /// A root that is being filled.
 struct Root<'a> {
     directory: BorrowedFd<'a>,
-    /// Memory that the step never sees as a whole: it holds `/dev` and the files made for the step.
-    scratch: OwnedFd,
-    files: u32,
+    scratch: Scratch,
     stubs: &'a mut Stubs,
 }
 
@@ -27,34 +25,23 @@ struct Root<'a> {
 /// that the helper made, in the spec's order. What `stubs` says afterwards must be undone even after an error.
 pub(super) fn enter(
     spec: &Spec,
+    scratch: Scratch,
     root: &OwnedFd,
     binds: Vec<OwnedFd>,
     wiring: &Wiring,
     stubs: &mut Stubs,
 ) -> Result<(), Failure> {
-    let no_devices = if spec.privileged { 0 } else { NO_DEVICES };
-    let scratch = mount::create(
-        "tmpfs",
-        &[("mode", "0755"), ("size", "64m")],
-        NO_SETUID | no_devices,
-    )
-    .during("make", "scratch memory")?;
-    mount::attach_over_root(root).during("attach", "the step's root")?;
-    // Only attached mounts can be cloned. It lies over the step's root and is taken off before the switch.
-    mount::attach_over_root(&scratch).during("attach", "scratch memory")?;
-    let resolvers = wiring.resolvers();
-
+    scratch.attach_root(root)?;
     let mut filling = Root {
         directory: root.as_fd(),
         scratch,
-        files: 0,
         stubs,
     };
     filling.attach_kernel_views(spec)?;
     // Every runtime wants these directories in a root, and BuildKit leaves them there.
     filling.stubs.keep();
     filling.attach_file("/etc/hosts", network::hosts(spec).as_bytes())?;
-    filling.attach_file("/etc/resolv.conf", &resolvers)?;
+    filling.attach_file("/etc/resolv.conf", &wiring.resolvers())?;
     let mut binds = binds.into_iter();
     for mount in &spec.mounts {
         filling.attach_mount(mount, &mut binds)?;
@@ -64,28 +51,15 @@ pub(super) fn enter(
 
 impl Root<'_> {
     fn attach_kernel_views(&mut self, spec: &Spec) -> Result<(), Failure> {
-        let dev = self.scratch_directory("dev")?;
-        let dev = mount::clone(dev.as_fd(), "", false).during("clone", "/dev")?;
-        self.attach(&dev, "/dev", Kind::Directory)?;
-        device::fill(&dev, spec.shm_size)?;
-        if spec.privileged {
-            device::add_privileged(&dev)?;
-            self.attach(&kernel::proc()?, "/proc", Kind::Directory)?;
-            return self.attach(&kernel::whole_sys()?, "/sys", Kind::Directory);
+        device::add_shared_memory(&self.scratch.dev, spec.shm_size)?;
+        for (tree, target) in [
+            (self.scratch.dev.as_fd(), "/dev"),
+            (self.scratch.proc.as_fd(), "/proc"),
+            (self.scratch.sys.as_fd(), "/sys"),
+        ] {
+            attach(self.directory, self.stubs, tree, target, Kind::Directory)?;
         }
-
-        let directory = self.scratch_directory("empty")?;
-        let file = mount::find_on_host("/dev/null".as_ref()).during("find", "/dev/null")?;
-        let covers = Covers {
-            directory: directory.as_fd(),
-            file: file.as_fd(),
-        };
-        let proc = kernel::proc()?;
-        self.attach(&proc, "/proc", Kind::Directory)?;
-        kernel::mask_proc(&proc, &covers)?;
-        let sys = kernel::sys()?;
-        self.attach(&sys, "/sys", Kind::Directory)?;
-        kernel::mask_sys(&sys, &covers)
+        Ok(())
     }
 
     fn attach_mount(
@@ -125,7 +99,7 @@ impl Root<'_> {
             } => {
                 let owner = (Uid::from_raw(*uid), Gid::from_raw(*gid));
                 let mode = Mode::from_raw_mode(*mode & 0o7777);
-                self.scratch_file(&content.0, mode, owner, mount.readonly)?
+                self.scratch.file(&content.0, mode, owner, mount.readonly)?
             }
         };
         let stat = fstat(&tree).during("examine the mount for", target)?;
@@ -137,80 +111,49 @@ impl Root<'_> {
     }
 
     fn attach_file(&mut self, target: &str, content: &[u8]) -> Result<(), Failure> {
-        let tree = self.scratch_file(
-            content,
-            Mode::from_raw_mode(0o644),
-            (Uid::ROOT, Gid::ROOT),
-            true,
-        )?;
+        let mode = Mode::from_raw_mode(0o644);
+        let owner = (Uid::ROOT, Gid::ROOT);
+        let tree = self.scratch.file(content, mode, owner, true)?;
         self.attach(&tree, target, Kind::File)
     }
 
     fn attach(&mut self, tree: &OwnedFd, target: &str, kind: Kind) -> Result<(), Failure> {
-        let found = self.stubs.find_or_make(self.directory, target, kind)?;
-        let stat = fstat(&found).during("examine the mount point", target)?;
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_directory != (kind == Kind::Directory) {
-            let what = match kind {
-                Kind::Directory => "a directory cannot be mounted on a file",
-                Kind::File => "a file cannot be mounted on a directory",
-            };
-            return Err(Failure::Invalid {
-                what: what.into(),
-                value: target.into(),
-            });
-        }
-        mount::attach(tree, found.as_fd()).during("mount at", target)
-    }
-
-    fn scratch_directory(&self, name: &str) -> Result<OwnedFd, Failure> {
-        mkdirat(&self.scratch, name, Mode::from_raw_mode(0o755)).during("make", name)?;
-        mount::find(self.scratch.as_fd(), name).during("find", name)
-    }
-
-    /// A detached mount of a file in memory.
-    fn scratch_file(
-        &mut self,
-        content: &[u8],
-        mode: Mode,
-        (uid, gid): (Uid, Gid),
-        readonly: bool,
-    ) -> Result<OwnedFd, Failure> {
-        let name = self.files.to_string();
-        self.files += 1;
-        let make = || -> std::io::Result<OwnedFd> {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let file = openat(&self.scratch, &name, flags, Mode::RUSR)?;
-            let mut file = std::fs::File::from(file);
-            std::io::Write::write_all(&mut file, content)?;
-            chownat(
-                &file,
-                "",
-                Some(uid),
-                Some(gid),
-                rustix::fs::AtFlags::EMPTY_PATH,
-            )?;
-            fchmod(&file, mode)?;
-            let tree = mount::clone(self.scratch.as_fd(), &name, false)?;
-            let readonly = if readonly { READ_ONLY } else { 0 };
-            // A heredoc that begins with #! is a program.
-            let is_program = mode.intersects(Mode::XUSR | Mode::XGRP | Mode::XOTH);
-            let executable = if is_program { 0 } else { NO_EXEC };
-            let attributes = Attributes::set(NO_SETUID | NO_DEVICES | executable | readonly);
-            mount::set_attributes(tree.as_fd(), &attributes, false)?;
-            Ok(tree)
-        };
-        make().during("make a file in memory", &name)
+        attach(self.directory, self.stubs, tree.as_fd(), target, kind)
     }
 }
 
-/// Makes `root`, which lies over the old root and under the scratch memory, the only one.
+fn attach(
+    root: BorrowedFd<'_>,
+    stubs: &mut Stubs,
+    tree: BorrowedFd<'_>,
+    target: &str,
+    kind: Kind,
+) -> Result<(), Failure> {
+    let found = stubs.find_or_make(root, target, kind)?;
+    let stat = fstat(&found).during("examine the mount point", target)?;
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if is_directory != (kind == Kind::Directory) {
+        let what = match kind {
+            Kind::Directory => "a directory cannot be mounted on a file",
+            Kind::File => "a file cannot be mounted on a directory",
+        };
+        return Err(Failure::Invalid {
+            what: what.into(),
+            value: target.into(),
+        });
+    }
+    mount::attach(tree, found.as_fd()).during("mount at", target)
+}
+
+/// Makes `root`, which lies in the scratch memory over the old root, the only one.
 fn pivot(root: &OwnedFd) -> Result<(), Failure> {
     let switch = || {
-        unmount("/", UnmountFlags::DETACH)?;
         rustix::process::fchdir(root)?;
         rustix::process::pivot_root(".", ".")?;
-        unmount(".", UnmountFlags::DETACH)?;
+        // Over the new root lie the old one and, over that, the scratch memory.
+        for _ in 0..2 {
+            unmount(".", UnmountFlags::DETACH)?;
+        }
         rustix::process::chdir("/")?;
         // What still lay over the root, such as the old one, would be what `..` leads to.
         match mount::id(&mount::find_on_host("/..".as_ref())?)? == mount::id(root)? {

@@ -1,26 +1,22 @@
-//! Runs a step from the engine's side: starts the helper, passes on the output as it comes, and turns
-//! the report into an outcome. Knows nothing of namespaces and mounts.
+//! Runs steps from the engine's side: finds out by whose ids and by which way out that goes on this machine,
+//! and turns a helper's report into an outcome. Knows nothing of namespaces and mounts.
 
 use std::future::Future;
-use std::io;
-use std::net::{Ipv4Addr, Shutdown};
-use std::os::fd::OwnedFd;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
+use super::enclosure::Enclosure;
 use super::error::{Error, Failure};
-use super::helper;
 use super::identity::{Identity, is_first_namespace};
 use super::network::{self, Filter, Passage, WayOut};
 use super::seccomp;
+use super::spare::Spare;
 use super::spec::{Network, Spec};
+use super::step::Step;
 use super::wire::{self, Ended, Job, Report};
 
 /// Which of the two streams of a step's output.
@@ -81,6 +77,7 @@ pub struct Sandbox {
     /// How private networks may reach what is outside, the best first; none leaves the host's network.
     ways_out: Mutex<Vec<WayOut>>,
     filter: OnceCell<Option<Filter>>,
+    spare: Spare,
     /// How many processes the machine had killed for memory before.
     killed_before: u64,
 }
@@ -102,6 +99,7 @@ impl Sandbox {
                 rustix::process::geteuid().is_root() && is_first_namespace(),
             )),
             filter: OnceCell::new(),
+            spare: Spare::default(),
             killed_before: killed_for_memory(),
         }
     }
@@ -169,28 +167,17 @@ impl Sandbox {
         cancelled: impl Future<Output = ()>,
     ) -> Result<Outcome, Error> {
         let mut cancelled = std::pin::pin!(cancelled);
-        // Privileges are this process's own, and so are the ids.
-        let mut identity = match spec.privileged {
-            true => Identity::Same,
-            false => self.identity(),
-        };
+        let mut identity = self.identity_for(spec);
         let filter: &[_] = match spec.privileged {
             true => &[],
             false => seccomp::filter(),
         };
+        let job = wire::frame(&Job { spec, filter })?;
         loop {
-            let passage = match spec.network {
-                Network::Private => self.passage().await,
-                Network::Host | Network::None => None,
-            };
-            let job = Job {
-                spec,
-                identity,
-                passage,
-                filter,
-            };
+            let enclosure = self.enclosure(spec, identity).await;
+            let cancelled = cancelled.as_mut();
             // Where an attempt fails so, nothing of the step has run yet, so that another repeats nothing.
-            match self.attempt(&job, &mut log, cancelled.as_mut()).await {
+            match self.attempt(&enclosure, &job, &mut log, cancelled).await {
                 Err(Error::Step(Failure::IdMapRefused { .. })) if identity == Identity::Shifted => {
                     identity = Identity::Same;
                     self.set_identity(identity);
@@ -198,90 +185,61 @@ impl Sandbox {
                 Err(Error::Step(Failure::Unconnected { way, .. })) => {
                     self.give_up(way);
                 }
-                result => return result,
+                result => {
+                    return result.map(|ended| Outcome::new(ended, &enclosure, self.killed_before));
+                }
             }
+        }
+    }
+
+    /// Makes ready, while a step runs, for one that is likely to follow and to be surrounded as `spec` is. What
+    /// cannot be made ready is made when it is needed.
+    pub async fn prepare_another(&self, spec: &Spec) {
+        let enclosure = self.enclosure(spec, self.identity_for(spec)).await;
+        self.spare
+            .fill(&enclosure, || Step::start(&self.program, &enclosure));
+    }
+
+    async fn enclosure(&self, spec: &Spec, identity: Identity) -> Enclosure {
+        let passage = match spec.network {
+            Network::Private => self.passage().await,
+            Network::Host | Network::None => None,
+        };
+        Enclosure::of(spec, identity, passage)
+    }
+
+    /// A privileged step has this process's privileges, and so its ids.
+    fn identity_for(&self, spec: &Spec) -> Identity {
+        match spec.privileged {
+            true => Identity::Same,
+            false => self.identity(),
         }
     }
 
     async fn attempt(
         &self,
-        job: &Job<&Spec, &[seccomp::Instruction]>,
+        enclosure: &Enclosure,
+        job: &[u8],
         log: &mut impl FnMut(Stream, &[u8]),
-        mut cancelled: impl Future<Output = ()> + Unpin,
-    ) -> Result<Outcome, Error> {
-        let frame = wire::frame(job)?;
-        let failed = |operation| {
-            move |source| Error::Helper {
-                operation,
-                program: self.program.clone(),
-                source,
+        cancelled: impl Future<Output = ()> + Unpin,
+    ) -> Result<Ended, Error> {
+        let failed = |(operation, source)| Error::Helper {
+            operation,
+            program: self.program.clone(),
+            source,
+        };
+        let mut step = match self.spare.take(enclosure) {
+            Some(step) => step,
+            None => {
+                Step::start(&self.program, enclosure).map_err(|error| failed(("start", error)))?
             }
         };
-        let Step {
-            mut helper,
-            socket,
-            lifeline,
-            mut stdout,
-            mut stderr,
-        } = self.start().map_err(failed("start"))?;
-        let mut stopped = false;
-        let mut report = std::pin::pin!(exchange(socket, &frame));
-        let report = loop {
-            tokio::select! {
-                report = &mut report => break report,
-                length = stdout.read(), if stdout.open => stdout.pass_on(length, log),
-                length = stderr.read(), if stderr.open => stderr.pass_on(length, log),
-                () = &mut cancelled, if !stopped => {
-                    stopped = true;
-                    lifeline.shutdown(Shutdown::Write).map_err(failed("stop"))?;
-                }
-            }
-        };
-        if report.is_err() {
-            // Without a helper to wait for, the end of the output tells that the step is gone.
-            let ends = async {
-                while stdout.open || stderr.open {
-                    tokio::select! {
-                        length = stdout.read(), if stdout.open => stdout.pass_on(length, log),
-                        length = stderr.read(), if stderr.open => stderr.pass_on(length, log),
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(Duration::from_secs(1), ends).await;
+        step.give(job).await;
+        match step.report(log, cancelled).await.map_err(failed)? {
+            (_, true) => Err(Error::Cancelled),
+            (Err(_), false) => Err(Error::Lost),
+            (Ok(bytes), false) => Ok(postcard::from_bytes::<Report>(&bytes)??),
         }
-        stdout.drain(log);
-        stderr.drain(log);
-        helper.wait().await.map_err(failed("wait for"))?;
-        match report {
-            _ if stopped => Err(Error::Cancelled),
-            Err(_) => Err(Error::Lost),
-            Ok(bytes) => {
-                let ended = postcard::from_bytes::<Report>(&bytes)??;
-                Ok(Outcome::new(ended, job, self.killed_before))
-            }
-        }
-    }
-
-    fn start(&self) -> io::Result<Step> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        let (stdout, stdout_writer) = io::pipe()?;
-        let (stderr, stderr_writer) = io::pipe()?;
-        // Everything else of ours closes itself on exec, so that the helper alone holds its ends.
-        let helper = Command::new(&self.program)
-            .arg0(helper::NAME)
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(stdout_writer)
-            .stderr(stderr_writer)
-            .spawn()?;
-        ours.set_nonblocking(true)?;
-        Ok(Step {
-            helper,
-            lifeline: ours.try_clone()?,
-            socket: UnixStream::from_std(ours)?,
-            stdout: Output::new(Stream::Stdout, stdout.into())?,
-            stderr: Output::new(Stream::Stderr, stderr.into())?,
-        })
     }
 }
 
@@ -291,68 +249,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// A started helper. Dropping it closes the socket, which ends the step.
-struct Step {
-    helper: Child,
-    socket: UnixStream,
-    /// The same socket, to close it for writing while the report is awaited.
-    lifeline: std::os::unix::net::UnixStream,
-    stdout: Output,
-    stderr: Output,
-}
-
-/// Sends the job and waits for the report.
-async fn exchange(mut socket: UnixStream, job: &[u8]) -> io::Result<Vec<u8>> {
-    socket.write_all(job).await?;
-    let length = socket.read_u32_le().await?;
-    let mut report = vec![0; length as usize];
-    socket.read_exact(&mut report).await?;
-    Ok(report)
-}
-
-/// Our end of one of the step's output pipes.
-struct Output {
-    stream: Stream,
-    pipe: Receiver,
-    open: bool,
-    buffer: Vec<u8>,
-}
-
-impl Output {
-    fn new(stream: Stream, pipe: OwnedFd) -> io::Result<Self> {
-        let pipe = Receiver::from_owned_fd(pipe)?;
-        Ok(Self {
-            stream,
-            pipe,
-            open: true,
-            buffer: vec![0; 64 << 10],
-        })
-    }
-
-    /// Reads what comes next; nothing is the end.
-    async fn read(&mut self) -> usize {
-        self.pipe.read(&mut self.buffer).await.unwrap_or(0)
-    }
-
-    fn pass_on(&mut self, length: usize, log: &mut impl FnMut(Stream, &[u8])) {
-        match length {
-            0 => self.open = false,
-            length => log(self.stream, &self.buffer[..length]),
-        }
-    }
-
-    /// Passes on what is left, without waiting for the end: a descriptor that the step handed to some
-    /// process outside could keep that from coming.
-    fn drain(&mut self, log: &mut impl FnMut(Stream, &[u8])) {
-        // Not by the runtime, which would not look before it has been told that there is something.
-        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut self.buffer[..]) {
-            log(self.stream, &self.buffer[..length]);
-        }
-    }
-}
-
 impl Outcome {
-    fn new<F>(ended: Ended, job: &Job<&Spec, F>, killed_before: u64) -> Self {
+    fn new(ended: Ended, enclosure: &Enclosure, killed_before: u64) -> Self {
         let exit = match libc::WIFSIGNALED(ended.status) {
             true => Exit::Signal(libc::WTERMSIG(ended.status)),
             false => Exit::Code(libc::WEXITSTATUS(ended.status) as u8),
@@ -362,8 +260,8 @@ impl Outcome {
             peak_memory: ended.peak_memory,
             user_time: Duration::from_micros(ended.cpu.0),
             system_time: Duration::from_micros(ended.cpu.1),
-            identity: job.identity,
-            way_out: job.passage.map(|passage| passage.way),
+            identity: enclosure.identity,
+            way_out: enclosure.passage.map(|passage| passage.way),
             shortage: match exit {
                 _ if ended.memory_ran_out => Some(Shortage::StepMemory),
                 _ if ended.processes_ran_out => Some(Shortage::Processes),

@@ -14,18 +14,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::identity::Identity;
-use super::network::Passage;
 use super::seccomp::Instruction;
 
-/// What Kiln sends to the helper; `S` is a [`Spec`](super::spec::Spec) and `F` a list of instructions, or they
-/// borrow such to be sent.
+/// What Kiln sends to the helper after the [`Enclosure`](super::enclosure::Enclosure), and the helper to init;
+/// `S` is a [`Spec`](super::spec::Spec) and `F` a list of instructions, or they borrow such to be sent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job<S, F = Vec<Instruction>> {
     pub(super) spec: S,
-    pub(super) identity: Identity,
-    /// How a private network reaches what is outside.
-    pub(super) passage: Option<Passage>,
     /// The filter of the command's system calls; empty is none.
     pub(super) filter: F,
 }

@@ -24,7 +24,7 @@ crate::cases![
 ];
 
 /// What makes this program run one endless step, so that it can be killed: root, upper and work
-/// directories and a mark follow.
+/// directories, a mark, and whether another step is made ready meanwhile follow.
 pub(crate) const VICTIM: &str = "--victim=";
 
 /// A script that marks itself, ignores what it can, and leaves more processes than one.
@@ -76,14 +76,14 @@ pub(crate) fn processes_with(mark: &str) -> Vec<Process> {
 }
 
 /// The helper and init of the step that `process` runs for.
-fn children_of(process: u32) -> Vec<i32> {
+pub(crate) fn children_of(process: u32) -> Vec<i32> {
     processes()
         .filter(|(child, _)| child.parent == process as i32)
         .map(|(child, _)| child.pid)
         .collect()
 }
 
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).expect("a process id"), Signal::KILL).expect("kill");
 }
 
@@ -158,10 +158,10 @@ fn dropping_kills_within_a_second(bench: &Bench) {
 }
 
 /// A copy of this program that is about to run an endless step.
-fn spawn_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child {
+fn spawn_victim(bench: &Bench, upper: &Path, mark: &str, prepares: bool) -> std::process::Child {
     let directory = upper.parent().expect("a parent");
     let argument = format!(
-        "{VICTIM}{}:{}:{mark}",
+        "{VICTIM}{}:{}:{mark}:{prepares}",
         bench.debian.display(),
         directory.display()
     );
@@ -175,7 +175,7 @@ fn spawn_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child 
 
 /// The same, once the step has begun.
 fn start_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child {
-    let victim = spawn_victim(bench, upper, mark);
+    let victim = spawn_victim(bench, upper, mark, false);
     let began = Instant::now();
     while processes_with(&format!("98{mark}")).len() < 2 {
         assert!(
@@ -190,7 +190,7 @@ fn start_victim(bench: &Bench, upper: &Path, mark: &str) -> std::process::Child 
 /// What the program does when it is to be killed.
 pub(crate) fn be_victim(argument: &str) -> ExitCode {
     let parts: Vec<_> = argument.split(':').collect();
-    let [debian, directory, mark] = parts[..] else {
+    let [debian, directory, mark, prepares] = parts[..] else {
         return ExitCode::FAILURE;
     };
     let directory = Path::new(directory);
@@ -208,7 +208,16 @@ pub(crate) fn be_victim(argument: &str) -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    let result = runtime.block_on(Sandbox::default().run(&spec, |_, _| {}, std::future::pending()));
+    let sandbox = Sandbox::default();
+    let result = runtime.block_on(async {
+        let run = sandbox.run(&spec, |_, _| {}, std::future::pending());
+        let prepare = async {
+            if prepares == "true" {
+                sandbox.prepare_another(&spec).await;
+            }
+        };
+        tokio::join!(run, prepare).0
+    });
     match result {
         Err(Error::Lost) => ExitCode::from(77),
         Err(Error::Step(error)) if error.to_string().contains("killed by signal 9") => {
@@ -261,7 +270,8 @@ fn killing_kiln_at_any_moment_leaves_nothing(bench: &Bench) {
     let (mark, helpers_before) = (mark("any"), helpers());
     for quarter_milliseconds in 0..80 {
         let root = bench.root();
-        let mut victim = spawn_victim(bench, &root.upper, &mark);
+        let prepares = quarter_milliseconds % 2 == 1;
+        let mut victim = spawn_victim(bench, &root.upper, &mark, prepares);
         std::thread::sleep(Duration::from_micros(250 * quarter_milliseconds));
         victim.kill().expect("kill");
         victim.wait().expect("wait");

@@ -13,6 +13,7 @@ mod network;
 mod outcome;
 mod outside;
 mod rootfs;
+mod spare;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -68,6 +69,7 @@ fn all() -> impl Iterator<Item = &'static Case> {
         rootfs::CASES,
         identity::CASES,
         death::CASES,
+        spare::CASES,
     ]
     .into_iter()
     .flatten()

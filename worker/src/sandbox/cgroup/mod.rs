@@ -28,11 +28,11 @@ const PREFIX: &str = "kiln-step-";
 const DEFAULT_PARENT: &str = "kiln";
 
 /// The control groups that each step gets, one for each hierarchy that is needed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups(Vec<Group>);
 
 /// A step's part of one hierarchy.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Group {
     parent: PathBuf,
     /// Files of the group and what is written to them, in this order.
@@ -85,6 +85,11 @@ impl Groups {
         let mut settings = self.0.iter().flat_map(|group| &group.settings);
         let (_, value) = settings.find(|(file, _)| is_it(file))?;
         value.parse().ok()
+    }
+
+    /// Whether steps stay in Kiln's own.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Makes the groups of one step.

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 pub(super) use files::hosts;
 pub(super) use filter::{Filter, establish as establish_filter};
 
+use super::enclosure::Enclosure;
 use super::error::{During, Failure};
-use super::spec::{Network, Spec};
+use super::spec::Network;
 
 /// How a network of a step's own reaches what is outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,20 +82,11 @@ enum Held {
 }
 
 /// What a helper is told of the way out for a private network.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Passage {
     pub(super) way: WayOut,
     /// The network of which steps have their addresses, where the kernel routes.
     pub(super) range: Ipv4Addr,
-}
-
-/// Whether a step has a network namespace of its own.
-pub(super) fn is_own(network: Network, passage: Option<Passage>) -> bool {
-    match network {
-        Network::Host => false,
-        Network::None => true,
-        Network::Private => passage.is_some(),
-    }
 }
 
 /// Gives the network namespace of a step's first process its way out.
@@ -124,8 +116,8 @@ pub(super) fn connect(
 
 impl Wiring {
     /// Brings up what is in this process's network namespace, if that is the step's own.
-    pub(super) fn bring_up(&self, spec: &Spec, passage: Option<Passage>) -> Result<(), Failure> {
-        if is_own(spec.network, passage) {
+    pub(super) fn bring_up(&self, enclosure: &Enclosure) -> Result<(), Failure> {
+        if enclosure.has_own_network() {
             loopback::raise().during("bring up", "the loopback interface")?;
         }
         if let Some((address, gateway)) = self.cable {
