@@ -24,7 +24,9 @@ impl Builder<'_> {
         let cost = Cell::new(0);
         let parse = |word: &Word| {
             mount::parse(&word.value, |value| {
-                let expansion = expander.word(value)?;
+                let expansion = expander
+                    .attempt(value)
+                    .map_err(|failure| self.failed(state, *failure, word.span))?;
                 cost.set(cost.get() + expansion.text.len() + STEP_COST * expansion.steps);
                 self.undefined(state, &expansion.unmatched, word.span);
                 Ok(expansion.text)

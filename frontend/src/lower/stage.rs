@@ -21,7 +21,7 @@ use super::remote::RemoteRequest;
 use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage, epoch};
 use crate::check::{self, Findings, StepFacts, VariableScope};
 use crate::diagnostic::Diagnostic;
-use crate::expand::{ExpandError, Expander};
+use crate::expand::{ExpandError, Expander, Failure};
 use crate::image_config::ImageConfig;
 use crate::limits;
 use crate::source::{Source, Span};
@@ -276,16 +276,14 @@ impl<'a> Builder<'a> {
     /// Expands a word with the stage's variables.
     pub(super) fn expand(&self, state: &State, text: &str, span: Span) -> Checked<String> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
-        match expander.word(text) {
+        match expander.attempt(text) {
             Ok(expansion) => {
                 self.charge(expansion.text.len() + STEP_COST * expansion.steps, span)?;
                 self.undefined(state, &expansion.unmatched, span);
                 Ok(expansion.text)
             }
-            Err(error) => {
-                if matches!(error, ExpandError::Required { .. }) {
-                    self.is_uncertain.set(state.is_base_unknown);
-                }
+            Err(failure) => {
+                let error = self.failed(state, *failure, span);
                 if let ExpandError::TooLong(bytes) = error {
                     self.charge(bytes, span)?;
                 }
@@ -293,6 +291,16 @@ impl<'a> Builder<'a> {
                 Err(Box::new(Diagnostic::error("expansion", span, message)))
             }
         }
+    }
+
+    /// Tells the rules about names that have no value, and whether the error is certain.
+    pub(super) fn failed(&self, state: &State, failure: Failure, span: Span) -> ExpandError {
+        let was_uncertain = self.is_uncertain.get();
+        self.undefined(state, &failure.unmatched, span);
+        let depends_on_base =
+            matches!(failure.error, ExpandError::Required { .. }) && state.is_base_unknown;
+        self.is_uncertain.set(was_uncertain || depends_on_base);
+        failure.error
     }
 
     /// Tells the rules about names that have no value.
