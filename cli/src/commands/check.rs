@@ -182,7 +182,7 @@ fn checked(
 fn images(global: &GlobalArgs, environment: &Environment) -> Option<Arc<Images>> {
     wire::become_root().ok()?;
     let store = wire::store(global, environment).ok()?;
-    Some(wire::images(&store, environment))
+    Some(wire::images_to_check(&store, environment))
 }
 
 fn write_checked(
