@@ -81,6 +81,16 @@ pub fn images(store: &Store, environment: &Environment) -> Arc<Images> {
     Arc::new(Images::new(store.clone(), registry_settings(environment)))
 }
 
+/// The same for a check, which goes on without an image: whoever is offline does not wait for more than
+/// a second attempt.
+pub fn images_to_check(store: &Store, environment: &Environment) -> Arc<Images> {
+    let settings = RegistrySettings {
+        retries: 1,
+        ..registry_settings(environment)
+    };
+    Arc::new(Images::new(store.clone(), settings))
+}
+
 /// What a build works with.
 pub fn backends(
     store: Store,

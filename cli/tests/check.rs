@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use kiln_frontend::limits;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -100,6 +101,36 @@ fn findings_have_the_form_of_buildkits_answer() {
     assert_eq!(answer["buildErrors"].as_array().map(Vec::len), Some(3));
     let (_, same) = kiln(directory.path(), &["check", "--format", "json"]);
     assert_eq!(text, same);
+}
+
+#[test]
+fn very_many_findings_are_told_in_part() {
+    let many = "MAINTAINER x\n".repeat(2 * limits::FINDINGS);
+    let directory = context(&format!("FROM scratch\n{many}RUM x\n"));
+    let told = limits::FINDINGS;
+    let check = |format| kiln(directory.path(), &["check", "--format", format]);
+    let (code, text) = check("text");
+    assert_eq!(code, 1);
+    assert_eq!(
+        text.matches("warning[MaintainerDeprecated]").count(),
+        told - 1
+    );
+    assert!(text.contains("error[unknown-instruction]"));
+    assert!(text.contains("warning[more-findings]: there are 1001 findings more"));
+    assert!(text.ends_with("Dockerfile: 1 error, 2000 warnings\n"));
+    let (code, json) = check("json");
+    let answer: Value = serde_json::from_str(&json).expect("JSON");
+    let warnings = answer["warnings"].as_array().expect("warnings");
+    let last = warnings.last().expect("a warning");
+    assert_eq!((code, warnings.len()), (1, told));
+    assert_eq!(last["detail"], "there are 1001 findings more");
+    assert_eq!(answer["buildErrors"].as_array().map(Vec::len), Some(1));
+    let (code, sarif) = check("sarif");
+    let log: Value = serde_json::from_str(&sarif).expect("JSON");
+    let results = log["runs"][0]["results"].as_array().map(Vec::len);
+    assert_eq!((code, results), (1, Some(told + 1)));
+    let lenient = ["check", "--fail-on=error", "--format=sarif"];
+    assert_eq!(kiln(directory.path(), &lenient).0, 1);
 }
 
 #[test]

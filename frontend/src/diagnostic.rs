@@ -1,5 +1,6 @@
 //! What is wrong with a Dockerfile, said in a way that can be shown beside its lines.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
@@ -123,6 +124,34 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// The code of the finding that stands for those that are not told.
+pub const MORE_FINDINGS: &str = "more-findings";
+
+/// As many findings as are told of one file ([`limits::FINDINGS`]), in their order: the errors rather than
+/// the warnings, and at the end a warning that says how many there are beside them.
+pub fn shortened(found: &[Diagnostic]) -> Cow<'_, [Diagnostic]> {
+    let more = found.len().saturating_sub(limits::FINDINGS);
+    if more == 0 {
+        return Cow::Borrowed(found);
+    }
+    let errors = found.iter().filter(|finding| finding.is_error()).count();
+    let mut errors_left = errors.min(limits::FINDINGS);
+    let mut warnings_left = limits::FINDINGS - errors_left;
+    let is_told = |finding: &&Diagnostic| {
+        let left = match finding.severity {
+            Severity::Error => &mut errors_left,
+            Severity::Warning => &mut warnings_left,
+        };
+        let is_told = *left > 0;
+        *left -= usize::from(is_told);
+        is_told
+    };
+    let mut told: Vec<Diagnostic> = found.iter().filter(is_told).cloned().collect();
+    let message = format!("there are {more} findings more");
+    told.push(Diagnostic::warning_nowhere(MORE_FINDINGS, message));
+    Cow::Owned(told)
+}
+
 /// Finds near names as long as that is not too much work: in a file with very many names, the last of
 /// very many misspelt ones get no suggestion.
 #[derive(Debug)]
@@ -176,6 +205,22 @@ pub fn closest<'a>(written: &str, options: impl IntoIterator<Item = &'a str>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_very_many_findings_the_errors_are_told_first() {
+        let warning = Diagnostic::warning_nowhere("w", "");
+        let error = Diagnostic::error_nowhere("e", "");
+        let mut found = vec![warning; limits::FINDINGS];
+        assert_eq!(*shortened(&found), *found);
+        found.extend([error.clone(), error]);
+        let told = shortened(&found);
+        assert_eq!(told.len(), limits::FINDINGS + 1);
+        assert_eq!(told.iter().filter(|finding| finding.is_error()).count(), 2);
+        let last = told.last().map(|finding| finding.to_string());
+        assert_eq!(last.as_deref(), Some("there are 2 findings more"));
+        let many = vec![found[limits::FINDINGS].clone(); 3 * limits::FINDINGS];
+        assert_eq!(shortened(&many).len(), limits::FINDINGS + 1);
+    }
 
     #[test]
     fn only_near_names_are_suggested() {

@@ -7,6 +7,7 @@ use nom::{IResult, Parser};
 
 use crate::expand::{ExpandError, Expander, NoVariables};
 use crate::parse::head;
+use crate::source::Span;
 
 /// A heredoc and its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Heredoc {
     pub opening: Opening,
     /// The lines of the body as they stand, line ends included.
     pub content: String,
+    /// Where they stand; `None` in a trigger.
+    pub place: Option<Span>,
 }
 
 impl Heredoc {

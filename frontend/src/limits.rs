@@ -26,6 +26,9 @@ pub const PATTERN_STEPS: usize = 1 << 24;
 /// How many names are compared with misspelt ones in one file, to suggest what was meant.
 pub const COMPARED_NAMES: usize = 50_000;
 
+/// How many findings about one file are told; how many more there are is told in their place.
+pub const FINDINGS: usize = 1000;
+
 /// How long the image or the platform of a FROM may be, variables expanded, in bytes; no name of an
 /// image is nearly as long.
 pub const FROM: usize = 4096;

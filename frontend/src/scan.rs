@@ -366,6 +366,7 @@ impl<'a> Scanner<'a> {
             return;
         }
         for opening in openings {
+            let start = self.physical.position;
             let (content, terminated) = self.heredoc_body(&opening, line);
             if !terminated && self.unread == Span::default() {
                 let message = format!("the heredoc {:?} does not end", opening.name);
@@ -374,7 +375,12 @@ impl<'a> Scanner<'a> {
                 );
                 self.diagnostics.push(missing);
             }
-            line.heredocs.push(Heredoc { opening, content });
+            let place = Some(Span::new(start, start + content.len()));
+            line.heredocs.push(Heredoc {
+                opening,
+                content,
+                place,
+            });
         }
     }
 

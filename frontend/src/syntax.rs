@@ -33,6 +33,14 @@ impl Dockerfile {
     pub fn print(&self) -> String {
         self.layout.print(&self.source)
     }
+
+    /// The instruction that a place lies in.
+    pub(crate) fn instruction_at(&self, place: Span) -> Option<&Arc<Instruction>> {
+        let instructions = &self.instructions;
+        let at = instructions.partition_point(|instruction| instruction.span.end < place.start);
+        let instruction = instructions.get(at)?;
+        (instruction.span.start <= place.start).then_some(instruction)
+    }
 }
 
 /// One instruction.
@@ -50,6 +58,13 @@ pub struct Instruction {
     pub comments: Vec<Word>,
     /// What it says.
     pub command: Command,
+}
+
+impl Instruction {
+    /// Whether it has that name, whether or not it could be read.
+    pub(crate) fn is(&self, keyword: &str) -> bool {
+        self.keyword.value.eq_ignore_ascii_case(keyword)
+    }
 }
 
 /// What an instruction says.
@@ -210,8 +225,27 @@ pub struct InlineFile {
     pub name: Word,
     /// Its content.
     pub content: String,
+    /// Where the lines stand that it was made of; `None` in a trigger.
+    pub place: Option<Span>,
     /// Whether variables in it are expanded.
     pub expand: bool,
+}
+
+impl InlineFile {
+    /// Where a range of the content stands. Its lines may have lost tabs at their beginning.
+    pub(crate) fn place_of(&self, source: &Source, range: Range<usize>) -> Option<Span> {
+        let place = self.place?;
+        let written = source.slice(place).split_inclusive('\n');
+        let lost: Vec<usize> = written
+            .zip(self.content.split_inclusive('\n'))
+            .map(|(written, kept)| written.len() - kept.len())
+            .collect();
+        let offset = |at: usize| {
+            let line = self.content[..at].matches('\n').count();
+            place.start + at + lost.iter().take(line + 1).sum::<usize>()
+        };
+        Some(Span::new(offset(range.start), offset(range.end)))
+    }
 }
 
 /// HEALTHCHECK

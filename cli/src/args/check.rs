@@ -62,6 +62,8 @@ pub struct CheckArgs {
     pub explain: Option<String>,
 
     /// How to print what is found
+    ///
+    /// Of more than 1000 findings, errors are printed first, and how many were left out.
     #[arg(
         long,
         value_enum,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use kiln_frontend::check::{self, RULES, Rule};
+use kiln_frontend::diagnostic::shortened;
 use kiln_frontend::lower::CheckOptions;
 use kiln_solver::Reporter;
 use kiln_worker::image::Images;
@@ -181,7 +182,7 @@ fn checked(
 fn images(global: &GlobalArgs, environment: &Environment) -> Option<Arc<Images>> {
     wire::become_root().ok()?;
     let store = wire::store(global, environment).ok()?;
-    Some(wire::images(&store, environment))
+    Some(wire::images_to_check(&store, environment))
 }
 
 fn write_checked(
@@ -193,8 +194,10 @@ fn write_checked(
 ) -> Result<()> {
     let found = &checked.diagnostics;
     match format {
-        AnswerFormat::Json => answer::write_findings(out, question.dockerfile(), found)?,
-        AnswerFormat::Sarif => answer::write_sarif(out, question.source(), found)?,
+        AnswerFormat::Json => {
+            answer::write_findings(out, question.dockerfile(), &shortened(found))?;
+        }
+        AnswerFormat::Sarif => answer::write_sarif(out, question.source(), &shortened(found))?,
         AnswerFormat::Text => {
             let colors = progress::stdout_colors(environment);
             Report { out, colors }.findings(question.source(), found)?;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use kiln_frontend::check::{self, Rule};
+use kiln_frontend::diagnostic::{MORE_FINDINGS, shortened};
 use kiln_frontend::{Diagnostic, Severity, Source, Span};
 
 /// How many findings are shown; one slip can cause hundreds.
@@ -28,12 +29,12 @@ pub(super) fn render(source: &Source, found: &[Diagnostic], colors: bool) -> Str
     text
 }
 
-/// All findings. The first one of each rule says what the rule is about.
+/// As many findings as are told at all. The first one of each rule says what the rule is about.
 pub(super) fn render_explained(source: &Source, found: &[Diagnostic], colors: bool) -> String {
     let renderer = renderer(colors);
     let mut explained = BTreeSet::new();
     let mut text = String::new();
-    for diagnostic in in_order(found) {
+    for diagnostic in in_order(&shortened(found)) {
         let rule = check::find(diagnostic.code).filter(|rule| explained.insert(rule.name));
         text.push_str(&render_one(source, diagnostic, rule, &renderer));
         text.push_str("\n\n");
@@ -95,7 +96,8 @@ fn renderer(colors: bool) -> Renderer {
 
 fn in_order(found: &[Diagnostic]) -> Vec<&Diagnostic> {
     let mut sorted: Vec<&Diagnostic> = found.iter().collect();
-    sorted.sort_by_key(|diagnostic| diagnostic.span.map_or(0, |span| span.start));
+    let place = |diagnostic: &Diagnostic| diagnostic.span.map_or(0, |span| span.start);
+    sorted.sort_by_key(|diagnostic| (diagnostic.code == MORE_FINDINGS, place(diagnostic)));
     sorted
 }
 

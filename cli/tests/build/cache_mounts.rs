@@ -52,7 +52,7 @@ fn a_cache_is_found_by_its_id() {
 }
 
 #[test]
-fn a_cache_begins_with_a_directory_and_then_lives_on() {
+fn a_cache_begins_with_a_directory_or_a_file_and_then_lives_on() {
     let head = "FROM base AS seed\nRUN mkdir -p /s/d && echo seed >/s/d/f && ln /s/d/f /s/hard && ln -s d/f /s/soft && chown -R 5:6 /s && chmod 0750 /s && ln -s /s /link\n";
     let bench = in_turn(
         head,
@@ -64,6 +64,8 @@ fn a_cache_begins_with_a_directory_and_then_lives_on() {
             "RUN --mount=type=cache,target=/c,from=seed,source=../../../s/d test \"$(ls /c)\" = f",
             "RUN --mount=type=cache,target=/c,from=seed,uid=7 test -z \"$(ls /c)\" && test $(stat -c %u /c) = 7",
             "RUN --mount=type=cache,target=/c,from=seed test -d /c/s/d -a -x /c/bin/sh",
+            "RUN --mount=type=cache,target=/c,from=seed,source=/s/soft test \"$(stat -c '%F %a %u:%g' /c)\" = 'regular file 644 5:6' && test $(cat /c) = seed && echo more >>/c",
+            "RUN --mount=type=cache,id=/c,target=/deep/c,from=seed,source=/s/soft test \"$(tail -n 1 /deep/c)\" = more",
         ],
     );
     bench.file(
@@ -76,10 +78,10 @@ fn a_cache_begins_with_a_directory_and_then_lives_on() {
     bench.file(
         "Dockerfile",
         format!(
-            "{head}FROM base\nRUN --mount=type=cache,target=/c,from=seed,source=/s/soft true\n"
+            "{head}FROM base\nRUN --mount=type=cache,target=/etc,from=seed,source=/s/soft true\n"
         ),
     );
-    bench.refused("", 1, &["s/soft", "not a directory"]);
+    bench.refused("", 1, &["/etc", "a file cannot be mounted on a directory"]);
     bench.file(
         "Dockerfile",
         "FROM base\nRUN --mount=type=cache,target=/c,source=../../../etc true\n",

@@ -42,35 +42,45 @@ pub(super) static INSTRUCTION: Rule = Rule {
 };
 
 /// Names of stages, and the AS in front of them.
-pub(super) fn stage_name(findings: &Findings, instruction: &Instruction, from: &From) {
-    let (Some(name), Some(r#as)) = (&from.name, &from.r#as) else {
-        return;
-    };
-    let lower = name.value.to_lowercase();
-    if lower != name.value {
-        let message = format!("the name of the stage {} is not in lower case", name.value);
-        let finding = Diagnostic::warning(STAGE_NAME.name, name.span, message);
-        findings.add(
-            &STAGE_NAME,
-            instruction,
-            finding.label(format!("write {lower}")),
-        );
+pub(super) fn from(findings: &Findings, instruction: &Instruction, from: &From) {
+    if let Some(finding) = from.name.as_ref().and_then(stage_name) {
+        findings.add(&STAGE_NAME, instruction, finding);
     }
     let keyword = &instruction.keyword.value;
-    let expected = match Case::of(keyword) {
-        Some(Case::Lower) => r#as.value.to_lowercase(),
-        Some(Case::Upper) => r#as.value.to_uppercase(),
-        None => return,
-    };
-    if r#as.value != expected {
-        let message = format!("{} is not in the case of {keyword}", r#as.value);
-        let finding = Diagnostic::warning(FROM_AS.name, r#as.span, message);
-        findings.add(
-            &FROM_AS,
-            instruction,
-            finding.label(format!("write {expected}")),
-        );
+    if let Some(finding) = from.r#as.as_ref().and_then(|r#as| from_as(keyword, r#as)) {
+        findings.add(&FROM_AS, instruction, finding);
     }
+}
+
+/// The same for a FROM that cannot be read: the words behind its flags.
+pub(crate) fn of_rejected_from(keyword: &str, words: &[Word]) -> Vec<Diagnostic> {
+    let [_, r#as, name, more @ ..] = words else {
+        return Vec::new();
+    };
+    let is_as = r#as.value.eq_ignore_ascii_case("as");
+    let of_as = is_as.then(|| from_as(keyword, r#as)).flatten();
+    let of_name = more.is_empty().then(|| stage_name(name)).flatten();
+    of_as.into_iter().chain(of_name).collect()
+}
+
+fn stage_name(name: &Word) -> Option<Diagnostic> {
+    let lower = name.value.to_lowercase();
+    if lower == name.value {
+        return None;
+    }
+    let message = format!("the name of the stage {} is not in lower case", name.value);
+    let finding = Diagnostic::warning(STAGE_NAME.name, name.span, message);
+    Some(finding.label(format!("write {lower}")))
+}
+
+fn from_as(keyword: &str, r#as: &Word) -> Option<Diagnostic> {
+    let expected = Case::of(keyword)?.of_word(&r#as.value);
+    if r#as.value == expected {
+        return None;
+    }
+    let message = format!("{} is not in the case of {keyword}", r#as.value);
+    let finding = Diagnostic::warning(FROM_AS.name, r#as.span, message);
+    Some(finding.label(format!("write {expected}")))
 }
 
 /// The case of all instructions behind the first FROM.

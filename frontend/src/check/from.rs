@@ -141,7 +141,13 @@ pub(super) fn stages(findings: &Findings, stages: &Stages<'_>, scope: &Scope<'_>
         default_name(findings, stage, scope);
         let expander = Expander::new(scope.escape, scope.variables).growing_by(limits::FROM);
         let used = |word: &Word| {
-            let expansion = expander.word(&word.value).unwrap_or_default();
+            let expansion = match expander.attempt(&word.value) {
+                Ok(expansion) => expansion,
+                Err(failure) => Expansion {
+                    unmatched: failure.unmatched,
+                    ..Expansion::default()
+                },
+            };
             for name in &expansion.unmatched {
                 if !known.contains(name.as_str()) {
                     undefined(findings, stage, name, &known, word.span);

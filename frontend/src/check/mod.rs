@@ -26,6 +26,7 @@ pub use manual::manual;
 pub use rule::{Group, Rule, Standing};
 pub use settings::{Settings, SettingsError};
 
+pub(crate) use casing::of_rejected_from;
 pub(crate) use findings::Findings;
 pub(crate) use from::Scope as FromScope;
 pub(crate) use process::Seen;
@@ -78,16 +79,16 @@ pub fn find(name: &str) -> Option<&'static Rule> {
 /// Asks the rules that need no more than the text.
 pub(crate) fn file(findings: &Findings, dockerfile: &Dockerfile, stages: &Stages<'_>) {
     for warning in &dockerfile.warnings {
-        found_by_parser(findings, warning.clone());
+        found_by_parser(findings, dockerfile, warning.clone());
     }
     for instruction in &dockerfile.instructions {
         match &instruction.command {
             Command::Arg(_) => naming::arguments(findings, instruction),
             Command::From(from) => {
-                casing::stage_name(findings, instruction, from);
+                casing::from(findings, instruction, from);
                 naming::from(findings, instruction, from);
             }
-            Command::Maintainer(_) => outdated::maintainer(findings, instruction),
+            _ if instruction.is("maintainer") => outdated::maintainer(findings, instruction),
             _ => {}
         }
     }
@@ -110,9 +111,18 @@ pub(crate) fn unused_build_argument(findings: &Findings, finding: Diagnostic) {
 }
 
 /// What can only be seen while lines and flags are read.
-fn found_by_parser(findings: &Findings, finding: Diagnostic) {
-    if let Some(rule) = find(finding.code) {
-        findings.add_to_file(rule, finding);
+fn found_by_parser(findings: &Findings, dockerfile: &Dockerfile, finding: Diagnostic) {
+    let Some(rule) = find(finding.code) else {
+        return;
+    };
+    let instruction = finding
+        .span
+        .and_then(|span| dockerfile.instruction_at(span));
+    match instruction {
+        // As in BuildKit, comments do not speak of this one.
+        Some(_) if rule.name == names::EMPTY_CONTINUATION => findings.add_to_file(rule, finding),
+        Some(instruction) => findings.add(rule, instruction, finding),
+        None => findings.add_to_file(rule, finding),
     }
 }
 

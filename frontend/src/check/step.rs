@@ -41,8 +41,9 @@ pub(crate) fn step(
         Command::Env(pairs) => {
             outdated::key_value(findings, instruction, pairs);
             for pair in pairs {
-                let name = facts.expand(&pair.key);
-                secret::name(findings, instruction, &name, pair.key.span);
+                if let Some(name) = facts.expand(&pair.key) {
+                    secret::name(findings, instruction, &name, pair.key.span);
+                }
             }
         }
         Command::Label(pairs) => outdated::key_value(findings, instruction, pairs),
@@ -53,8 +54,9 @@ pub(crate) fn step(
             }
         }
         Command::Workdir(word) if !facts.has_workdir => {
-            let path = facts.expand(word);
-            path::workdir(findings, instruction, &path, word.span);
+            if let Some(path) = facts.expand(word) {
+                path::workdir(findings, instruction, &path, word.span);
+            }
         }
         Command::Expose(ports) => {
             let expander = Expander::new(facts.escape, facts.variables);
@@ -82,7 +84,9 @@ fn sources(
         return;
     }
     for word in &transfer.paths {
-        let path = facts.expand(word);
+        let Some(path) = facts.expand(word) else {
+            continue;
+        };
         if !path.contains("://") && !path.starts_with("git@") {
             path::source(findings, facts.ignored, instruction, &path, word.span);
         }
@@ -90,11 +94,10 @@ fn sources(
 }
 
 impl StepFacts<'_> {
-    /// A word with its variables' values; as it is written if it cannot be expanded.
-    fn expand(&self, word: &Word) -> String {
-        Expander::new(self.escape, self.variables)
-            .word(&word.value)
-            .map_or_else(|_| word.value.clone(), |expansion| expansion.text)
+    /// A word with its variables' values; `None` if it cannot be expanded, which is told anyhow.
+    fn expand(&self, word: &Word) -> Option<String> {
+        let expansion = Expander::new(self.escape, self.variables).word(&word.value);
+        expansion.ok().map(|expansion| expansion.text)
     }
 }
 

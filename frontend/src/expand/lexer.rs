@@ -1,10 +1,14 @@
 //! The cursor that walks over one text and expands it.
 
-use super::{ExpandError, Expander, Expansion, glob};
+use std::ops::Range;
+
+use super::{ExpandError, Expander, Expansion, Failure, glob};
 use crate::limits::EXPANSION_DEPTH;
 
 pub(super) struct Lexer<'a> {
     expander: &'a Expander<'a>,
+    /// How many bytes the whole text has.
+    length: usize,
     rest: &'a str,
     raw_escapes: bool,
     depth: usize,
@@ -12,6 +16,8 @@ pub(super) struct Lexer<'a> {
     /// Whether words are wanted, and not only the text.
     splits: bool,
     found: Expansion,
+    /// The innermost substitution that failed.
+    failed: Option<Range<usize>>,
 }
 
 impl<'a> Lexer<'a> {
@@ -20,20 +26,35 @@ impl<'a> Lexer<'a> {
         let found = Expansion::default();
         Self {
             expander,
+            length: text.len(),
             rest: text,
             raw_escapes,
             depth: 0,
             limit,
             splits,
             found,
+            failed: None,
         }
     }
 
     /// Expands all, both as one word and split into words.
-    pub(super) fn run(mut self) -> Result<(Expansion, Vec<String>), ExpandError> {
-        let (text, words) = self.until(None, self.raw_escapes)?;
-        self.found.text = text;
-        Ok((self.found, words))
+    pub(super) fn run(mut self) -> Result<(Expansion, Vec<String>), Box<Failure>> {
+        match self.until(None, self.raw_escapes) {
+            Ok((text, words)) => {
+                self.found.text = text;
+                Ok((self.found, words))
+            }
+            Err(error) => Err(Box::new(Failure {
+                error,
+                unmatched: self.found.unmatched,
+                place: self.failed,
+            })),
+        }
+    }
+
+    /// How many bytes were read.
+    fn position(&self) -> usize {
+        self.length - self.rest.len()
     }
 
     fn peek(&self) -> Option<char> {
@@ -205,6 +226,7 @@ impl<'a> Lexer<'a> {
             return Err(ExpandError::TooDeep);
         }
         self.depth += 1;
+        let start = self.position();
         self.next();
         let value = if self.peek() == Some('{') {
             self.braces()
@@ -212,6 +234,9 @@ impl<'a> Lexer<'a> {
             self.bare_name()
         };
         self.depth -= 1;
+        if value.is_err() && self.failed.is_none() {
+            self.failed = Some(start..self.position());
+        }
         value
     }
 

@@ -8,6 +8,7 @@ mod glob;
 mod lexer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::limits::{EXPANSION_DEPTH, EXPANSION_GROWTH, PATTERN_STEPS};
 
@@ -68,6 +69,17 @@ pub enum ExpandError {
     /// The result is larger than anything useful.
     #[error("the word grows by more than {0} bytes")]
     TooLong(usize),
+}
+
+/// An expansion that failed, and how far it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why it failed.
+    pub error: ExpandError,
+    /// The variables that were used up to there and are not set.
+    pub unmatched: BTreeSet<String>,
+    /// The bytes of the text that hold the substitution, if one is to blame.
+    pub place: Option<Range<usize>>,
 }
 
 /// What a word expands to.
@@ -149,6 +161,11 @@ impl<'a> Expander<'a> {
 
     /// Expands a text to one word; blanks stay.
     pub fn word(&self, text: &str) -> Result<Expansion, ExpandError> {
+        self.attempt(text).map_err(|failure| failure.error)
+    }
+
+    /// Like [`Expander::word`]; tells more of a failure.
+    pub fn attempt(&self, text: &str) -> Result<Expansion, Box<Failure>> {
         if self.is_plain(text) {
             let text = text.to_owned();
             return Ok(Expansion {
@@ -166,5 +183,6 @@ impl<'a> Expander<'a> {
         lexer::Lexer::new(self, text, true)
             .run()
             .map(|(_, words)| words)
+            .map_err(|failure| failure.error)
     }
 }

@@ -1,6 +1,6 @@
 //! `RUN --mount`, with its paths resolved and its inputs found.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use kiln_solver::op::{CacheMount, InputIndex, Mount, MountKind, SecretMount, Sharing, SshMount};
@@ -22,17 +22,23 @@ impl Builder<'_> {
         let escape = self.dockerfile.directives.escape_char();
         let expander = Expander::new(escape, &state.environment);
         let cost = Cell::new(0);
+        // Told once a mount: a mount may have very many values.
+        let unmatched = RefCell::new(BTreeSet::new());
         let parse = |word: &Word| {
             mount::parse(&word.value, |value| {
-                let expansion = expander.word(value)?;
+                let expansion = expander
+                    .attempt(value)
+                    .map_err(|failure| self.failed(state, *failure, word.span))?;
                 cost.set(cost.get() + expansion.text.len() + STEP_COST * expansion.steps);
-                self.undefined(state, &expansion.unmatched, word.span);
+                unmatched.borrow_mut().extend(expansion.unmatched);
                 Ok(expansion.text)
             })
         };
         let specs = run.mounts.iter().map(|word| {
-            let spec = parse(word)
-                .map_err(|error| Box::new(error.into_diagnostic(&word.value, word.span)))?;
+            let spec = parse(word);
+            self.undefined(state, &unmatched.take(), word.span);
+            let spec =
+                spec.map_err(|error| Box::new(error.into_diagnostic(&word.value, word.span)))?;
             self.charge(cost.take(), word.span)?;
             Ok(spec)
         });

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::size_of;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::remote::RemoteRequest;
 use super::{Checked, Images, Layer, LowerError, Lowered, Options, ResolvedImage, epoch};
 use crate::check::{self, Findings, StepFacts, VariableScope};
 use crate::diagnostic::Diagnostic;
-use crate::expand::{ExpandError, Expander};
+use crate::expand::{ExpandError, Expander, Failure};
 use crate::image_config::ImageConfig;
 use crate::limits;
 use crate::source::{Source, Span};
@@ -276,16 +276,14 @@ impl<'a> Builder<'a> {
     /// Expands a word with the stage's variables.
     pub(super) fn expand(&self, state: &State, text: &str, span: Span) -> Checked<String> {
         let expander = Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
-        match expander.word(text) {
+        match expander.attempt(text) {
             Ok(expansion) => {
                 self.charge(expansion.text.len() + STEP_COST * expansion.steps, span)?;
                 self.undefined(state, &expansion.unmatched, span);
                 Ok(expansion.text)
             }
-            Err(error) => {
-                if matches!(error, ExpandError::Required { .. }) {
-                    self.is_uncertain.set(state.is_base_unknown);
-                }
+            Err(failure) => {
+                let error = self.failed(state, *failure, span);
                 if let ExpandError::TooLong(bytes) = error {
                     self.charge(bytes, span)?;
                 }
@@ -293,6 +291,16 @@ impl<'a> Builder<'a> {
                 Err(Box::new(Diagnostic::error("expansion", span, message)))
             }
         }
+    }
+
+    /// Tells the rules about names that have no value, and whether the error is certain.
+    pub(super) fn failed(&self, state: &State, failure: Failure, span: Span) -> ExpandError {
+        let was_uncertain = self.is_uncertain.get();
+        self.undefined(state, &failure.unmatched, span);
+        let depends_on_base =
+            matches!(failure.error, ExpandError::Required { .. }) && state.is_base_unknown;
+        self.is_uncertain.set(was_uncertain || depends_on_base);
+        failure.error
     }
 
     /// Tells the rules about names that have no value.
@@ -308,7 +316,9 @@ impl<'a> Builder<'a> {
             is_declared: &|name| state.arguments.contains(name),
             is_complete: !state.is_base_unknown,
         };
-        let place = |name: &str| place_of(&self.dockerfile.source, span, name);
+        let references = first_references(&self.dockerfile.source, span);
+        // A word that is put together from pieces has none.
+        let place = |name: &str| references.get(name).copied().unwrap_or(span);
         check::undefined_variables(&self.findings, instruction, names, &scope, &place);
     }
 
@@ -430,21 +440,35 @@ fn beginning_of(text: &str) -> String {
     }
 }
 
-/// Where in a word `$name` or `${name` stands; the whole word if it is put together from pieces.
-fn place_of(source: &Source, word: Span, name: &str) -> Span {
+/// Where in a word `$name` or `${name` stands first, by name.
+fn first_references(source: &Source, word: Span) -> HashMap<&str, Span> {
     let text = source.slice(word);
+    let mut found = HashMap::new();
+    for (dollar, _) in text.match_indices('$') {
+        let behind = &text[dollar + 1..];
+        let inner = behind.strip_prefix('{').unwrap_or(behind);
+        let name = beginning_with_name(inner);
+        let mut end = text.len() - inner.len() + name.len();
+        if inner.len() < behind.len() && inner[name.len()..].starts_with('}') {
+            end += 1;
+        }
+        let span = Span::new(word.start + dollar, word.start + end);
+        found.entry(name).or_insert(span);
+    }
+    found
+}
+
+/// The name that a text begins with: a number, a name, or one sign.
+fn beginning_with_name(text: &str) -> &str {
+    let is_digit = |c: char| c.is_ascii_digit();
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let places = text.match_indices(name).filter_map(|(at, _)| {
-        let (before, after) = (&text[..at], &text[at + name.len()..]);
-        let begin = match before.ends_with("${") {
-            true => at - 2,
-            false if before.ends_with('$') => at - 1,
-            false => return None,
-        };
-        let end = at + name.len() + usize::from(before.ends_with("${") && after.starts_with('}'));
-        (!after.starts_with(is_name)).then(|| Span::new(word.start + begin, word.start + end))
-    });
-    places.into_iter().next().unwrap_or(word)
+    let first = text.chars().next();
+    let end = match first {
+        Some(first) if is_digit(first) => text.find(|c| !is_digit(c)),
+        Some(first) if is_name(first) => text.find(|c| !is_name(c)),
+        first => first.map(char::len_utf8),
+    };
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// What one step of matching a pattern takes from the budget, in bytes.

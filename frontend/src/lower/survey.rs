@@ -113,10 +113,10 @@ pub(super) fn settings(dockerfile: &Dockerfile, options: &Options) -> Result<Set
 }
 
 fn misses_a_from(dockerfile: &Dockerfile) -> bool {
-    dockerfile.instructions.iter().any(|instruction| {
-        instruction.command == Command::Invalid
-            && instruction.keyword.value.eq_ignore_ascii_case("from")
-    })
+    dockerfile
+        .instructions
+        .iter()
+        .any(|instruction| instruction.command == Command::Invalid && instruction.is("from"))
 }
 
 struct Surveyor<'a> {

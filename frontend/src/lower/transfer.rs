@@ -209,18 +209,21 @@ impl Builder<'_> {
         let mut content = file.content.clone();
         if file.expand {
             let expander = Expander::new('\\', &state.environment).literal_quotes();
-            let expansion = expander.word(&content).map_err(|error| {
-                let message = format!(
-                    "the heredoc {} cannot be expanded: {error}",
-                    file.name.value
-                );
-                Box::new(Diagnostic::error("expansion", file.name.span, message))
+            let body = file.place.unwrap_or(file.name.span);
+            let expansion = expander.attempt(&content).map_err(|failure| {
+                let name = &file.name.value;
+                let place = failure.place.clone();
+                let place = place.and_then(|place| file.place_of(&self.dockerfile.source, place));
+                let error = self.failed(state, *failure, body);
+                let message = format!("the heredoc {name} cannot be expanded: {error}");
+                let span = place.unwrap_or(file.name.span);
+                Box::new(Diagnostic::error("expansion", span, message))
             })?;
             self.charge(
                 expansion.text.len() + STEP_COST * expansion.steps,
                 file.name.span,
             )?;
-            self.undefined(state, &expansion.unmatched, file.name.span);
+            self.undefined(state, &expansion.unmatched, body);
             content = expansion.text;
         }
         let data: Arc<[u8]> = content.into_bytes().into();

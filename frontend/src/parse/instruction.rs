@@ -5,7 +5,7 @@ use nom::Offset;
 use super::arguments::{Arguments, Rejected};
 use super::flags::{Flags, Kind, Known};
 use super::{head, options, transfer};
-use crate::check::names;
+use crate::check::{self, names};
 use crate::diagnostic::Diagnostic;
 use crate::scan::LogicalLine;
 use crate::source::{Span, Spanned};
@@ -22,6 +22,7 @@ pub(super) fn parse(
         line,
         escape,
         head: &head,
+        is_trigger: false,
         diagnostics,
     };
     let command = reader.command();
@@ -39,14 +40,16 @@ struct Reader<'a> {
     line: &'a LogicalLine,
     escape: char,
     head: &'a head::Head<'a>,
+    /// Whether it stands behind ONBUILD.
+    is_trigger: bool,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn command(&mut self) -> Command {
         let keyword = self.head.keyword.to_ascii_uppercase();
         let before = self.diagnostics.len();
-        match self.dispatch(&keyword) {
+        let command = match self.dispatch(&keyword) {
             // A wrong flag is reported, but leaves nothing to work with.
             Ok(_) if self.diagnostics[before..].iter().any(Diagnostic::is_error) => {
                 Command::Invalid
@@ -56,6 +59,29 @@ impl Reader<'_> {
                 self.diagnostics.push(*diagnostic);
                 Command::Invalid
             }
+        };
+        if command == Command::Invalid && keyword == "FROM" {
+            self.ask_rules_about_from();
+        }
+        command
+    }
+
+    /// What rules find in a FROM that is not in the tree.
+    fn ask_rules_about_from(&mut self) {
+        let words = self.arguments("FROM").blank_separated();
+        let found = check::of_rejected_from(self.head.keyword, &words);
+        self.diagnostics.extend(found);
+    }
+
+    fn arguments<'k>(&self, keyword: &'k str) -> Arguments<'k>
+    where
+        'a: 'k,
+    {
+        Arguments {
+            line: self.line,
+            keyword,
+            text: self.head.arguments,
+            escape: self.escape,
         }
     }
 
@@ -66,12 +92,7 @@ impl Reader<'_> {
     }
 
     fn dispatch(&mut self, keyword: &str) -> Result<Command, Rejected> {
-        let arguments = Arguments {
-            line: self.line,
-            keyword,
-            text: self.head.arguments,
-            escape: self.escape,
-        };
+        let arguments = self.arguments(keyword);
         let known = known_flags(keyword);
         match keyword {
             "ADD" => self.with_flags(known, |f| transfer::add(&arguments, f)),
@@ -102,7 +123,9 @@ impl Reader<'_> {
         let written = self.keyword();
         let message = format!("there is no instruction {:?}", written.value);
         let finding = Diagnostic::error("unknown-instruction", written.span, message);
-        Box::new(finding.did_you_mean(keyword, KEYWORDS))
+        let is_possible = |known: &&str| !(self.is_trigger && NEVER_TRIGGERED.contains(known));
+        let possible = KEYWORDS.into_iter().filter(is_possible);
+        Box::new(finding.did_you_mean(keyword, possible))
     }
 
     fn with_flags(
@@ -163,7 +186,7 @@ impl Reader<'_> {
         self.with_flags(&[], |_| Ok(Command::Invalid))?;
         let (keyword, _) = arguments.split_first().ok_or_else(|| arguments.missing())?;
         let name = keyword.value.to_ascii_uppercase();
-        if matches!(name.as_str(), "ONBUILD" | "FROM" | "MAINTAINER") {
+        if NEVER_TRIGGERED.contains(&name.as_str()) {
             let message = format!("ONBUILD may not trigger {name}");
             return Err(Box::new(Diagnostic::error(
                 "invalid-trigger",
@@ -178,6 +201,7 @@ impl Reader<'_> {
             line,
             escape,
             head: &trigger,
+            is_trigger: true,
             diagnostics: &mut findings,
         }
         .command();
@@ -206,6 +230,9 @@ impl Reader<'_> {
         text
     }
 }
+
+/// What cannot stand behind ONBUILD.
+const NEVER_TRIGGERED: [&str; 3] = ["ONBUILD", "FROM", "MAINTAINER"];
 
 const FROM_FLAGS: Known = &[("platform", Kind::Value)];
 

@@ -81,6 +81,10 @@ pub(crate) fn parse_trigger(text: &str, span: Span) -> Result<Instruction, Vec<D
     };
     let mut moved = LogicalLine::at(&line.text, span);
     moved.heredocs.clone_from(&line.heredocs);
+    moved
+        .heredocs
+        .iter_mut()
+        .for_each(|heredoc| heredoc.place = None);
     let instruction = instruction::parse(&moved, escape, &mut diagnostics);
     let errors: Vec<_> = diagnostics
         .into_iter()
@@ -97,8 +101,7 @@ pub(crate) fn parse_trigger(text: &str, span: Span) -> Result<Instruction, Vec<D
 /// Before the first FROM, only ARG may stand.
 fn check_order(instructions: &[Arc<Instruction>], diagnostics: &mut Vec<Diagnostic>) {
     let is_from = |instruction: &Arc<Instruction>| {
-        matches!(instruction.command, Command::From(_))
-            || instruction.keyword.value.eq_ignore_ascii_case("from")
+        matches!(instruction.command, Command::From(_)) || instruction.is("from")
     };
     let first_from = instructions
         .iter()

@@ -79,10 +79,11 @@ fn inline_file(arguments: &Arguments<'_>, word: &Word) -> Option<InlineFile> {
         .find(|heredoc| heredoc.opening.name == opening.name);
     let content = body.map(|heredoc| heredoc::Heredoc {
         opening: opening.clone(),
-        content: heredoc.content.clone(),
+        ..heredoc.clone()
     });
     Some(InlineFile {
         name: Word::new(opening.name, word.span),
+        place: body.and_then(|heredoc| heredoc.place),
         content: content.map(|heredoc| heredoc.body()).unwrap_or_default(),
         expand: opening.expand,
     })

@@ -3,7 +3,8 @@
 //!
 //! `cache-mounts/NAME/` of a store has a file `lock`, which those hold who use the cache and whose time
 //! says when it was last used; a file `id`, for people; a file `identity`, what the name is made of; and
-//! the directory `files`, which steps see. docs/cache.md says how a cache travels.
+//! the directory `files`, which steps see. Of a cache that began with a file, they see the one file in it.
+//! docs/cache.md says how a cache travels.
 
 mod document;
 mod error;

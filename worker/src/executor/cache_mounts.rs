@@ -12,12 +12,17 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use super::error::ExecutorError;
-use super::file::{copied_directory, give};
+use super::file::{copied, entry_of, give};
 use super::output::Output;
 use crate::cache_mount::{CacheIdentity, CacheSeed, Hold, WhenHeld, hold, note_use};
 use crate::io_error::AtPath;
 use crate::layer::{Contents, extract};
+use crate::sandbox;
 use crate::store::Store;
+use crate::tree::Entry;
+
+/// The name of the file in a cache that began with a file: that is what steps see, not its directory.
+const ONLY_FILE: &str = "file";
 
 /// The caches that one command uses, by name.
 #[derive(Default)]
@@ -26,6 +31,8 @@ pub(super) struct Caches(BTreeMap<String, Held>);
 /// A cache that is ours to use.
 struct Held {
     files: PathBuf,
+    /// Whether it began with a file.
+    is_file: bool,
     _lock: File,
 }
 
@@ -57,9 +64,20 @@ impl Caches {
         Ok(Self(held))
     }
 
-    /// The files of a cache that was taken.
-    pub(super) fn files(&self, cache: &CacheMount, inputs: &[Output]) -> &Path {
-        &self.0[&name(cache, inputs)].files
+    /// What a mount of a cache that was taken shows.
+    pub(super) fn source(&self, cache: &CacheMount, inputs: &[Output]) -> sandbox::Source {
+        let held = &self.0[&name(cache, inputs)];
+        let directory = held.files.clone();
+        let within = |path: String| sandbox::Source::Within {
+            directory: directory.clone(),
+            path,
+        };
+        match cache.from {
+            None => within(cache.source.to_string()),
+            Some(_) if held.is_file => within(ONLY_FILE.to_owned()),
+            // It was filled with nothing else.
+            Some(_) => sandbox::Source::Host(directory),
+        }
     }
 }
 
@@ -102,8 +120,12 @@ impl Taking<'_> {
             // From now on no prune takes it away.
             let home = self.store.lease("cache-mounts", &name)?;
             if let Some(lock) = self.lock(&home, cache)? {
-                let files = self.prepare(&home, cache)?;
-                return Ok(Held { files, _lock: lock });
+                let (files, is_file) = self.prepare(&home, cache)?;
+                return Ok(Held {
+                    files,
+                    is_file,
+                    _lock: lock,
+                });
             }
         }
         unreachable!("nobody has that many caches")
@@ -134,33 +156,54 @@ impl Taking<'_> {
         }
     }
 
-    /// The directory that steps see, made and filled if it is new. Of several that find it new at once, the
-    /// first to rename wins.
-    fn prepare(&self, home: &Path, cache: &CacheMount) -> Result<PathBuf, ExecutorError> {
+    /// The directory of what steps see, made and filled if it is new, and whether that is a file. Of several
+    /// that find it new at once, the first to rename wins.
+    fn prepare(&self, home: &Path, cache: &CacheMount) -> Result<(PathBuf, bool), ExecutorError> {
         identity(cache, self.inputs).write(self.store.scratch(), home)?;
+        let begins_with = match cache.from {
+            None => None,
+            Some(from) => Some((from, self.entry(from, &cache.source)?)),
+        };
+        let is_file = matches!(&begins_with, Some((_, entry)) if !entry.is_directory());
         let files = home.join("files");
         if files.exists() {
-            return Ok(files);
+            return Ok((files, is_file));
         }
         let new = self.store.scratch().new_directory()?;
-        match cache.from {
+        match begins_with {
             None => give(&new, cache.uid, cache.gid, cache.mode)?,
-            Some(from) => self.fill(&new, from, &cache.source)?,
+            Some((from, entry)) => self.fill(&new, from, &cache.source, &entry)?,
         }
         // An empty directory would be replaced, though a step may see it already.
         match rustix::fs::renameat_with(CWD, &new, CWD, &files, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => fs::remove_dir_all(&new).at("remove", &new)?,
             result => result.at("move into place", &files)?,
         }
-        Ok(files)
+        Ok((files, is_file))
     }
 
-    fn fill(&self, new: &Path, from: InputIndex, source: &RelPath) -> Result<(), ExecutorError> {
-        let (layer, root) = copied_directory(self.store, self.inputs, from, source)?;
+    /// What a cache begins with.
+    fn entry(&self, from: InputIndex, source: &RelPath) -> Result<Entry, ExecutorError> {
+        entry_of(self.store, self.inputs, from, source)
+    }
+
+    fn fill(
+        &self,
+        new: &Path,
+        from: InputIndex,
+        source: &RelPath,
+        entry: &Entry,
+    ) -> Result<(), ExecutorError> {
+        let name = RelPath::root().join_name(ONLY_FILE.as_bytes());
+        let file = (!entry.is_directory()).then_some(&name);
+        let layer = copied(self.store, self.inputs, from, source, file)?;
         let tree = self.store.layers().tree(&layer.diff_id)?;
         if let Some(contents) = Contents::open(self.store, &layer.diff_id)? {
             extract(&tree, &contents, new, self.store.scratch().disk())?;
         }
-        give(new, root.uid, root.gid, root.mode)
+        match file {
+            None => give(new, entry.uid, entry.gid, entry.mode),
+            Some(_) => Ok(()),
+        }
     }
 }

@@ -192,29 +192,19 @@ impl Change<'_> {
     }
 }
 
-/// A directory of an input as the root of a layer of its own, and the directory's own entry.
-pub(super) fn copied_directory(
+/// What an input has at a path, links followed. Nobody said what the root is like.
+pub(super) fn entry_of(
     store: &Store,
     inputs: &[Output],
     from: InputIndex,
     source: &RelPath,
-) -> Result<(SnapshotLayer, Entry), ExecutorError> {
-    let copy = Copy {
-        from: Some(from),
-        sources: vec![CopySource::Path(escaped(source))],
-        destination: RelPath::root(),
-        destination_is_directory: true,
-        owner: None,
-        mode: None,
-        unpack: Unpack::Never,
-        exclude: Vec::new(),
-        keep_parents: false,
-    };
+) -> Result<Entry, ExecutorError> {
+    let copy = copy_of(from, source);
+    let base = Snapshot::default();
     let operation = FileOp {
         base: None,
-        actions: vec![FileAction::Copy(copy.clone())],
+        actions: Vec::new(),
     };
-    let base = Snapshot::default();
     let change = Change {
         store,
         operation: &operation,
@@ -224,14 +214,52 @@ pub(super) fn copied_directory(
     let files = change.files(from, &copy)?;
     let not_found = || ExecutorError::NotFound(source.clone());
     let resolved = files.view.resolve(source).ok_or_else(not_found)?;
-    let entry = match files.view.get(&resolved) {
-        Some(found) if found.entry.is_directory() => found.entry.clone(),
-        Some(_) => return Err(ExecutorError::NotADirectory(source.clone())),
-        // Nobody said what the root is like.
-        None if resolved.is_root() => Entry::directory(resolved, 0o755, Timestamp::now()),
-        None => return Err(not_found()),
+    match files.view.get(&resolved) {
+        Some(found) => Ok(found.entry.clone()),
+        None if resolved.is_root() => Ok(Entry::directory(resolved, 0o755, Timestamp::now())),
+        None => Err(not_found()),
+    }
+}
+
+/// A layer of its own with what an input has at a path: a directory is its root, and anything else is in
+/// it under the name `file`.
+pub(super) fn copied(
+    store: &Store,
+    inputs: &[Output],
+    from: InputIndex,
+    source: &RelPath,
+    file: Option<&RelPath>,
+) -> Result<SnapshotLayer, ExecutorError> {
+    let mut copy = copy_of(from, source);
+    if let Some(file) = file {
+        copy.destination = file.clone();
+        copy.destination_is_directory = false;
+    }
+    let operation = FileOp {
+        base: None,
+        actions: vec![FileAction::Copy(copy)],
     };
-    Ok((commit_layer(store, change.entries()?)?, entry))
+    let change = Change {
+        store,
+        operation: &operation,
+        inputs,
+        base: &Snapshot::default(),
+    };
+    Ok(commit_layer(store, change.entries()?)?)
+}
+
+fn copy_of(from: InputIndex, source: &RelPath) -> Copy {
+    Copy {
+        from: Some(from),
+        sources: vec![CopySource::Path(escaped(source))],
+        destination: RelPath::root(),
+        destination_is_directory: true,
+        owner: None,
+        mode: None,
+        unpack: Unpack::Never,
+        exclude: Vec::new(),
+        keep_parents: false,
+    }
 }
 
 /// A pattern that matches this path only.

@@ -87,17 +87,7 @@ impl Preparation<'_> {
     ) -> Result<Option<sandbox::Source>, ExecutorError> {
         Ok(Some(match &mount.kind {
             MountKind::Bind { from, source } => self.bind(*from, source, mount.read_only, index)?,
-            MountKind::Cache(cache) => {
-                let files = mounts.caches.files(cache, self.inputs).to_owned();
-                match cache.from {
-                    // It was filled with nothing else.
-                    Some(_) => sandbox::Source::Host(files),
-                    None => sandbox::Source::Within {
-                        directory: files,
-                        path: cache.source.to_string(),
-                    },
-                }
-            }
+            MountKind::Cache(cache) => mounts.caches.source(cache, self.inputs),
             MountKind::Tmpfs { size } => sandbox::Source::Tmpfs {
                 size: Some(*size).filter(|size| *size > 0),
             },

@@ -22,8 +22,8 @@ pub(super) struct Pivoted<'v> {
     pub(super) parents: Vec<Found<'v>>,
 }
 
-/// Finds what the patterns match, in order. A path without wildcards must be there; a part before the
-/// pivot that has some may lead nowhere.
+/// Finds what the patterns match, in order. A path without wildcards must be there, reached through no
+/// link, as in BuildKit; a part before the pivot that has some may lead nowhere.
 pub(super) fn select_with_parents<'v>(
     view: &'v View,
     selection: &Selection,
@@ -37,12 +37,15 @@ pub(super) fn select_with_parents<'v>(
             exclude: &exclude,
             everything: wanted.is_root(),
         };
-        let must_exist = !has_wildcards(pivot.as_bytes()) && !has_wildcards(wanted.as_bytes());
-        for Located { name, path } in locate(view, pivot)? {
-            let sought = path.join(&wanted);
-            if must_exist && !sought.is_root() && view.get(&sought).is_none() {
-                return Err(ExecutorError::NotFound(sought));
+        let is_literal = !has_wildcards(pivot.as_bytes()) && !has_wildcards(wanted.as_bytes());
+        let located = locate(view, pivot)?;
+        if is_literal && !wanted.is_root() {
+            let written = RelPath::resolve(&RelPath::root(), pivot).join(&wanted);
+            if view.get(&written).is_none() {
+                return Err(ExecutorError::NotFound(written));
             }
+        }
+        for Located { name, path } in located {
             all.push(inclusion.select(view, pattern, name, path));
         }
     }

@@ -18,6 +18,8 @@ pub enum HttpError {
         reason: String,
         /// What to check.
         hint: &'static str,
+        /// Whether the next attempt may fare better.
+        may_pass: bool,
     },
     /// The server stopped sending.
     #[error("{url}: the server sent nothing for {} seconds; try again", timeout.as_secs())]
@@ -61,10 +63,34 @@ impl HttpError {
         let reason = innermost(error);
         Self::Unreachable {
             hint: hint(&reason),
+            may_pass: !lasts(&reason),
             url,
             reason,
         }
     }
+
+    /// Whether the next attempt may fare better.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { may_pass, .. } => *may_pass,
+            Self::Stalled { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Whether nothing changes soon: the name server knows of no such host, or the certificate is not
+/// trusted. A name server that does not answer says so in other words.
+fn lasts(reason: &str) -> bool {
+    const LASTING: [&str; 5] = [
+        "name or service not known",
+        "no address associated with hostname",
+        "name does not resolve",
+        "certificate",
+        "unknownissuer",
+    ];
+    let reason = reason.to_ascii_lowercase();
+    LASTING.iter().any(|lasting| reason.contains(lasting))
 }
 
 fn hint(reason: &str) -> &'static str {
@@ -90,4 +116,30 @@ pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_told_from_what_may_pass() {
+        let cases = [
+            (
+                "failed to lookup address information: Name or service not known",
+                true,
+            ),
+            (
+                "failed to lookup address information: Temporary failure in name resolution",
+                false,
+            ),
+            ("invalid peer certificate: UnknownIssuer", true),
+            ("Connection refused (os error 111)", false),
+            ("Connection reset by peer (os error 104)", false),
+            ("Network is unreachable (os error 101)", false),
+        ];
+        for (reason, expected) in cases {
+            assert_eq!(lasts(reason), expected, "{reason}");
+        }
+    }
 }

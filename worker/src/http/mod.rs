@@ -71,10 +71,7 @@ impl Http {
             let outcome = self.follow(request.clone()).await;
             let may_pass = match &outcome {
                 Ok(response) => status_may_pass(response.status()),
-                Err(error) => matches!(
-                    error,
-                    HttpError::Unreachable { .. } | HttpError::Stalled { .. }
-                ),
+                Err(error) => error.may_pass(),
             };
             if !may_pass || attempt == self.settings.retries {
                 return outcome;

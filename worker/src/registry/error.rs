@@ -100,7 +100,9 @@ pub enum RegistryError {
 impl From<HttpError> for RegistryError {
     fn from(error: HttpError) -> Self {
         match error {
-            HttpError::Unreachable { url, reason, hint } => Self::Unreachable { url, reason, hint },
+            HttpError::Unreachable {
+                url, reason, hint, ..
+            } => Self::Unreachable { url, reason, hint },
             HttpError::Stalled { url, timeout } => Self::Stalled { url, timeout },
             HttpError::Protocol { url, problem } => Self::Protocol { url, problem },
             HttpError::Io(error) => Self::Io(error),

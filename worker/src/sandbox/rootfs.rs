@@ -40,8 +40,16 @@ pub(super) fn enter(
     filling.attach_kernel_views(spec)?;
     // Every runtime wants these directories in a root, and BuildKit leaves them there.
     filling.stubs.keep();
-    filling.attach_file("/etc/hosts", network::hosts(spec).as_bytes())?;
-    filling.attach_file("/etc/resolv.conf", &wiring.resolvers())?;
+    let hosts = network::hosts(spec);
+    for (target, content) in [
+        ("/etc/hosts", hosts.as_bytes()),
+        ("/etc/resolv.conf", &wiring.resolvers()),
+    ] {
+        // As in BuildKit: what the step mounts there takes its place, and may be a directory.
+        if !spec.mounts.iter().any(|mount| mount.target == target) {
+            filling.attach_file(target, content)?;
+        }
+    }
     let mut binds = binds.into_iter();
     for mount in &spec.mounts {
         filling.attach_mount(mount, &mut binds)?;

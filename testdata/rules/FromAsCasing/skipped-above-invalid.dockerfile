@@ -1,0 +1,3 @@
+ARG x=1
+# check=skip=FromAsCasing
+FROM scratch as Ba!se

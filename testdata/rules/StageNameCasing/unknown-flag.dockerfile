@@ -1,0 +1,1 @@
+from --foo=x scratch AS Base

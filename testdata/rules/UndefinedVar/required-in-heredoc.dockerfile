@@ -1,0 +1,8 @@
+FROM scratch
+ARG fil=1
+COPY <<-E <<F /x/
+	plain
+		see ${V:?no}
+E
+$file
+F

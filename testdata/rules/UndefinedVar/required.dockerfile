@@ -1,0 +1,3 @@
+FROM scratch
+WORKDIR /${x?}
+WORKDIR /${y}${V:?no}

@@ -1,0 +1,3 @@
+FROM scratch
+WORKDIR ${z:?${q}}
+WORKDIR $a"
