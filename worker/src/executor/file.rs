@@ -17,9 +17,7 @@ use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::io_error::AtPath;
-use crate::layer::{
-    Ahead, CommitError, PackEntry, PackError, commit_layer, commit_layer_of_result,
-};
+use crate::layer::{CommitError, PackEntry, PackError, Wanted, commit_layer, commit_layer_ahead};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Entry, Timestamp, View};
@@ -39,7 +37,7 @@ impl Worker {
         };
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
         let earlier = step.earlier.clone();
-        let ahead = self.foresight.ahead(step.vertex).cloned();
+        let wanted = self.foresight.wanted_of(step.vertex);
         self.blocking(move |store| {
             let change = Change {
                 store,
@@ -49,7 +47,7 @@ impl Worker {
             };
             let relatives = change.relatives(earlier.as_ref());
             let earlier = EarlierLayer::open(store, earlier.as_ref());
-            let layer = change.layer(earlier, ahead.as_deref())?;
+            let layer = change.layer(earlier, &wanted)?;
             store.layers().relate(&layer.diff_id, relatives.into_iter());
             Ok(base.with(layer))
         })
@@ -71,19 +69,19 @@ impl Change<'_> {
     fn layer(
         &self,
         earlier: Option<EarlierLayer>,
-        ahead: Option<&Ahead>,
+        wanted: &Wanted,
     ) -> Result<SnapshotLayer, ExecutorError> {
         let entries = self.entries()?;
         let Some(mut earlier) = earlier else {
-            return Ok(commit_layer_of_result(self.store, entries, ahead)?);
+            return Ok(commit_layer_ahead(self.store, entries, wanted)?);
         };
         let entries = entries.map(move |mut entry| {
             earlier.provide(&mut entry);
             entry
         });
-        match commit_layer_of_result(self.store, entries, ahead) {
+        match commit_layer_ahead(self.store, entries, wanted) {
             Err(CommitError::Pack(PackError::Changed(_) | PackError::Read(_))) => {
-                Ok(commit_layer_of_result(self.store, self.entries()?, ahead)?)
+                Ok(commit_layer_ahead(self.store, self.entries()?, wanted)?)
             }
             layer => Ok(layer?),
         }

@@ -1,27 +1,18 @@
 //! From a layer's tree and bytes to a directory, in the form that overlayfs takes as a lower one.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
 use rayon::prelude::*;
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchown,
-    fsetxattr, futimens, linkat, lsetxattr, mkdirat, mknodat, openat, symlinkat, utimensat,
-};
 
 use super::contents::Contents;
-use super::overlay;
+use super::lower::{Lower, copy_with_holes};
 use super::twins::Twins;
 use crate::io_error::{IoError, what_to_do};
-use crate::store::{Disk, DiskFile};
-use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp};
-
-/// Zeros of this length become holes.
-const HOLE: usize = 64 * 1024;
+use crate::store::Disk;
+use crate::tree::{Entry, EntryKind, LayerTree};
 
 /// Why a layer could not be extracted.
 #[derive(Debug, thiserror::Error)]
@@ -58,19 +49,15 @@ pub(super) fn extract_beside(
     directory: &Path,
     disk: &Arc<dyn Disk>,
 ) -> Result<(), ExtractError> {
-    let root = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-        .map_err(|source| fail(&RelPath::root(), source))?;
     let extraction = Extraction {
-        root,
-        path: directory.to_owned(),
+        lower: Lower::new(directory, disk)?,
         contents,
         twins,
-        disk,
     };
     let numbered = || tree.entries().iter().enumerate();
     let directories: Vec<&Entry> = tree.entries().iter().filter(|e| e.is_directory()).collect();
     for entry in &directories {
-        extraction.make_directory(entry)?;
+        extraction.lower.make_directory(entry)?;
     }
     let others: Vec<(usize, &Entry)> = numbered().filter(|(_, e)| !e.is_directory()).collect();
     others.par_chunks(64).try_for_each(|chunk| {
@@ -78,207 +65,36 @@ pub(super) fn extract_beside(
         entries.try_for_each(|(index, entry)| extraction.make(*index, entry))
     })?;
     for (_, entry) in others {
-        extraction.make_link(entry)?;
+        extraction.lower.make_link(entry)?;
     }
     // Last, since making what is in a directory changes its times, and its mode may forbid it.
     for entry in directories.iter().rev() {
-        extraction.set_metadata(entry)?;
+        extraction.lower.set_metadata(entry)?;
     }
     Ok(())
-}
-
-fn fail(path: &RelPath, source: impl Into<io::Error>) -> ExtractError {
-    ExtractError::Entry {
-        path: path.clone(),
-        source: source.into(),
-    }
 }
 
 struct Extraction<'c> {
-    root: OwnedFd,
-    path: PathBuf,
+    lower: Lower,
     contents: &'c Contents,
     twins: &'c Twins,
-    disk: &'c Arc<dyn Disk>,
 }
 
 impl Extraction<'_> {
-    fn make_directory(&self, entry: &Entry) -> Result<(), ExtractError> {
-        if entry.path.is_root() {
-            return Ok(());
-        }
-        mkdirat(
-            &self.root,
-            entry.path.as_os_path(),
-            Mode::from_raw_mode(0o700),
-        )
-        .map_err(|source| fail(&entry.path, source))
-    }
-
+    /// Makes what is neither a directory nor a link to a file.
     fn make(&self, index: usize, entry: &Entry) -> Result<(), ExtractError> {
-        match &entry.kind {
-            EntryKind::File { size, .. } => self.make_file(index, entry, *size),
-            EntryKind::Symlink { target } => {
-                use std::os::unix::ffi::OsStrExt;
-                let target = std::ffi::OsStr::from_bytes(target);
-                symlinkat(target, &self.root, entry.path.as_os_path())
-                    .map_err(|source| fail(&entry.path, source))?;
-                self.set_metadata(entry)
-            }
-            EntryKind::Fifo => self.make_node(entry, FileType::Fifo, 0),
-            EntryKind::CharDevice { major, minor } => self.make_node(
-                entry,
-                FileType::CharacterDevice,
-                rustix::fs::makedev(*major, *minor),
-            ),
-            EntryKind::BlockDevice { major, minor } => self.make_node(
-                entry,
-                FileType::BlockDevice,
-                rustix::fs::makedev(*major, *minor),
-            ),
-            EntryKind::Whiteout => {
-                let mode = Mode::from_raw_mode(0);
-                mknodat(
-                    &self.root,
-                    entry.path.as_os_path(),
-                    FileType::CharacterDevice,
-                    mode,
-                    0,
-                )
-                .map_err(|source| fail(&entry.path, source))
-            }
-            EntryKind::Directory(_) | EntryKind::HardLink { .. } => Ok(()),
-        }
-    }
-
-    fn make_node(&self, entry: &Entry, kind: FileType, device: u64) -> Result<(), ExtractError> {
-        let mode = Mode::from_raw_mode(entry.mode);
-        match mknodat(&self.root, entry.path.as_os_path(), kind, mode, device) {
-            Ok(()) => self.set_metadata(entry),
-            // Devices cannot be made in a user namespace, and a step could not open them anyway.
-            Err(rustix::io::Errno::PERM) if overlay::uses_user_attributes() => Ok(()),
-            Err(source) => Err(fail(&entry.path, source)),
-        }
-    }
-
-    fn make_file(&self, index: usize, entry: &Entry, size: u64) -> Result<(), ExtractError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o600);
-        let file = openat(&self.root, entry.path.as_os_path(), flags, mode)
-            .map_err(|source| fail(&entry.path, source))?;
-        let mut file = DiskFile::new(Arc::clone(self.disk), File::from(file));
-        if size > 0 && !self.twins.share(index, &entry.path, file.file()) {
-            let reader = self.contents.bytes(entry).open(size)?;
-            copy_with_holes(reader, &mut file, size).map_err(|source| fail(&entry.path, source))?;
-        }
-        set_file_metadata(file.file(), entry).map_err(|source| fail(&entry.path, source))
-    }
-
-    fn make_link(&self, entry: &Entry) -> Result<(), ExtractError> {
-        let EntryKind::HardLink { target } = &entry.kind else {
-            return Ok(());
+        let EntryKind::File { size, .. } = entry.kind else {
+            return self.lower.make_special(entry);
         };
-        let (target, path) = (target.as_os_path(), entry.path.as_os_path());
-        linkat(&self.root, target, &self.root, path, AtFlags::empty())
-            .map_err(|source| fail(&entry.path, source))
-    }
-
-    /// Owner first, since a change of owner clears setuid bits and capabilities.
-    fn set_metadata(&self, entry: &Entry) -> Result<(), ExtractError> {
-        let path = entry.path.as_os_path();
-        let is_link = matches!(entry.kind, EntryKind::Symlink { .. });
-        let set = || -> rustix::io::Result<()> {
-            let (uid, gid) = owner(entry);
-            chownat(
-                &self.root,
-                path,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
-            if !is_link {
-                let mode = Mode::from_raw_mode(entry.mode);
-                rustix::fs::chmodat(&self.root, path, mode, AtFlags::empty())?;
-            }
-            let absolute = self.path.join(path);
-            for (name, value) in &entry.xattrs {
-                ignore_unsupported(lsetxattr(&absolute, &**name, value, XattrFlags::empty()))?;
-            }
-            if let EntryKind::Directory(DirectoryKind::Opaque) = entry.kind {
-                lsetxattr(
-                    &absolute,
-                    overlay::opaque_attribute(),
-                    b"y",
-                    XattrFlags::empty(),
-                )?;
-            }
-            utimensat(
-                &self.root,
-                path,
-                &timestamps(entry.mtime),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )
-        };
-        set().map_err(|source| fail(&entry.path, source))
-    }
-}
-
-fn set_file_metadata(file: &File, entry: &Entry) -> io::Result<()> {
-    let (uid, gid) = owner(entry);
-    if entry.uid != 0 || entry.gid != 0 {
-        fchown(file, Some(uid), Some(gid))?;
-    }
-    rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
-    for (name, value) in &entry.xattrs {
-        ignore_unsupported(fsetxattr(file, &**name, value, XattrFlags::empty()))?;
-    }
-    futimens(file, &timestamps(entry.mtime))?;
-    Ok(())
-}
-
-pub(crate) fn owner(entry: &Entry) -> (Uid, Gid) {
-    (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
-}
-
-pub(crate) fn timestamps(mtime: Timestamp) -> Timestamps {
-    let time = Timespec {
-        tv_sec: mtime.seconds,
-        tv_nsec: i64::from(mtime.nanoseconds) as _,
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
-}
-
-/// Attributes of namespaces that this file system or user cannot have are left out, as by other
-/// unpackers: an image made with SELinux must be usable without.
-fn ignore_unsupported(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
-    match result {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => Ok(()),
-        other => other,
-    }
-}
-
-/// Copies exactly `size` bytes; long runs of zeros become holes.
-fn copy_with_holes(mut reader: impl Read, file: &mut DiskFile, size: u64) -> io::Result<()> {
-    let mut buffer = vec![0; HOLE.min(usize::try_from(size).unwrap_or(HOLE))];
-    let mut left = size;
-    let mut has_hole = false;
-    while left > 0 {
-        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(HOLE));
-        reader.read_exact(&mut buffer[..wanted])?;
-        left -= wanted as u64;
-        if wanted == HOLE && buffer.iter().all(|byte| *byte == 0) {
-            file.file().seek(SeekFrom::Current(HOLE as i64))?;
-            has_hole = true;
-        } else {
-            file.write_all(&buffer[..wanted])?;
+        if size == 0 {
+            return self.lower.make_file(entry, |_| Ok(()));
         }
-    }
-    if has_hole {
-        file.file().set_len(size)
-    } else {
-        Ok(())
+        let bytes = self.contents.bytes(entry).open(size)?;
+        self.lower.make_file(entry, |file| {
+            match self.twins.share(index, &entry.path, file.file()) {
+                true => Ok(()),
+                false => copy_with_holes(bytes, file, size),
+            }
+        })
     }
 }
