@@ -43,6 +43,7 @@ mod peers;
 mod pipelining;
 mod prune;
 mod reproducible;
+mod root;
 mod rootless;
 mod secrets;
 mod ssh;

@@ -27,6 +27,16 @@ pub enum ExportError {
         /// What is in the way.
         problem: &'static str,
     },
+    /// Something of another kind has the name in a layout.
+    #[error("cannot write to {}: {kind} is called {name} there; take another name or directory", path.display())]
+    NameTaken {
+        /// The layout.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// What has it.
+        kind: String,
+    },
     /// A layer could not be compressed.
     #[error(transparent)]
     Compress(#[from] CompressError),

@@ -195,7 +195,7 @@ fn replace(place: &Path, bytes: &[u8]) -> Result<(), ExportError> {
 }
 
 /// The index that is there with the new entries. An entry with the name of a new one gives way, and
-/// so does a nameless one of the same image.
+/// so does a nameless one of the same image; but no image to an artifact, nor the other way round.
 fn merged_index(directory: &Path, parts: &Parts) -> Result<Vec<u8>, ExportError> {
     let mut entries = entries_of(&directory.join("index.json"))?;
     let name = |entry: &Value| {
@@ -203,6 +203,18 @@ fn merged_index(directory: &Path, parts: &Parts) -> Result<Vec<u8>, ExportError>
         name.as_str().map(str::to_owned)
     };
     for new in parts.entries.iter().map(to_value) {
+        let has_its_name = |old: &&Value| name(old).is_some() && name(old) == name(&new);
+        let mut namesakes = entries.iter().filter(has_its_name);
+        if let Some(other) = namesakes.find(|old| old["artifactType"] != new["artifactType"]) {
+            return Err(ExportError::NameTaken {
+                path: directory.to_owned(),
+                name: name(other).unwrap_or_default(),
+                kind: match other["artifactType"].as_str() {
+                    None => "an image".to_owned(),
+                    Some(kind) => format!("something else ({kind})"),
+                },
+            });
+        }
         entries.retain(|old| match (name(old), name(&new)) {
             (Some(old_name), Some(new_name)) => old_name != new_name,
             (None, _) => old["digest"] != new["digest"],

@@ -31,6 +31,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::FlockOperation;
 
+use super::scratch;
 use crate::io_error::{AtPath, IoError};
 
 /// What this process uses.
@@ -110,6 +111,9 @@ pub(super) fn tenants(scratches: &Path, own: &Path) -> Result<Vec<Tenant>, IoErr
     let mut tenants = Vec::new();
     for entry in fs::read_dir(scratches).at("list", scratches)? {
         let path = entry.at("list", scratches)?.path();
+        let Some(process) = path.file_name().and_then(scratch::maker) else {
+            continue;
+        };
         if path == own {
             continue;
         }
@@ -123,14 +127,8 @@ pub(super) fn tenants(scratches: &Path, own: &Path) -> Result<Vec<Tenant>, IoErr
             continue;
         }
         let text = std::io::read_to_string(file).at("read", &lock)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
         tenants.push(Tenant {
-            process: name
-                .split('-')
-                .next()
-                .unwrap_or_default()
-                .parse()
-                .unwrap_or(0),
+            process,
             names: text.lines().map(str::to_owned).collect(),
         });
     }

@@ -32,6 +32,7 @@ mod schema;
 mod scratch;
 mod steps;
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +57,9 @@ use lease::Leases;
 /// The version of the layout described in this module.
 const VERSION: &str = "1\n";
 
+/// What the names of files begin with that are written before there is a scratch directory.
+const UNFINISHED: &str = ".new-";
+
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -72,6 +76,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What its `version` file says.
         found: String,
+    },
+    /// What is there is something else.
+    #[error("{} is no store of Kiln's: {} is in it, and there is no file `version`; choose an empty directory, or one that does not exist yet", path.display(), found.to_string_lossy())]
+    NotAStore {
+        /// What was given as the store's root.
+        path: PathBuf,
+        /// A name in it.
+        found: OsString,
     },
     /// A blob could not be used.
     #[error(transparent)]
@@ -195,6 +207,13 @@ fn prepare(root: &Path) -> Result<PathBuf, StoreError> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             use std::os::unix::fs::PermissionsExt;
+            if let Some(found) = foreign_entry(&root)? {
+                // Another process may just have made the store.
+                if version.exists() {
+                    return prepare(&root);
+                }
+                return Err(StoreError::NotAStore { path: root, found });
+            }
             // What images hold must not be within reach of other users: setuid programs, say.
             fs::set_permissions(&root, fs::Permissions::from_mode(0o700))
                 .at("set permissions of", &root)?;
@@ -205,6 +224,22 @@ fn prepare(root: &Path) -> Result<PathBuf, StoreError> {
     // What somebody removed is made anew: records of what was in it are misses.
     make_directories(&root)?;
     Ok(root)
+}
+
+/// Something in a directory that is not what a store begins with: whatever else it is must not be taken for one,
+/// whose `tmp` is swept and whose files are collected.
+fn foreign_entry(directory: &Path) -> Result<Option<OsString>, IoError> {
+    // The second is what a new file system has.
+    let is_own = |name: &OsStr| {
+        name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) || name == "lost+found"
+    };
+    for entry in fs::read_dir(directory).at("list", directory)? {
+        let name = entry.at("list", directory)?.file_name();
+        if !is_own(&name) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn make_directories(root: &Path) -> Result<(), IoError> {
@@ -220,7 +255,7 @@ fn make_directories(root: &Path) -> Result<(), IoError> {
 /// Writes a small file whole or not at all, before there is a scratch directory; several processes
 /// may do so at once.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
-    let name = format!(".new-{}-{:x}", std::process::id(), scratch::random());
+    let name = format!("{UNFINISHED}{}-{:x}", std::process::id(), scratch::random());
     let beside = path.with_file_name(name);
     let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {

@@ -1,5 +1,6 @@
 //! Work in progress: a directory of this process, which others remove once the process is gone.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ impl Scratch {
         // No sweep looks on until this one has its lock.
         let birth = File::open(parent).at("open", parent)?;
         rustix::fs::flock(&birth, FlockOperation::LockShared).at("lock", parent)?;
-        let path = parent.join(format!("{}-{:016x}", std::process::id(), random()));
+        let path = parent.join(new_name());
         fs::create_dir(&path).at("create", &path)?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).at("create", &lock_path)?;
@@ -139,11 +140,24 @@ fn sweep(parent: &Path) {
         // Its process died before it came to the lock.
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    let paths = entries.flatten().map(|entry| entry.path());
+    let entries = entries.flatten();
+    let own = entries.filter(|entry| maker(&entry.file_name()).is_some());
+    let paths = own.map(|entry| entry.path());
     let abandoned: Vec<PathBuf> = paths.filter(is_abandoned).collect();
     // Nobody has to wait until they are removed.
     drop(births);
     abandoned.iter().for_each(|path| remove_tree(path));
+}
+
+fn new_name() -> String {
+    format!("{}-{:016x}", std::process::id(), random())
+}
+
+/// The number of the process that made the scratch directory of that name; nothing for other names.
+pub(super) fn maker(name: &OsStr) -> Option<u32> {
+    let (process, random) = name.to_str()?.split_once('-')?;
+    let is_random = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    process.parse().ok().filter(|_| is_random)
 }
 
 /// Random bits for names.
@@ -162,10 +176,13 @@ mod tests {
     #[test]
     fn what_a_process_left_that_died_before_it_had_a_lock_is_removed() {
         let parent = tempfile::tempdir().expect("a temporary directory");
-        let left = parent.path().join("1-0");
-        fs::create_dir(&left).expect("a directory");
+        let left = parent.path().join("1-0000000000000000");
+        let foreign = parent.path().join("1-0");
+        for path in [&left, &foreign] {
+            fs::create_dir(path).expect("a directory");
+        }
         let first = Scratch::create(parent.path(), Arc::new(RealDisk)).expect("writable");
-        assert!(!left.exists());
+        assert!(!left.exists() && foreign.exists());
         let second = Scratch::create(parent.path(), Arc::new(RealDisk)).expect("writable");
         assert!(first.path().exists() && second.path().exists());
     }

@@ -115,3 +115,38 @@ fn a_cache_that_cannot_be_saved_is_an_error_unless_that_does_not_matter() {
             .contains("WARNING: cannot save the cache")
     );
 }
+
+/// `latest` is what both an image and a cache are called if nobody says otherwise.
+#[test]
+fn an_image_does_not_give_way_to_a_cache_nor_a_cache_to_an_image() {
+    let bench = app();
+    let layout = bench.path("layout");
+    let image = format!(
+        "-o type=oci,tar=false,dest={},name=app:latest",
+        text(&layout)
+    );
+    let to = format!("--cache-to type=local,dest={}", text(&layout));
+    bench.build(&image);
+    let contents = || {
+        let blobs = fs::read_dir(layout.join("blobs/sha256")).expect("blobs");
+        let mut names: Vec<_> = blobs.flatten().map(|entry| entry.file_name()).collect();
+        names.sort();
+        let index = fs::read_to_string(layout.join("index.json")).expect("an index");
+        (names, index)
+    };
+    let before = contents();
+    bench.refused(&to, 1, &["an image is called latest there", "another name"]);
+    assert_eq!(contents(), before);
+    bench.build(&format!("{to},tag=cache"));
+    assert_ne!(contents(), before);
+    let cache = saved(&bench, "");
+    let onto = format!(
+        "-o type=oci,tar=false,dest={},name=app:latest",
+        text(&cache)
+    );
+    bench.refused(
+        &onto,
+        1,
+        &["something else (application/", "is called latest there"],
+    );
+}
