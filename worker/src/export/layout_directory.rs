@@ -1,5 +1,6 @@
 //! An image layout in a directory, beside what is there already.
 
+use std::fmt::{self, Display};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +16,7 @@ use super::layers::{LayerBytes, TravelingLayer};
 use super::layout::{Blob, MARKER, blob_name, blobs, to_value, total};
 use super::oci::Parts;
 use super::{ExportError, document};
-use crate::image::open_document;
+use crate::image::{media_type, open_document};
 use crate::io_error::{AtPath, is_not_found};
 use crate::layer::open_tar;
 use crate::meter::Meter;
@@ -204,15 +205,14 @@ fn merged_index(directory: &Path, parts: &Parts) -> Result<Vec<u8>, ExportError>
     };
     for new in parts.entries.iter().map(to_value) {
         let has_its_name = |old: &&Value| name(old).is_some() && name(old) == name(&new);
-        let mut namesakes = entries.iter().filter(has_its_name);
-        if let Some(other) = namesakes.find(|old| old["artifactType"] != new["artifactType"]) {
+        let is_another = |old: &Value| {
+            kind(directory, old).filter(|kind| *kind != Kind::of_config(&parts.config.media_type))
+        };
+        if let Some(kind) = entries.iter().filter(has_its_name).find_map(is_another) {
             return Err(ExportError::NameTaken {
                 path: directory.to_owned(),
-                name: name(other).unwrap_or_default(),
-                kind: match other["artifactType"].as_str() {
-                    None => "an image".to_owned(),
-                    Some(kind) => format!("something else ({kind})"),
-                },
+                name: name(&new).unwrap_or_default(),
+                kind: kind.to_string(),
             });
         }
         entries.retain(|old| match (name(old), name(&new)) {
@@ -223,6 +223,46 @@ fn merged_index(directory: &Path, parts: &Parts) -> Result<Vec<u8>, ExportError>
         entries.push(new);
     }
     Ok(document::index(&entries))
+}
+
+/// What an entry of a layout leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    Image,
+    /// By its config's media type, since not every tool keeps the type that an entry has.
+    Artifact(String),
+}
+
+impl Kind {
+    fn of_config(config: &str) -> Self {
+        match config {
+            media_type::OCI_CONFIG | media_type::DOCKER_CONFIG => Self::Image,
+            other => Self::Artifact(other.to_owned()),
+        }
+    }
+}
+
+impl Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image => f.write_str("an image"),
+            Self::Artifact(media_type) => write!(f, "something else ({media_type})"),
+        }
+    }
+}
+
+/// What an entry of the layout in a directory leads to; `None` if that is not there or cannot be read.
+fn kind(directory: &Path, entry: &Value) -> Option<Kind> {
+    let digest: Sha256Digest = entry["digest"].as_str()?.parse().ok()?;
+    let file = open_document(&directory.join(blob_name(&digest))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(MAXIMUM_INDEX).read_to_end(&mut bytes).ok()?;
+    let manifest: Value = serde_json::from_slice(&bytes).ok()?;
+    match manifest["config"]["mediaType"].as_str() {
+        Some(media_type) => Some(Kind::of_config(media_type)),
+        // An index of several images.
+        None => manifest["manifests"].is_array().then_some(Kind::Image),
+    }
 }
 
 fn entries_of(path: &Path) -> Result<Vec<Value>, ExportError> {

@@ -195,6 +195,8 @@ fn skopeo_carries_caches() {
     let built = build_in(&bench, "second", &line);
     built.assert_well();
     assert_eq!(built.ran(), [""; 0]);
+    // It is saved to again, though the layout does not say of what type it is any more.
+    bench.build(&format!("--cache-to type=local,dest={},tag=other", text(&copied)));
 }
 
 #[test]
