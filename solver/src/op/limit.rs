@@ -13,24 +13,38 @@ pub struct Limit {
     pub hard: Option<u64>,
 }
 
-/// What a [`Limit`] is about.
-#[allow(missing_docs)]
+/// What a [`Limit`] is about, each in the unit of setrlimit(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Resource {
+    /// Bytes of a core dump.
     Core,
+    /// Seconds on a processor.
     Cpu,
+    /// Bytes of data and heap.
     Data,
+    /// Bytes of a file that is written.
     FileSize,
+    /// Locks of files.
     Locks,
+    /// Bytes of memory that stays in RAM.
     LockedMemory,
+    /// Bytes in POSIX message queues, of the whole user.
     MessageQueue,
+    /// 20 less the lowest nice value.
     Nice,
+    /// One more than the highest number of a descriptor.
     OpenFiles,
+    /// Processes and threads, of the whole user.
     Processes,
+    /// Bytes in RAM; Linux does not enforce it.
     ResidentSet,
+    /// The highest real-time priority.
     RealtimePriority,
+    /// Microseconds on a processor at a real-time priority without a blocking call.
     RealtimeTime,
+    /// Signals that wait, of the whole user.
     PendingSignals,
+    /// Bytes of the stack.
     Stack,
 }
 
