@@ -9,16 +9,19 @@ use kiln_solver::RelPath;
 
 use super::error::ExecutorError;
 use super::names::{Entries, Names};
+use super::owner::Ids;
 use super::transplant::Transplant;
 use crate::layer::{FileBytes, PackEntry};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, resolve};
+
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// The owner and mode of directories that are made on the way to something.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewDirectory {
     pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    /// Root's where nobody says, or, with the bit that says so, the group of the directory that it is made in.
+    pub(super) owner: Option<Ids>,
     pub(super) mtime: Timestamp,
 }
 
@@ -120,11 +123,20 @@ impl<'b> LayerBuilder<'b> {
         Ok(())
     }
 
+    /// Makes a directory as mkdir(2) does: below one with the set-group-ID bit it has that, too, and the group.
     fn insert_directory(&mut self, path: &RelPath, new: NewDirectory) {
+        let parent = path.parent().and_then(|parent| self.get(&parent));
+        let heir_of = parent.filter(|parent| parent.mode & SET_GROUP_ID != 0);
+        let inherited = Ids {
+            uid: 0,
+            gid: heir_of.map_or(0, |parent| parent.gid),
+        };
+        let mode = heir_of.map_or(new.mode, |_| new.mode | SET_GROUP_ID);
+        let Ids { uid, gid } = new.owner.unwrap_or(inherited);
         let entry = Entry {
-            uid: new.uid,
-            gid: new.gid,
-            ..Entry::directory(path.clone(), new.mode, new.mtime)
+            uid,
+            gid,
+            ..Entry::directory(path.clone(), mode, new.mtime)
         };
         self.insert(entry, FileBytes::Memory(Arc::from([])));
     }

@@ -171,7 +171,8 @@ impl Taking<'_> {
         }
         let new = self.store.scratch().new_directory()?;
         match begins_with {
-            None => give(&new, cache.uid, cache.gid, cache.mode)?,
+            // As in BuildKit: special bits are not for a directory that steps share.
+            None => give(&new, cache.uid, cache.gid, cache.mode & 0o777)?,
             Some((from, entry)) => self.fill(&new, from, &cache.source, &entry)?,
         }
         // An empty directory would be replaced, though a step may see it already.

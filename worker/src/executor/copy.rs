@@ -11,7 +11,6 @@ use super::builder::{LayerBuilder, NewDirectory};
 use super::copied::{Links, MetadataChange, copied};
 use super::error::ExecutorError;
 use super::output::Files;
-use super::owner::Ids;
 use super::pivot::{Pivoted, select_with_parents};
 use super::select::{Selected, select};
 use super::transplant::Transplant;
@@ -276,11 +275,9 @@ impl Copying<'_> {
             Some(ModeChange::Octal(bits)) => bits & 0o777,
             Some(ModeChange::Symbolic(_)) | None => 0o755,
         };
-        let Ids { uid, gid } = self.change.owner.unwrap_or(Ids { uid: 0, gid: 0 });
         NewDirectory {
             mode,
-            uid,
-            gid,
+            owner: self.change.owner,
             mtime: self.now,
         }
     }

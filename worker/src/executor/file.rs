@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kiln_solver::op::{Copy, CopySource, FileAction, FileOp, InputIndex, Owner, Unpack};
+use kiln_solver::op::{Copy, CopySource, FileAction, FileOp, InputIndex, Owner, Reads, Unpack};
 use kiln_solver::{DiffId, RelPath, Step};
 
 use super::Worker;
@@ -12,7 +12,7 @@ use super::copied::MetadataChange;
 use super::copy::Copying;
 use super::error::ExecutorError;
 use super::layers;
-use super::output::{Files, Output, open_layers, paths_selected};
+use super::output::{Files, Output, open_layers};
 use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
@@ -102,16 +102,13 @@ impl Change<'_> {
                     owner,
                     time,
                 } => {
-                    let Ids { uid, gid } = self
-                        .owner(owner.as_ref(), &base)?
-                        .unwrap_or(Ids { uid: 0, gid: 0 });
+                    let owner = self.owner(owner.as_ref(), &base)?;
                     let path = layer.resolve(path)?;
                     layer.make_directories(
                         &path,
                         NewDirectory {
                             mode: *mode,
-                            uid,
-                            gid,
+                            owner,
                             mtime: time.map_or(now, Timestamp::of_seconds),
                         },
                     )?;
@@ -167,7 +164,7 @@ impl Change<'_> {
     fn files(&self, from: InputIndex, copy: &Copy) -> Result<Files, ExecutorError> {
         match &self.inputs[from.0] {
             Output::Context(context) => {
-                Files::of_context(context, &paths_selected(&copy.selection()))
+                Files::of_context(context, &Reads::Selection(copy.selection()))
             }
             Output::Snapshot(snapshot) => {
                 let view = layers::view(self.store, snapshot)?;
@@ -286,7 +283,7 @@ pub(super) fn context_layer(
     context: &Arc<Context>,
     path: &kiln_solver::RelPath,
 ) -> Result<SnapshotLayer, ExecutorError> {
-    let files = Files::of_context(context, std::slice::from_ref(path))?;
+    let files = Files::of_context(context, &Reads::Subtree(path.clone()))?;
     let entries = files.view.subtree(&kiln_solver::RelPath::root());
     let entries: Vec<PackEntry> = entries
         .into_iter()

@@ -208,7 +208,7 @@ impl Worker {
             Output::Context(context) => {
                 let (context, reads) = (Arc::clone(context), reads.clone());
                 self.blocking(move |_| {
-                    let view = context.view(&output::paths_read(&reads))?;
+                    let view = output::view_of_context(&context, &reads)?;
                     output::content_of(&view, &reads).map_err(|error| missing_from(&context, error))
                 })
                 .await

@@ -47,12 +47,9 @@ impl Files {
         }
     }
 
-    /// What a copy may select of a context.
-    pub(super) fn of_context(
-        context: &Arc<Context>,
-        paths: &[RelPath],
-    ) -> Result<Self, ExecutorError> {
-        let view = context.view(paths)?;
+    /// What a read needs of a context.
+    pub(super) fn of_context(context: &Arc<Context>, reads: &Reads) -> Result<Self, ExecutorError> {
+        let view = view_of_context(context, reads)?;
         Ok(Self {
             view,
             bytes: Bytes::Context(Arc::clone(context)),
@@ -79,8 +76,34 @@ impl Files {
     }
 }
 
-/// The paths that must be looked at to answer a read.
-pub(super) fn paths_read(reads: &Reads) -> Vec<RelPath> {
+/// What must be looked at in a context to answer a read.
+pub(super) fn view_of_context(context: &Context, reads: &Reads) -> Result<View, ExecutorError> {
+    let mut paths = paths_read(reads);
+    let view = context.view(&paths)?;
+    let Reads::Selection(selection) = reads else {
+        return Ok(view);
+    };
+    // Where a link leads that only a wildcard names is known now.
+    let mut links = Vec::new();
+    for pattern in &selection.patterns {
+        let pattern = match selection.keep_parents {
+            true => pivot::before_pivot(pattern),
+            false => pattern,
+        };
+        links.extend(select::links_matched(&view, pattern)?);
+    }
+    let targets = links.iter().filter_map(|link| view.resolve(link));
+    let unknown = targets.filter(|path| path.is_root() || view.get(path).is_none());
+    let before = paths.len();
+    paths.extend(unknown);
+    match paths.len() == before {
+        true => Ok(view),
+        false => Ok(context.view(&paths)?),
+    }
+}
+
+/// The paths that must be looked at to answer a read, as far as it names them.
+fn paths_read(reads: &Reads) -> Vec<RelPath> {
     match reads {
         Reads::Everything => vec![RelPath::root()],
         Reads::Subtree(path) => vec![path.clone()],
@@ -89,7 +112,7 @@ pub(super) fn paths_read(reads: &Reads) -> Vec<RelPath> {
 }
 
 /// The paths that must be looked at to find what a copy selects.
-pub(super) fn paths_selected(selection: &Selection) -> Vec<RelPath> {
+fn paths_selected(selection: &Selection) -> Vec<RelPath> {
     let prefix = match selection.keep_parents {
         true => pivot::literal_prefix,
         false => select::literal_prefix,

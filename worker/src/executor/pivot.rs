@@ -41,7 +41,7 @@ pub(super) fn select_with_parents<'v>(
         let located = locate(view, pivot)?;
         if is_literal && !wanted.is_root() {
             let written = RelPath::resolve(&RelPath::root(), pivot).join(&wanted);
-            if view.get(&written).is_none() {
+            if view.get(&written).is_none() || exclude.excludes(&wanted) {
                 return Err(ExecutorError::NotFound(written));
             }
         }
@@ -60,6 +60,11 @@ pub(super) fn literal_prefix(pattern: &str) -> RelPath {
         true => prefix,
         false => prefix.join(&select::literal_prefix(&text_of(&wanted))),
     }
+}
+
+/// What stands before the pivot.
+pub(super) fn before_pivot(pattern: &str) -> &str {
+    parts(pattern).0
 }
 
 /// What stands before the pivot, and what is looked for behind it.

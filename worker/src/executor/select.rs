@@ -5,7 +5,7 @@ use kiln_solver::op::Selection;
 use kiln_solver::pattern::{Patterns, glob_matches};
 
 use super::error::ExecutorError;
-use crate::tree::{Found, View};
+use crate::tree::{EntryKind, Found, View};
 
 /// A file or directory that a pattern selects.
 pub(super) struct Selected<'v> {
@@ -31,7 +31,7 @@ impl Selected<'_> {
 }
 
 /// Finds what the patterns of a selection match, in order. A pattern without wildcards must match;
-/// one with wildcards may match nothing.
+/// one with wildcards may match nothing in a directory that is there.
 pub(super) fn select<'v>(
     view: &'v View,
     selection: &Selection,
@@ -80,6 +80,21 @@ pub(super) fn locate(view: &View, pattern: &str) -> Result<Vec<Located>, Executo
     located.collect()
 }
 
+/// The symbolic links among what a pattern with wildcards matches.
+pub(super) fn links_matched(view: &View, pattern: &str) -> Result<Vec<RelPath>, ExecutorError> {
+    if !has_wildcards(pattern.as_bytes()) {
+        return Ok(Vec::new());
+    }
+    let is_link = |path: &RelPath| {
+        let found = view.get(path).map(|found| &found.entry.kind);
+        matches!(found, Some(EntryKind::Symlink { .. }))
+    };
+    Ok(matches(view, pattern)?
+        .into_iter()
+        .filter(is_link)
+        .collect())
+}
+
 /// Compiles exclusions; `None` if there are none.
 fn patterns(texts: &[String]) -> Result<Option<Patterns>, ExecutorError> {
     if texts.is_empty() {
@@ -100,7 +115,8 @@ fn is_excluded(path: &RelPath, root: &RelPath, exclude: Option<&Patterns>) -> bo
 
 fn matches(view: &View, pattern: &str) -> Result<Vec<RelPath>, ExecutorError> {
     let clean = RelPath::resolve(&RelPath::root(), pattern);
-    if !has_wildcards(pattern.as_bytes()) {
+    // A wildcard that `..` takes away again is none.
+    if !has_wildcards(clean.as_bytes()) {
         let resolved = view.resolve(&clean).ok_or_else(|| too_many_links(&clean))?;
         if !resolved.is_root() && view.get(&resolved).is_none() {
             return Err(ExecutorError::NotFound(clean));
@@ -112,6 +128,9 @@ fn matches(view: &View, pattern: &str) -> Result<Vec<RelPath>, ExecutorError> {
     let Some(root) = view.resolve(&prefix) else {
         return Err(too_many_links(&prefix));
     };
+    if !root.is_root() && view.get(&root).is_none() {
+        return Err(ExecutorError::NotFound(prefix));
+    }
     let mut found: Vec<RelPath> = Vec::new();
     for candidate in view.subtree(&root) {
         let path = &candidate.entry.path;

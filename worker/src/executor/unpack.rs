@@ -7,6 +7,7 @@ use kiln_solver::RelPath;
 use super::builder::{LayerBuilder, NewDirectory};
 use super::copy::Copying;
 use super::error::ExecutorError;
+use super::owner::Ids;
 use crate::layer::{Contents, IngestError};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, resolve};
 
@@ -65,8 +66,7 @@ impl<'u, 'b> Unpacking<'u, 'b> {
             layer,
             destination,
             left_out: NewDirectory {
-                uid: 0,
-                gid: 0,
+                owner: Some(Ids { uid: 0, gid: 0 }),
                 ..new
             },
             directories: BTreeMap::new(),

@@ -94,7 +94,12 @@ impl Root<'_> {
             }
             Source::Tmpfs { size } => {
                 let size = size.map(|size| size.to_string());
-                let options: Vec<_> = size.iter().map(|size| ("size", &**size)).collect();
+                let mode = self.mode_of(target);
+                let options = [("size", &size), ("mode", &mode)];
+                let options = options
+                    .iter()
+                    .filter_map(|(key, value)| Some((*key, value.as_deref()?)));
+                let options: Vec<_> = options.collect();
                 let readonly = if mount.readonly { READ_ONLY } else { 0 };
                 mount::create("tmpfs", &options, NO_SETUID | NO_DEVICES | readonly)
                     .during("make memory for", target)?
@@ -116,6 +121,14 @@ impl Root<'_> {
             _ => Kind::File,
         };
         self.attach(&tree, target, kind)
+    }
+
+    /// The permission bits of a directory that is there, in octal: memory over it has the same, as with runc.
+    fn mode_of(&self, target: &str) -> Option<String> {
+        let there = mount::find(self.directory, target).ok()?;
+        let mode = fstat(&there).ok()?.st_mode;
+        let is_directory = FileType::from_raw_mode(mode) == FileType::Directory;
+        is_directory.then(|| format!("{:o}", mode & 0o7777))
     }
 
     fn attach_file(&mut self, target: &str, content: &[u8]) -> Result<(), Failure> {
