@@ -20,6 +20,7 @@ mod cache_export;
 mod cache_import;
 mod cache_mounts;
 mod cache_to;
+mod canary;
 mod config;
 mod contexts;
 mod copy;

@@ -8,7 +8,7 @@ use kiln_solver::{RelPath, StepReporter};
 
 use super::super::SourceError;
 use super::Workspace;
-use super::command::{Git, How, shown};
+use super::command::{Git, How};
 use super::mirror::{Mirror, kept};
 use crate::context::Context;
 use crate::io_error::AtPath;
@@ -101,7 +101,7 @@ impl Checkout<'_> {
         self.run("init", &["init", "--quiet", "--template=", format])
             .await?;
         // Submodules with relative addresses are found from here.
-        let origin = ["remote", "add", "origin", self.mirror.remote()];
+        let origin = ["remote", "add", "origin", self.git.remote()];
         self.run("remote", &origin).await?;
         let mirror = self.mirror.repository();
         if self.source.git_directory.is_none() {
@@ -151,11 +151,8 @@ impl Checkout<'_> {
         self.run("submodule update", &update).await
     }
 
-    /// Leaves in a kept repository what every checkout of the commit has, and no password.
+    /// Leaves in a kept repository what every checkout of the commit has.
     async fn finish(&self, git_directory: &Path, commit: &str) -> Result<(), SourceError> {
-        let origin = shown(self.mirror.remote());
-        self.run("remote", &["remote", "set-url", "origin", &origin])
-            .await?;
         if self.reference().is_none() {
             let name = kept(&self.source.object);
             self.run("update-ref", &["update-ref", "-d", &name]).await?;
