@@ -24,8 +24,7 @@ impl Process {
     }
 
     pub(super) fn is_git(&self) -> bool {
-        // A process that ends or becomes another one meanwhile has a name or arguments.
-        self.name.starts_with("git") || self.command.starts_with("git ")
+        self.name.starts_with("git")
     }
 
     /// Whether it is in a process namespace of its own, in the step that has MEANT in its environment.
@@ -89,7 +88,11 @@ fn look_at(id: u32, canaries: &[(&'static str, Vec<String>)], sightings: &mut BT
         let bytes = fs::read(format!("/proc/{id}/{file}")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).replace('\0', " ")
     };
-    let (command, environment) = (read("cmdline"), read("environ"));
+    let (name, command, environment) = (read("comm"), read("cmdline"), read("environ"));
+    if name != read("comm") || command != read("cmdline") {
+        // It ended, or became another program: these three are not of one.
+        return;
+    }
     for (place, text) in [("cmdline", &command), ("environ", &environment)] {
         for (canary, forms) in canaries {
             if !forms.iter().any(|form| text.contains(form.as_str())) {
@@ -101,7 +104,7 @@ fn look_at(id: u32, canaries: &[(&'static str, Vec<String>)], sightings: &mut BT
                 canary,
                 place,
                 process: Process {
-                    name: read("comm").trim().to_owned(),
+                    name: name.trim().to_owned(),
                     command: command.clone(),
                     is_of_the_meant_step: is_inside && environment.contains("MEANT=yes "),
                 },
