@@ -47,6 +47,7 @@ mod reproducible;
 mod rootless;
 mod secrets;
 mod ssh;
+mod tars;
 mod timestamps;
 mod two_machines;
 mod verify;

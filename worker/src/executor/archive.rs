@@ -8,7 +8,7 @@ use super::copy::Copying;
 use super::error::ExecutorError;
 use super::output::Files;
 use super::unpack::{UnpackError, Unpacking};
-use crate::layer::{Contents, IngestError, decompress, is_compressed, parse_archive};
+use crate::layer::{Contents, IngestError, decompress, is_compressed, is_header, parse_archive};
 use crate::tree::{EntryKind, Found};
 
 /// The longest header that tells an archive.
@@ -72,23 +72,6 @@ pub fn may_be_archive(probe: &[u8]) -> bool {
     is_tar(probe) || is_compressed(probe)
 }
 
-/// Whether a block is a tar header: its checksum is right.
-fn is_tar(block: &[u8]) -> bool {
-    let Some(header) = block.first_chunk::<512>() else {
-        return false;
-    };
-    let header = tar::Header::from_byte_slice(header);
-    let sum: u32 = header
-        .as_bytes()
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| {
-            if (148..156).contains(&at) {
-                32
-            } else {
-                u32::from(*byte)
-            }
-        })
-        .sum();
-    sum != 8 * 32 && header.cksum().is_ok_and(|stored| stored == sum)
+fn is_tar(probe: &[u8]) -> bool {
+    probe.first_chunk().is_some_and(is_header)
 }

@@ -32,7 +32,7 @@ pub use directory::{DirectoryError, directory};
 pub use extract::{ExtractError, extract};
 pub(crate) use extract::{owner, timestamps};
 pub use ingest::{IngestError, Whiteouts, ingest, parse_archive, parse_tar};
-pub(crate) use ingest::{look_into, parse_cache_tar, parse_layer};
+pub(crate) use ingest::{is_header, look_into, parse_cache_tar, parse_layer};
 pub(crate) use overlay::opaque_attribute as opaque_marker;
 pub(crate) use pack::pack_restless;
 pub use pack::{PackEntry, PackError, Packed, pack};
