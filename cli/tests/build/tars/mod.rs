@@ -3,6 +3,10 @@
 
 mod archive;
 mod cases;
+mod ends;
+mod extensions;
+mod files;
+mod headers;
 mod tools;
 mod written;
 
