@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
@@ -17,6 +17,7 @@ use super::contents::Contents;
 use super::overlay;
 use super::twins::Twins;
 use crate::io_error::{IoError, what_to_do};
+use crate::rooted::{Parents, through};
 use crate::store::{Disk, DiskFile};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp};
 
@@ -39,8 +40,9 @@ pub enum ExtractError {
     Read(#[from] IoError),
 }
 
-/// Makes what a settled tree holds in `directory`, which is empty and which nobody else writes to:
-/// so that every parent is a real directory that was made here.
+/// Makes what a settled tree holds in `directory`, which is empty and which nobody else writes to. Each entry is
+/// made in its parent by descriptor: what stands below a link in the tree, since nobody knows where the link
+/// leads, is an error and not made where it leads on this machine.
 pub fn extract(
     tree: &LayerTree,
     contents: &Contents,
@@ -62,27 +64,29 @@ pub(super) fn extract_beside(
         .map_err(|source| fail(&RelPath::root(), source))?;
     let extraction = Extraction {
         root,
-        path: directory.to_owned(),
         contents,
         twins,
         disk,
     };
     let numbered = || tree.entries().iter().enumerate();
     let directories: Vec<&Entry> = tree.entries().iter().filter(|e| e.is_directory()).collect();
+    let mut parents = extraction.parents();
     for entry in &directories {
-        extraction.make_directory(entry)?;
+        extraction.make_directory(entry, &mut parents)?;
     }
     let others: Vec<(usize, &Entry)> = numbered().filter(|(_, e)| !e.is_directory()).collect();
     others.par_chunks(64).try_for_each(|chunk| {
+        let mut parents = extraction.parents();
         let mut entries = chunk.iter();
-        entries.try_for_each(|(index, entry)| extraction.make(*index, entry))
+        entries.try_for_each(|(index, entry)| extraction.make(*index, entry, &mut parents))
     })?;
     for (_, entry) in others {
-        extraction.make_link(entry)?;
+        extraction.make_link(entry, &mut parents)?;
     }
     // Last, since making what is in a directory changes its times, and its mode may forbid it.
     for entry in directories.iter().rev() {
-        extraction.set_metadata(entry)?;
+        let (parent, name) = place(entry, &mut parents)?;
+        extraction.set_metadata(entry, &parent, name)?;
     }
     Ok(())
 }
@@ -94,78 +98,95 @@ fn fail(path: &RelPath, source: impl Into<io::Error>) -> ExtractError {
     }
 }
 
+/// The directory that an entry is in, and its name there.
+fn place<'e>(
+    entry: &'e Entry,
+    parents: &mut Parents<'_>,
+) -> Result<(Arc<OwnedFd>, &'e [u8]), ExtractError> {
+    let place = parents.of(&entry.path);
+    place.map_err(|source| fail(&entry.path, source))
+}
+
 struct Extraction<'c> {
     root: OwnedFd,
-    path: PathBuf,
     contents: &'c Contents,
     twins: &'c Twins,
     disk: &'c Arc<dyn Disk>,
 }
 
 impl Extraction<'_> {
-    fn make_directory(&self, entry: &Entry) -> Result<(), ExtractError> {
+    fn parents(&self) -> Parents<'_> {
+        Parents::below(&self.root)
+    }
+
+    fn make_directory(&self, entry: &Entry, parents: &mut Parents<'_>) -> Result<(), ExtractError> {
         if entry.path.is_root() {
             return Ok(());
         }
-        mkdirat(
-            &self.root,
-            entry.path.as_os_path(),
-            Mode::from_raw_mode(0o700),
-        )
-        .map_err(|source| fail(&entry.path, source))
+        let (parent, name) = place(entry, parents)?;
+        mkdirat(&parent, name, Mode::from_raw_mode(0o700))
+            .map_err(|source| fail(&entry.path, source))
     }
 
-    fn make(&self, index: usize, entry: &Entry) -> Result<(), ExtractError> {
+    fn make(
+        &self,
+        index: usize,
+        entry: &Entry,
+        parents: &mut Parents<'_>,
+    ) -> Result<(), ExtractError> {
+        let (parent, name) = place(entry, parents)?;
+        let node = |kind, device| self.make_node(entry, &parent, name, kind, device);
         match &entry.kind {
-            EntryKind::File { size, .. } => self.make_file(index, entry, *size),
+            EntryKind::File { size, .. } => self.make_file(index, entry, &parent, name, *size),
             EntryKind::Symlink { target } => {
-                use std::os::unix::ffi::OsStrExt;
-                let target = std::ffi::OsStr::from_bytes(target);
-                symlinkat(target, &self.root, entry.path.as_os_path())
-                    .map_err(|source| fail(&entry.path, source))?;
-                self.set_metadata(entry)
+                symlinkat(&**target, &parent, name).map_err(|source| fail(&entry.path, source))?;
+                self.set_metadata(entry, &parent, name)
             }
-            EntryKind::Fifo => self.make_node(entry, FileType::Fifo, 0),
-            EntryKind::CharDevice { major, minor } => self.make_node(
-                entry,
+            EntryKind::Fifo => node(FileType::Fifo, 0),
+            EntryKind::CharDevice { major, minor } => node(
                 FileType::CharacterDevice,
                 rustix::fs::makedev(*major, *minor),
             ),
-            EntryKind::BlockDevice { major, minor } => self.make_node(
-                entry,
-                FileType::BlockDevice,
-                rustix::fs::makedev(*major, *minor),
-            ),
+            EntryKind::BlockDevice { major, minor } => {
+                node(FileType::BlockDevice, rustix::fs::makedev(*major, *minor))
+            }
             EntryKind::Whiteout => {
                 let mode = Mode::from_raw_mode(0);
-                mknodat(
-                    &self.root,
-                    entry.path.as_os_path(),
-                    FileType::CharacterDevice,
-                    mode,
-                    0,
-                )
-                .map_err(|source| fail(&entry.path, source))
+                mknodat(&parent, name, FileType::CharacterDevice, mode, 0)
+                    .map_err(|source| fail(&entry.path, source))
             }
             EntryKind::Directory(_) | EntryKind::HardLink { .. } => Ok(()),
         }
     }
 
-    fn make_node(&self, entry: &Entry, kind: FileType, device: u64) -> Result<(), ExtractError> {
+    fn make_node(
+        &self,
+        entry: &Entry,
+        parent: &OwnedFd,
+        name: &[u8],
+        kind: FileType,
+        device: u64,
+    ) -> Result<(), ExtractError> {
         let mode = Mode::from_raw_mode(entry.mode);
-        match mknodat(&self.root, entry.path.as_os_path(), kind, mode, device) {
-            Ok(()) => self.set_metadata(entry),
+        match mknodat(parent, name, kind, mode, device) {
+            Ok(()) => self.set_metadata(entry, parent, name),
             // Devices cannot be made in a user namespace, and a step could not open them anyway.
             Err(rustix::io::Errno::PERM) if overlay::uses_user_attributes() => Ok(()),
             Err(source) => Err(fail(&entry.path, source)),
         }
     }
 
-    fn make_file(&self, index: usize, entry: &Entry, size: u64) -> Result<(), ExtractError> {
+    fn make_file(
+        &self,
+        index: usize,
+        entry: &Entry,
+        parent: &OwnedFd,
+        name: &[u8],
+        size: u64,
+    ) -> Result<(), ExtractError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
-        let file = openat(&self.root, entry.path.as_os_path(), flags, mode)
-            .map_err(|source| fail(&entry.path, source))?;
+        let file = openat(parent, name, flags, mode).map_err(|source| fail(&entry.path, source))?;
         let mut file = DiskFile::new(Arc::clone(self.disk), File::from(file));
         if size > 0 && !self.twins.share(index, &entry.path, file.file()) {
             let reader = self.contents.bytes(entry).open(size)?;
@@ -174,50 +195,43 @@ impl Extraction<'_> {
         set_file_metadata(file.file(), entry).map_err(|source| fail(&entry.path, source))
     }
 
-    fn make_link(&self, entry: &Entry) -> Result<(), ExtractError> {
+    fn make_link(&self, entry: &Entry, parents: &mut Parents<'_>) -> Result<(), ExtractError> {
         let EntryKind::HardLink { target } = &entry.kind else {
             return Ok(());
         };
-        let (target, path) = (target.as_os_path(), entry.path.as_os_path());
-        linkat(&self.root, target, &self.root, path, AtFlags::empty())
-            .map_err(|source| fail(&entry.path, source))
+        let fail = |source| fail(&entry.path, source);
+        let (from, target) = self.parents().of(target).map_err(fail)?;
+        let (to, name) = parents.of(&entry.path).map_err(fail)?;
+        linkat(&from, target, &to, name, AtFlags::empty()).map_err(fail)
     }
 
     /// Owner first, since a change of owner clears setuid bits and capabilities.
-    fn set_metadata(&self, entry: &Entry) -> Result<(), ExtractError> {
-        let path = entry.path.as_os_path();
+    fn set_metadata(
+        &self,
+        entry: &Entry,
+        parent: &OwnedFd,
+        name: &[u8],
+    ) -> Result<(), ExtractError> {
         let is_link = matches!(entry.kind, EntryKind::Symlink { .. });
         let set = || -> rustix::io::Result<()> {
             let (uid, gid) = owner(entry);
-            chownat(
-                &self.root,
-                path,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            chownat(parent, name, Some(uid), Some(gid), flags)?;
             if !is_link {
                 let mode = Mode::from_raw_mode(entry.mode);
-                rustix::fs::chmodat(&self.root, path, mode, AtFlags::empty())?;
+                rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?;
             }
-            let absolute = self.path.join(path);
-            for (name, value) in &entry.xattrs {
-                ignore_unsupported(lsetxattr(&absolute, &**name, value, XattrFlags::empty()))?;
+            let set = |attribute: &[u8], value: &[u8]| {
+                let path = through(parent, name);
+                lsetxattr(path, attribute, value, XattrFlags::empty())
+            };
+            for (attribute, value) in &entry.xattrs {
+                ignore_unsupported(set(attribute, value))?;
             }
             if let EntryKind::Directory(DirectoryKind::Opaque) = entry.kind {
-                lsetxattr(
-                    &absolute,
-                    overlay::opaque_attribute(),
-                    b"y",
-                    XattrFlags::empty(),
-                )?;
+                set(overlay::opaque_attribute().as_bytes(), b"y")?;
             }
-            utimensat(
-                &self.root,
-                path,
-                &timestamps(entry.mtime),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )
+            utimensat(parent, name, &timestamps(entry.mtime), flags)
         };
         set().map_err(|source| fail(&entry.path, source))
     }

@@ -13,6 +13,7 @@ use super::mount::{self, Attributes, NO_DEVICES, NO_EXEC, NO_SETUID, READ_ONLY};
 use super::network::{self, Wiring};
 use super::spec::{Mount, Source, Spec};
 use super::stub::{Kind, Stubs};
+use crate::rooted::find_in_root;
 
 /// A root that is being filled.
 struct Root<'a> {
@@ -165,7 +166,7 @@ impl Root<'_> {
 
     fn scratch_directory(&self, name: &str) -> Result<OwnedFd, Failure> {
         mkdirat(&self.scratch, name, Mode::from_raw_mode(0o755)).during("make", name)?;
-        mount::find(self.scratch.as_fd(), name).during("find", name)
+        find_in_root(self.scratch.as_fd(), name).during("find", name)
     }
 
     /// A detached mount of a file in memory.

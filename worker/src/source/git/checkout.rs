@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use kiln_solver::op::{CheckoutTimes, GitSource};
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{RelPath, StepReporter};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::super::SourceError;
 use super::Workspace;
@@ -13,6 +15,7 @@ use super::mirror::{Mirror, kept};
 use crate::context::Context;
 use crate::io_error::AtPath;
 use crate::layer::PackEntry;
+use crate::rooted::{described, open_beneath};
 use crate::store::Store;
 use crate::tree::{Entry, EntryKind, Timestamp};
 
@@ -73,7 +76,7 @@ pub(super) async fn check_out(
         }),
     };
     Ok(CheckedOut {
-        directory: checkout.subdirectory(files)?,
+        directory: checkout.subdirectory(&files)?,
         keeps_git_directory: source.git_directory.is_some(),
         time,
     })
@@ -164,15 +167,15 @@ impl Checkout<'_> {
     }
 
     /// The directory that is wanted; no link leads there.
-    fn subdirectory(&self, files: PathBuf) -> Result<PathBuf, SourceError> {
-        let mut directory = files;
+    fn subdirectory(&self, files: &Path) -> Result<PathBuf, SourceError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(files, flags, Mode::empty()).at("open", files)?;
         let mut path = RelPath::root();
         for name in self.source.subdirectory.components() {
             path = path.join_name(name);
-            directory.push(RelPath::root().join_name(name).as_os_path());
-            match std::fs::symlink_metadata(&directory) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => {
+            match open_beneath(&root, &path, OFlags::PATH | OFlags::DIRECTORY) {
+                Ok(_) => {}
+                Err(Errno::NOTDIR | Errno::LOOP) => {
                     return Err(SourceError::NotADirectory {
                         remote: self.git.remote().to_owned(),
                         path,
@@ -187,7 +190,7 @@ impl Checkout<'_> {
                 }
             }
         }
-        Ok(directory)
+        Ok(described(files, &path))
     }
 }
 
