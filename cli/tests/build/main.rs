@@ -34,6 +34,7 @@ mod errors;
 mod explain;
 mod fidelity;
 mod hostile;
+mod hostile_layers;
 mod kills;
 mod limits;
 mod machine;

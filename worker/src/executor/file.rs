@@ -40,12 +40,14 @@ impl Worker {
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
         let earlier = step.earlier.clone();
         let ahead = self.ahead(step.vertex).cloned();
+        let most_unpacked = self.bounds.disk;
         self.blocking(move |store| {
             let change = Change {
                 store,
                 operation: &operation,
                 inputs: &inputs,
                 base: &base,
+                most_unpacked,
             };
             let relatives = change.relatives(earlier.as_ref());
             let earlier = EarlierLayer::open(store, earlier.as_ref());
@@ -63,6 +65,8 @@ struct Change<'c> {
     operation: &'c FileOp,
     inputs: &'c [Output],
     base: &'c Snapshot,
+    /// How much each archive may become, in bytes.
+    most_unpacked: Option<u64>,
 }
 
 impl Change<'_> {
@@ -134,6 +138,7 @@ impl Change<'_> {
                         files: &Arc::new(files),
                         change,
                         now,
+                        most_unpacked: self.most_unpacked,
                     };
                     copying.run(&mut layer)?;
                 }
@@ -220,6 +225,7 @@ pub(super) fn copied_directory(
         operation: &operation,
         inputs,
         base: &base,
+        most_unpacked: None,
     };
     let files = change.files(from, &copy)?;
     let not_found = || ExecutorError::NotFound(source.clone());

@@ -2,7 +2,7 @@
 
 /// Whoever wrote a header, by what stands behind its checksum.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Unix version 7: nothing.
     Old,
     /// POSIX.
@@ -12,14 +12,14 @@ pub(super) enum Form {
 }
 
 /// When everything was changed unless a case says otherwise.
-pub(super) const TIME: u64 = 1_600_000_000;
+pub(crate) const TIME: u64 = 1_600_000_000;
 
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// A member: a header, and what comes behind it.
 #[derive(Clone)]
-pub(super) struct Member {
-    pub(super) header: [u8; BLOCK],
+pub(crate) struct Member {
+    pub(crate) header: [u8; BLOCK],
     data: Vec<u8>,
     /// What fills the last block up.
     padding: u8,
@@ -27,7 +27,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(form: Form, kind: u8, name: &[u8]) -> Self {
+    pub(crate) fn new(form: Form, kind: u8, name: &[u8]) -> Self {
         let mut member = Self {
             header: [0; BLOCK],
             data: Vec::new(),
@@ -45,46 +45,46 @@ impl Member {
         member.mode(mode).owner(0, 0).time(TIME).size(0)
     }
 
-    pub(super) fn mode(self, mode: u64) -> Self {
+    pub(crate) fn mode(self, mode: u64) -> Self {
         self.octal(100, 8, mode)
     }
 
-    pub(super) fn owner(self, uid: u64, gid: u64) -> Self {
+    pub(crate) fn owner(self, uid: u64, gid: u64) -> Self {
         self.octal(108, 8, uid).octal(116, 8, gid)
     }
 
-    pub(super) fn size(self, size: u64) -> Self {
+    pub(crate) fn size(self, size: u64) -> Self {
         self.octal(124, 12, size)
     }
 
-    pub(super) fn time(self, time: u64) -> Self {
+    pub(crate) fn time(self, time: u64) -> Self {
         self.octal(136, 12, time)
     }
 
-    pub(super) fn link(self, target: &[u8]) -> Self {
+    pub(crate) fn link(self, target: &[u8]) -> Self {
         self.field(157, target)
     }
 
-    pub(super) fn prefix(self, prefix: &[u8]) -> Self {
+    pub(crate) fn prefix(self, prefix: &[u8]) -> Self {
         self.field(345, prefix)
     }
 
-    pub(super) fn device(self, major: u64, minor: u64) -> Self {
+    pub(crate) fn device(self, major: u64, minor: u64) -> Self {
         self.octal(329, 8, major).octal(337, 8, minor)
     }
 
-    pub(super) fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn data(mut self, data: impl Into<Vec<u8>>) -> Self {
         self.data = data.into();
         let size = self.data.len() as u64;
         self.size(size)
     }
 
-    pub(super) fn padded_with(mut self, byte: u8) -> Self {
+    pub(crate) fn padded_with(mut self, byte: u8) -> Self {
         self.padding = byte;
         self
     }
 
-    pub(super) fn field(mut self, at: usize, bytes: &[u8]) -> Self {
+    pub(crate) fn field(mut self, at: usize, bytes: &[u8]) -> Self {
         self.header[at..at + bytes.len()].copy_from_slice(bytes);
         self
     }
@@ -96,7 +96,7 @@ impl Member {
     }
 
     /// GNU's way to write large and negative numbers.
-    pub(super) fn binary(mut self, at: usize, length: usize, value: i64) -> Self {
+    pub(crate) fn binary(mut self, at: usize, length: usize, value: i64) -> Self {
         let fill = if value < 0 { 0xff } else { 0 };
         self.header[at..at + length].fill(fill);
         self.header[at + length - 8..at + length].copy_from_slice(&value.to_be_bytes());
@@ -105,12 +105,12 @@ impl Member {
     }
 
     /// Keeps a checksum of its own.
-    pub(super) fn checksum(mut self, text: &[u8]) -> Self {
+    pub(crate) fn checksum(mut self, text: &[u8]) -> Self {
         self.is_sealed = true;
         self.field(148, text)
     }
 
-    pub(super) fn unsigned_sum(&self) -> u32 {
+    pub(crate) fn unsigned_sum(&self) -> u32 {
         let bytes = self.header.iter().enumerate();
         bytes
             .map(|(at, byte)| {
@@ -123,7 +123,7 @@ impl Member {
             .sum()
     }
 
-    pub(super) fn signed_sum(&self) -> i32 {
+    pub(crate) fn signed_sum(&self) -> i32 {
         let bytes = self.header.iter().enumerate();
         bytes
             .map(|(at, byte)| {
@@ -136,7 +136,7 @@ impl Member {
             .sum()
     }
 
-    pub(super) fn bytes(mut self) -> Vec<u8> {
+    pub(crate) fn bytes(mut self) -> Vec<u8> {
         if !self.is_sealed {
             let sum = format!("{:06o}\0 ", self.unsigned_sum());
             self.header[148..156].copy_from_slice(sum.as_bytes());
@@ -149,30 +149,30 @@ impl Member {
 }
 
 /// A file with some content.
-pub(super) fn file(form: Form, name: &str, content: &str) -> Member {
+pub(crate) fn file(form: Form, name: &str, content: &str) -> Member {
     Member::new(form, b'0', name.as_bytes()).data(content)
 }
 
-pub(super) fn directory(form: Form, name: &str) -> Member {
+pub(crate) fn directory(form: Form, name: &str) -> Member {
     Member::new(form, b'5', name.as_bytes())
 }
 
-pub(super) fn symlink(form: Form, name: &str, target: &str) -> Member {
+pub(crate) fn symlink(form: Form, name: &str, target: &str) -> Member {
     let link = Member::new(form, b'2', name.as_bytes());
     link.mode(0o777).link(target.as_bytes())
 }
 
-pub(super) fn hard_link(form: Form, name: &str, target: &str) -> Member {
+pub(crate) fn hard_link(form: Form, name: &str, target: &str) -> Member {
     Member::new(form, b'1', name.as_bytes()).link(target.as_bytes())
 }
 
 /// GNU's member before a long name (`L`) or a long link (`K`).
-pub(super) fn long(kind: u8, name: &[u8]) -> Member {
+pub(crate) fn long(kind: u8, name: &[u8]) -> Member {
     Member::new(Form::Gnu, kind, b"././@LongLink").data([name, b"\0"].concat())
 }
 
 /// A PAX header for the next member (`x`) or for all (`g`).
-pub(super) fn pax(kind: u8, records: &[(&str, &[u8])]) -> Member {
+pub(crate) fn pax(kind: u8, records: &[(&str, &[u8])]) -> Member {
     let mut text = Vec::new();
     for (name, value) in records {
         text.extend(pax_record(name.as_bytes(), value));
@@ -181,7 +181,7 @@ pub(super) fn pax(kind: u8, records: &[(&str, &[u8])]) -> Member {
 }
 
 /// A record, whose length counts itself.
-pub(super) fn pax_record(name: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn pax_record(name: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = name.len() + value.len() + 3;
     let mut length = rest + 1;
     while rest + length.to_string().len() != length {
@@ -199,12 +199,12 @@ pub(super) fn pax_record(name: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 /// Members and the mark of the end.
-pub(super) fn archive(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
+pub(crate) fn archive(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
     let mut bytes = without_end(members);
     bytes.resize(bytes.len() + 2 * BLOCK, 0);
     bytes
 }
 
-pub(super) fn without_end(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
+pub(crate) fn without_end(members: impl IntoIterator<Item = Member>) -> Vec<u8> {
     members.into_iter().flat_map(Member::bytes).collect()
 }

@@ -1,12 +1,13 @@
 //! Archives as ADD unpacks them, beside GNU's tar, libarchive and Python: the same files come of them, or it
 //! is said why not.
 
-mod archive;
+pub(crate) mod archive;
 mod cases;
 mod ends;
 mod extensions;
 mod files;
 mod headers;
+pub(crate) mod layout;
 mod tools;
 mod written;
 

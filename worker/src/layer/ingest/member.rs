@@ -367,7 +367,8 @@ fn within(written: &[u8]) -> Result<RelPath, PathError> {
     for name in written.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
-            b".." if !names.is_empty() => {
+            // One that leads out takes nothing back, and is not taken back.
+            b".." if names.last().is_some_and(|last| *last != b"..") => {
                 names.pop();
             }
             name => names.push(name),
