@@ -72,13 +72,11 @@ impl Tree<'_> {
 
     /// Makes an entry under another name; false if it cannot be made and need not.
     fn make_beside(&mut self, flat: &FlatEntry, name: &str) -> io::Result<bool> {
-        use std::os::unix::ffi::OsStrExt;
         let entry = &flat.entry;
         match &entry.kind {
             EntryKind::File { .. } => self.make_file(flat, name)?,
             EntryKind::Symlink { target } => {
-                let target = std::ffi::OsStr::from_bytes(target);
-                rustix::fs::symlinkat(target, self.parent(), name)?;
+                rustix::fs::symlinkat(&**target, self.parent(), name)?;
                 self.set_times_and_owner(entry, name)?;
             }
             EntryKind::HardLink { target } => self.make_link(target, name)?,
