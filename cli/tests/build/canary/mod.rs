@@ -9,7 +9,7 @@ use std::fs;
 
 use crate::bench::{Bench, text};
 use crate::finished::Finished;
-use crate::servers::HttpServer;
+use crate::servers::{Answer, HttpServer};
 use inputs::{Canary, Inputs};
 use search::Search;
 use watch::{Process, Sighting, Watch};
@@ -273,4 +273,37 @@ fn the_password_of_an_address_reaches_its_server_and_nobody_else() {
     let canaries = [canary];
     let found = Search::of(&bench, &["store", "files", "said", "failed"]).find(&canaries);
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A server may send git elsewhere, but not with a token.
+#[test]
+fn a_token_is_not_taken_to_where_a_server_redirects() {
+    let bench = Bench::new();
+    let canary = Canary::new("token");
+    let root = crate::servers::repositories(bench.path("repositories"));
+    let other = HttpServer::of_git(&root, |_| true);
+    let target = other.url("");
+    let first = HttpServer::start(move |asked| {
+        Answer::status(302).with("Location", &format!("{target}{}", asked.target))
+    });
+    let address = first.url("/main.git?submodules=0");
+    bench.file("Dockerfile", format!("FROM scratch\nADD {address} /x/\n"));
+    fs::write(bench.path("token"), &canary.value).expect("writable");
+    let secret = text(&bench.path("token")).to_owned();
+    let parts = ["it redirects, and the token or password is not taken along"];
+    bench.refused(
+        &format!("--secret id=GIT_AUTH_TOKEN,src={secret}"),
+        1,
+        &parts,
+    );
+    let shown = |asked: Vec<crate::servers::Asked>| {
+        asked
+            .iter()
+            .any(|asked| asked.header("authorization").is_some())
+    };
+    assert!(shown(first.asked()), "it was meant for this one");
+    assert!(!shown(other.asked()));
+    // Who shows nothing is taken there.
+    let files = bench.files("files", "");
+    assert!(files.join("x/one").exists());
 }

@@ -61,6 +61,8 @@ pub(super) struct Git {
     reporter: StepReporter,
     /// What must not be shown.
     hidden: Option<String>,
+    /// Whether servers are shown a token or a password.
+    proves_itself: bool,
     /// The agent answers for as long as this is kept.
     _ssh: Ssh,
 }
@@ -93,12 +95,16 @@ impl Git {
                 remote: address.shown,
             });
         }
+        let mut proves_itself = false;
         let mut settings: Vec<(String, String)> = SETTINGS
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         if let Some(Proof { scope, header }) = authorization(sources, &address)? {
             settings.push((format!("http.{scope}.extraHeader"), header));
+            // Git would take the header to wherever the server sends it.
+            settings.push(("http.followRedirects".to_owned(), "false".to_owned()));
+            proves_itself = true;
         }
         if let Some(certificates) = sources.settings.http.certificates.first() {
             let path = certificates.display().to_string();
@@ -135,6 +141,7 @@ impl Git {
         }
         Ok(Self {
             hidden: address.hidden().map(str::to_owned),
+            proves_itself,
             remote: address.shown,
             environment,
             reporter: reporter.clone(),
@@ -223,7 +230,7 @@ impl Git {
             _ => Err(SourceError::Git {
                 action,
                 remote: self.remote.clone(),
-                reason: reason(&complaint, status),
+                reason: self.explained(reason(&complaint, status)),
             }),
         }
     }
@@ -234,6 +241,16 @@ impl Git {
             Some(lock) => Stdio::from(OwnedFd::from(lock.try_clone().map_err(SourceError::NoGit)?)),
             None => Stdio::null(),
         })
+    }
+
+    fn explained(&self, reason: String) -> String {
+        let is_redirect = self.proves_itself && reason.contains("returned error: 30");
+        match is_redirect {
+            true => format!(
+                "{reason}: it redirects, and the token or password is not taken along; give the address that it redirects to"
+            ),
+            false => reason,
+        }
     }
 
     fn without_credentials(&self, text: &[u8]) -> String {
