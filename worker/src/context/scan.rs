@@ -248,7 +248,7 @@ impl<'s> Scanner<'s> {
                 let gone = io::Error::other(
                     "it was a directory a moment ago; build again once it is at rest",
                 );
-                Err(gone).at("read", described(&self.root, path))
+                Err(gone).at("read", described(self.root, path))
             }
         }
     }
