@@ -75,13 +75,6 @@ impl RelPath {
         &self.0
     }
 
-    /// The path as an operating-system path relative to the root; `.` for the root itself.
-    pub fn as_os_path(&self) -> &std::path::Path {
-        use std::os::unix::ffi::OsStrExt;
-        let bytes: &[u8] = if self.is_root() { b"." } else { &self.0 };
-        std::path::Path::new(std::ffi::OsStr::from_bytes(bytes))
-    }
-
     /// Whether this is the root itself.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()

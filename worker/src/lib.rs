@@ -14,6 +14,7 @@ pub mod io_error;
 pub mod layer;
 mod meter;
 pub mod registry;
+mod rooted;
 pub mod sandbox;
 pub mod secret;
 pub mod snapshot;

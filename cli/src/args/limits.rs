@@ -49,7 +49,7 @@ pub struct LimitArgs {
     pub pids_limit: Option<u64>,
     /// Disk space that the changes of each step may take
     ///
-    /// A step that takes more is ended.
+    /// A step that takes more is ended, and so is ADD of an archive that becomes larger.
     #[arg(long, value_name = "SIZE", help_heading = "Limits of steps")]
     pub max_step_disk: Option<String>,
     /// Output that each step may write; one that writes more is ended [default: 1g]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use kiln_frontend::lower::MainContext;
-use kiln_frontend::lower::remote::{CONTEXT_FILE, HttpRequest, Pinned, RemoteSource};
+use kiln_frontend::lower::remote::{
+    CONTEXT_FILE, HttpRequest, Pinned, RemoteSource, without_credentials,
+};
 use kiln_solver::op::Source;
 use kiln_solver::{RelPath, Reporter};
 use kiln_worker::executor::{Output, may_be_archive, read_file};
@@ -211,7 +213,7 @@ struct Opening<'o> {
 
 impl Opening<'_> {
     async fn remote(&self, text: &str) -> Result<OpenContext> {
-        let wrong = || format!("the build context {text}");
+        let wrong = || format!("the build context {}", without_credentials(text));
         let remote = RemoteSource::of_main_context(text, &self.settings.build_args);
         let remote = remote.with_context(wrong)?;
         let pinned = pin_source(&self.backends.sources, &remote, self.reporter)

@@ -246,7 +246,8 @@ fn what_is_not_there_or_not_allowed_is_refused() {
     evil(text(&root.join("sub.git")), "local");
     evil("ext::sh -c touch% /tmp/kiln-was-here", "command");
     evil("-u./payload", "option");
-    let cases: [(String, &[&str]); 12] = [
+    evil(&format!("file://{}", text(&root.join("sub.git"))), "file");
+    let cases: [(String, &[&str]); 16] = [
         (
             format!("{remote}#nope"),
             &["no branch, tag or commit \"nope\""],
@@ -265,13 +266,26 @@ fn what_is_not_there_or_not_allowed_is_refused() {
             &["/link is not a directory"],
         ),
         (format!("{remote}#main:out"), &["/out is not a directory"]),
+        (
+            format!("{remote}#main:../../../etc"),
+            &["there is no directory /etc"],
+        ),
+        (
+            format!("{remote}#main:dir/../../../out/../etc"),
+            &["there is no directory /etc"],
+        ),
         (format!("{remote}#--upload-pack=sh"), &["--upload-pack=sh"]),
+        (
+            format!("{remote}?ref=--upload-pack=sh"),
+            &["--upload-pack=sh"],
+        ),
         (daemon.url("/none.git"), &["none.git"]),
         (
             format!("{remote}?tag=v1&checksum=abcdef"),
             &["begins with abcdef"],
         ),
         (daemon.url("/local.git"), &["transport 'file' not allowed"]),
+        (daemon.url("/file.git"), &["transport 'file' not allowed"]),
         (daemon.url("/command.git"), &["transport 'ext' not allowed"]),
         (daemon.url("/option.git"), &["option.git"]),
     ];

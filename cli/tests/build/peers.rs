@@ -230,14 +230,33 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start() -> Self {
+        Self::start_as(|_| String::new())
+    }
+
+    /// One that lets nobody in but a user with a password.
+    pub(crate) fn start_with_password(user: &str, password: &str) -> Self {
+        Self::start_as(|directory| {
+            let passwords = directory.join("passwords");
+            let line = run("htpasswd", &["-nbB", user, password]);
+            fs::write(&passwords, line).expect("writable");
+            format!(
+                "auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
+                text(&passwords)
+            )
+        })
+    }
+
+    /// `more` is what its configuration says beside.
+    fn start_as(more: impl FnOnce(&Path) -> String) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
         let config = directory.path().join("config.yml");
         let yaml = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-            text(&directory.path().join("data"))
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n{}",
+            text(&directory.path().join("data")),
+            more(directory.path())
         );
         fs::write(&config, yaml).expect("writable");
         let process = Command::new("docker-registry")

@@ -330,10 +330,8 @@ impl GitRequest {
 pub fn without_credentials(address: &str) -> String {
     match address.split_once("://") {
         Some((scheme, rest)) if scheme.starts_with("http") => {
-            let (host, path) = match rest.find('/') {
-                Some(slash) => rest.split_at(slash),
-                None => (rest, ""),
-            };
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (host, path) = rest.split_at(end);
             let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
             format!("{scheme}://{host}{path}")
         }

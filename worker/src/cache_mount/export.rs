@@ -18,6 +18,7 @@ use crate::image::Descriptor;
 use crate::io_error::{AtPath, IoError, is_not_found};
 use crate::layer::{Compression, Contents, PackEntry, PackError, Packed, pack_restless};
 use crate::meter::Meter;
+use crate::rooted::described;
 use crate::stop::Stop;
 use crate::store::{DiskFile, Store};
 
@@ -197,7 +198,7 @@ impl Packing<'_> {
         };
         let root = RootDirectory::of(&rustix::fs::fstat(&**directory).at("stat", files)?);
         let mut found = walk(directory, files)?;
-        let is_without = |path: &RelPath| without.contains(&files.join(path.as_os_path()));
+        let is_without = |path: &RelPath| without.contains(&described(files, path));
         found.entries.retain(|entry| match &entry.kind {
             crate::tree::EntryKind::HardLink { target } => !is_without(target),
             _ => !is_without(&entry.path),

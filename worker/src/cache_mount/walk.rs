@@ -4,17 +4,16 @@
 //! puts a link where a directory was shows nothing of the machine.
 
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use kiln_solver::{ContentDigest, RelPath};
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat2, readlinkat, statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, readlinkat, statat};
 use rustix::io::Errno;
 
 use crate::io_error::{AtPath, IoError};
 use crate::layer::{mtime, point_links_at_first_names, read_xattrs};
+use crate::rooted::{described, open_beneath, through};
 use crate::tree::{DirectoryKind, Entry, EntryKind};
 
 /// What a cache holds.
@@ -62,9 +61,7 @@ struct Walk<'w> {
 impl Walk<'_> {
     fn list(&mut self, path: &RelPath) -> Result<(), IoError> {
         let absolute = self.absolute(path);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = openat2(self.root, path.as_os_path(), flags, Mode::empty(), resolve);
+        let opened = open_beneath(self.root, path, OFlags::RDONLY | OFlags::DIRECTORY);
         let Some(directory) = unless_gone(opened).at("open", &absolute)? else {
             return Ok(());
         };
@@ -104,13 +101,7 @@ impl Walk<'_> {
             }
         };
         // Attributes of links can be had by path only; the directory's own is pinned by its descriptor.
-        let mut by_descriptor = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
-        by_descriptor.extend_from_slice(name);
-        let by_descriptor = {
-            use std::os::unix::ffi::OsStringExt;
-            PathBuf::from(std::ffi::OsString::from_vec(by_descriptor))
-        };
-        let xattrs = match read_xattrs(&by_descriptor) {
+        let xattrs = match read_xattrs(&through(directory, name)) {
             Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             xattrs => xattrs?,
         };
@@ -147,7 +138,7 @@ impl Walk<'_> {
     }
 
     fn absolute(&self, path: &RelPath) -> PathBuf {
-        self.root_path.join(path.as_os_path())
+        described(self.root_path, path)
     }
 }
 

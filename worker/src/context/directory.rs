@@ -4,16 +4,16 @@
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use kiln_solver::RelPath;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::io_error::{AtPath, IoError};
 use crate::layer::read_xattrs;
+use crate::rooted::{described, open_beneath, through};
 use crate::tree::Xattrs;
 
 /// An open directory.
@@ -31,14 +31,8 @@ impl Directory {
         root_path: &Path,
         path: &RelPath,
     ) -> Result<Option<Self>, IoError> {
-        let absolute = match path.is_root() {
-            true => root_path.to_owned(),
-            false => root_path.join(path.as_os_path()),
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(root, path.as_os_path(), flags, Mode::empty(), resolve) {
+        let absolute = described(root_path, path);
+        match open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(descriptor) => Ok(Some(Self {
                 descriptor,
                 path: absolute,
@@ -84,8 +78,7 @@ impl Directory {
     /// The extended attributes of what is at a name; `None` if nothing is.
     pub(super) fn xattrs(&self, name: &[u8]) -> Result<Option<Xattrs>, IoError> {
         // The calls that take a descriptor take none of what was opened without being read.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.descriptor.as_raw_fd()));
-        match read_xattrs(&path.join(std::ffi::OsStr::from_bytes(name))) {
+        match read_xattrs(&through(&self.descriptor, name)) {
             Ok(xattrs) => Ok(Some(xattrs)),
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(IoError {
@@ -104,7 +97,7 @@ impl Directory {
 
     /// The path of a name, for error messages.
     pub(super) fn absolute(&self, name: &[u8]) -> PathBuf {
-        self.path.join(std::ffi::OsStr::from_bytes(name))
+        described(&self.path, &RelPath::root().join_name(name))
     }
 
     fn unless_gone<T>(

@@ -20,6 +20,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::io_error::{AtPath, IoError};
 use crate::layer::FileBytes;
+use crate::rooted::open_beneath;
 use crate::store::Store;
 use crate::tree::{Entry, EntryKind, LayerTree, View};
 use narrow::Wide;
@@ -145,7 +146,11 @@ impl Context {
 
     /// Whether something is in the directory that the ignore rules leave out.
     pub fn excludes(&self, path: &RelPath) -> bool {
-        self.excludes.excludes(path) && self.root.join(path.as_os_path()).symlink_metadata().is_ok()
+        let is_there = || {
+            let root = rustix::fs::open(&*self.root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+            root.is_ok_and(|root| open_beneath(root, path, OFlags::PATH).is_ok())
+        };
+        self.excludes.excludes(path) && is_there()
     }
 
     /// Remembers what was learned of the files, for the next build. Builds that do so at once do it one

@@ -19,6 +19,7 @@ use super::directory::Directory;
 use super::stat_index::{Known, KnownDirectory, Stamp, StatIndex};
 use crate::io_error::{AtPath, IoError};
 use crate::layer::mtime;
+use crate::rooted::described;
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree, Timestamp, Xattrs};
 
 /// How many symbolic links a path may lead through.
@@ -247,7 +248,7 @@ impl<'s> Scanner<'s> {
                 let gone = io::Error::other(
                     "it was a directory a moment ago; build again once it is at rest",
                 );
-                Err(gone).at("read", self.root.join(path.as_os_path()))
+                Err(gone).at("read", described(self.root, path))
             }
         }
     }

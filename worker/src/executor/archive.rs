@@ -1,14 +1,16 @@
 //! ADD of a local archive: its entries instead of itself.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
+
+use kiln_solver::Exceeded;
 
 use super::builder::LayerBuilder;
 use super::copy::Copying;
 use super::error::ExecutorError;
 use super::output::Files;
 use super::unpack::{UnpackError, Unpacking};
-use crate::layer::{Contents, IngestError, decompress, is_compressed, parse_archive};
+use crate::layer::{Contents, IngestError, decompress, is_compressed, is_header, parse_archive};
 use crate::tree::{EntryKind, Found};
 
 /// The longest header that tells an archive.
@@ -37,11 +39,19 @@ pub(super) fn unpack(
     if begun.is_err() || !is_tar(&probe) {
         return Ok(false);
     }
-    let mut tar = copying.store.scratch().new_unnamed_file()?;
+    let mut tar = Bounded {
+        inner: copying.store.scratch().new_unnamed_file()?,
+        most: copying.most_unpacked,
+        written: 0,
+    };
     let mut reader = probe.chain(plain);
-    let members = parse_archive(&mut reader, &mut tar).map_err(fail)?;
+    let members = parse_archive(&mut reader, &mut tar);
+    if let Some(exceeded) = tar.exceeded() {
+        return Err(ExecutorError::Exceeded(exceeded));
+    }
+    let members = members.map_err(fail)?;
     check_rest(&mut reader).map_err(fail)?;
-    let contents = Contents::Tar(Arc::new(tar.into_file()));
+    let contents = Contents::Tar(Arc::new(tar.inner.into_file()));
     Unpacking::new(copying, layer)?
         .run(members, &contents)
         .map(|()| true)
@@ -49,6 +59,35 @@ pub(super) fn unpack(
             UnpackError::Archive(source) => fail(source),
             UnpackError::Executor(error) => error,
         })
+}
+
+/// A file that becomes no larger than it may: a small archive can hold one of any size.
+struct Bounded<W> {
+    inner: W,
+    most: Option<u64>,
+    /// How much there is, and was to be.
+    written: u64,
+}
+
+impl<W> Bounded<W> {
+    fn exceeded(&self) -> Option<Exceeded> {
+        let most = self.most.filter(|most| self.written > *most);
+        most.map(Exceeded::Disk)
+    }
+}
+
+impl<W: Write> Write for Bounded<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written += bytes.len() as u64;
+        match self.exceeded() {
+            Some(exceeded) => Err(io::Error::other(exceeded.to_string())),
+            None => self.inner.write_all(bytes).map(|()| bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// Reads what comes behind the end of a tar, for only there the compression's checksum says whether what came
@@ -72,23 +111,6 @@ pub fn may_be_archive(probe: &[u8]) -> bool {
     is_tar(probe) || is_compressed(probe)
 }
 
-/// Whether a block is a tar header: its checksum is right.
-fn is_tar(block: &[u8]) -> bool {
-    let Some(header) = block.first_chunk::<512>() else {
-        return false;
-    };
-    let header = tar::Header::from_byte_slice(header);
-    let sum: u32 = header
-        .as_bytes()
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| {
-            if (148..156).contains(&at) {
-                32
-            } else {
-                u32::from(*byte)
-            }
-        })
-        .sum();
-    sum != 8 * 32 && header.cksum().is_ok_and(|stored| stored == sum)
+fn is_tar(probe: &[u8]) -> bool {
+    probe.first_chunk().is_some_and(is_header)
 }

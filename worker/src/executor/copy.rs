@@ -31,6 +31,8 @@ pub(super) struct Copying<'c> {
     pub(super) change: MetadataChange,
     /// The time of what is made new.
     pub(super) now: Timestamp,
+    /// How much an archive may become, in bytes.
+    pub(super) most_unpacked: Option<u64>,
 }
 
 impl Copying<'_> {

@@ -1,6 +1,6 @@
 //! What can go wrong when a step is performed.
 
-use kiln_solver::{RelPath, StepError};
+use kiln_solver::{Exceeded, RelPath, StepError};
 
 use crate::io_error::IoError;
 use crate::layer::{CommitError, DiffError, DirectoryError, ExtractError, IngestError, PackError};
@@ -59,6 +59,8 @@ pub enum ExecutorError {
     MissingAgent(String),
     #[error("{0}")]
     Fetch(#[source] StepError),
+    #[error("{0}")]
+    Exceeded(Exceeded),
     #[error("cannot unpack {path}: {source}")]
     Archive { path: RelPath, source: IngestError },
     #[error(transparent)]

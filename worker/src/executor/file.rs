@@ -38,12 +38,14 @@ impl Worker {
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
         let earlier = step.earlier.clone();
         let wanted = self.foresight.wanted_of(step.vertex);
+        let most_unpacked = self.bounds.disk;
         self.blocking(move |store| {
             let change = Change {
                 store,
                 operation: &operation,
                 inputs: &inputs,
                 base: &base,
+                most_unpacked,
             };
             let relatives = change.relatives(earlier.as_ref());
             let earlier = EarlierLayer::open(store, earlier.as_ref());
@@ -61,6 +63,8 @@ struct Change<'c> {
     operation: &'c FileOp,
     inputs: &'c [Output],
     base: &'c Snapshot,
+    /// How much each archive may become, in bytes.
+    most_unpacked: Option<u64>,
 }
 
 impl Change<'_> {
@@ -129,6 +133,7 @@ impl Change<'_> {
                         files: &Arc::new(files),
                         change,
                         now,
+                        most_unpacked: self.most_unpacked,
                     };
                     copying.run(&mut layer)?;
                 }
@@ -205,6 +210,7 @@ pub(super) fn entry_of(
         operation: &operation,
         inputs,
         base: &base,
+        most_unpacked: None,
     };
     let files = change.files(from, &copy)?;
     let not_found = || ExecutorError::NotFound(source.clone());
@@ -239,6 +245,7 @@ pub(super) fn copied(
         operation: &operation,
         inputs,
         base: &Snapshot::default(),
+        most_unpacked: None,
     };
     Ok(commit_layer(store, change.entries()?)?)
 }

@@ -71,9 +71,13 @@ fn find<T>(table: &str, name: &str, read: impl Fn(&[&str]) -> Option<T>) -> Opti
 fn read(files: &Files, path: &[u8]) -> Result<String, ExecutorError> {
     let path = RelPath::parse(path).unwrap_or_default();
     let resolved = files.view.resolve(&path).unwrap_or_default();
-    let Some(found) = files.view.get(&resolved) else {
+    let Some(mut found) = files.view.get(&resolved) else {
         return Ok(String::new());
     };
+    if let EntryKind::HardLink { target } = &found.entry.kind {
+        let file = files.view.in_layer(found.layer, target);
+        found = file.ok_or_else(|| ExecutorError::NotFound(target.clone()))?;
+    }
     let EntryKind::File { size, .. } = found.entry.kind else {
         return Ok(String::new());
     };

@@ -7,6 +7,7 @@ use kiln_solver::{DiffId, RelPath};
 
 use crate::io_error::{IoError, what_to_do};
 use crate::layer::{CompressError, IngestError, OpenTarError, PackError};
+use crate::rooted::described;
 use crate::store::{BlobError, IndexError, LayerError};
 
 /// Why an image could not be written.
@@ -72,7 +73,7 @@ pub enum ExportError {
     #[error(transparent)]
     Pack(#[from] PackError),
     /// An entry could not be made in the destination.
-    #[error("cannot write {}: {source}{}", .directory.join(path.as_os_path()).display(), what_to_do(.source))]
+    #[error("cannot write {}: {source}{}", described(.directory, path).display(), what_to_do(.source))]
     Entry {
         /// The destination.
         directory: PathBuf,

@@ -2,11 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 
 use kiln_solver::{LogStream, RelPath, StepReporter};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::ExportError;
@@ -14,6 +13,7 @@ use super::flat::FlatEntry;
 use super::local::LocalOptions;
 use crate::layer::{owner, timestamps};
 use crate::meter::Meter;
+use crate::rooted::{open_beneath, through};
 use crate::stop::Stop;
 use crate::store::random;
 use crate::tree::{Entry, EntryKind};
@@ -72,13 +72,11 @@ impl Tree<'_> {
 
     /// Makes an entry under another name; false if it cannot be made and need not.
     fn make_beside(&mut self, flat: &FlatEntry, name: &str) -> io::Result<bool> {
-        use std::os::unix::ffi::OsStrExt;
         let entry = &flat.entry;
         match &entry.kind {
             EntryKind::File { .. } => self.make_file(flat, name)?,
             EntryKind::Symlink { target } => {
-                let target = std::ffi::OsStr::from_bytes(target);
-                rustix::fs::symlinkat(target, self.parent(), name)?;
+                rustix::fs::symlinkat(&**target, self.parent(), name)?;
                 self.set_times_and_owner(entry, name)?;
             }
             EntryKind::HardLink { target } => self.make_link(target, name)?,
@@ -122,15 +120,7 @@ impl Tree<'_> {
 
     fn make_link(&self, target: &RelPath, name: &str) -> io::Result<()> {
         let directory = target.parent().unwrap_or_default();
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let directory = rustix::fs::openat2(
-            &self.root,
-            directory.as_os_path(),
-            flags,
-            Mode::empty(),
-            resolve,
-        )?;
+        let directory = open_beneath(&self.root, &directory, OFlags::PATH | OFlags::DIRECTORY)?;
         let file_name = target.file_name().unwrap_or_default();
         rustix::fs::linkat(directory, file_name, self.parent(), name, AtFlags::empty())?;
         Ok(())
@@ -242,11 +232,8 @@ fn make_directory(parent: &OwnedFd, name: &[u8]) -> io::Result<OwnedFd> {
 fn replace(parent: &OwnedFd, beside: &str, name: &[u8]) -> io::Result<()> {
     match rustix::fs::renameat(parent, beside, parent, name) {
         Err(Errno::ISDIR) => {
-            use std::os::unix::ffi::OsStrExt;
             // The standard library follows no links below this path, whose first part is open.
-            let directory = format!("/proc/self/fd/{}", parent.as_raw_fd());
-            let path = Path::new(&directory).join(std::ffi::OsStr::from_bytes(name));
-            fs::remove_dir_all(path)?;
+            fs::remove_dir_all(through(parent, name))?;
             Ok(rustix::fs::renameat(parent, beside, parent, name)?)
         }
         other => Ok(other?),

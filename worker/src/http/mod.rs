@@ -94,7 +94,7 @@ impl Http {
             request.url = target;
         }
         Err(HttpError::Protocol {
-            url: request.url.to_string(),
+            url: shown(&request.url),
             problem: "too many redirects".to_owned(),
         })
     }

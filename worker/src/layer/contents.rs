@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_solver::{DiffId, RelPath};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 
 use super::diff::mtime;
 use crate::io_error::{AtPath, IoError};
+use crate::rooted::{described, open_file_beneath};
 use crate::store::{LayerError, Store};
 use crate::tree::{Entry, EntryKind};
 
@@ -47,8 +48,8 @@ impl FileBytes {
                 directory_path,
                 path,
             } => {
-                let file = open_below(directory, path)
-                    .at("open", directory_path.join(path.as_os_path()))?;
+                let file = open_file_beneath(directory, path)
+                    .at("open", described(directory_path, path))?;
                 Ok(Box::new(file))
             }
             FileBytes::Range { file, offset } => Ok(Box::new(RangeReader {
@@ -72,7 +73,7 @@ impl FileBytes {
         let EntryKind::File { size, .. } = entry.kind else {
             return true;
         };
-        let stat = open_below(directory, path).and_then(|file| Ok(rustix::fs::fstat(file)?));
+        let stat = open_file_beneath(directory, path).and_then(rustix::fs::fstat);
         stat.is_ok_and(|stat| {
             u64::try_from(stat.st_size) == Ok(size) && mtime(&stat) == entry.mtime
         })
@@ -85,18 +86,10 @@ impl FileBytes {
                 directory_path,
                 path,
                 ..
-            } => directory_path.join(path.as_os_path()),
+            } => described(directory_path, path),
             _ => PathBuf::from(fallback.to_string()),
         }
     }
-}
-
-/// Opens a regular file below a directory, through no symbolic link; a named pipe does not block.
-pub(crate) fn open_below(directory: &OwnedFd, path: &RelPath) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = rustix::fs::openat2(directory, path.as_os_path(), flags, Mode::empty(), resolve)?;
-    Ok(File::from(file))
 }
 
 struct RangeReader {

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use kiln_solver::{ContentDigest, RelPath};
-use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, statat};
 
-use super::contents::{Contents, open_below};
+use super::contents::Contents;
 use super::overlay;
 use super::pack::PackEntry;
 use crate::io_error::{AtPath, IoError};
+use crate::rooted::{described, open_beneath, open_file_beneath, through};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, Xattrs, needed};
 
 /// Why an upper directory could not be read.
@@ -26,8 +28,12 @@ pub fn diff(
     below: &View,
 ) -> Result<impl ExactSizeIterator<Item = PackEntry> + Send + use<>, DiffError> {
     let contents = Contents::open_directory(upper.to_owned())?;
+    let Contents::Directory { directory, .. } = &contents else {
+        unreachable!("it was opened as a directory")
+    };
     let mut walk = Walk {
-        upper,
+        upper: directory,
+        upper_path: upper,
         below,
         found: Vec::new(),
         links: HashMap::new(),
@@ -45,7 +51,9 @@ pub fn diff(
 }
 
 struct Walk<'w> {
-    upper: &'w Path,
+    upper: &'w OwnedFd,
+    /// Where it is, for error messages.
+    upper_path: &'w Path,
     below: &'w View,
     found: Vec<Entry>,
     /// The first name met of each file that has several, by device and inode.
@@ -55,29 +63,47 @@ struct Walk<'w> {
 impl Walk<'_> {
     fn directory(&mut self, path: &RelPath) -> Result<(), IoError> {
         let absolute = self.absolute(path);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(&absolute, flags, Mode::empty()).at("open", &absolute)?;
-        for entry in Dir::new(opened).at("read", &absolute)? {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let opened = open_beneath(self.upper, path, flags).at("open", &absolute)?;
+        let mut directories = Vec::new();
+        for entry in Dir::read_from(&opened).at("read", &absolute)? {
             let entry = entry.at("read", &absolute)?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") {
-                self.entry(&path.join_name(name))?;
+                let path = path.join_name(name);
+                if self.entry(&opened, name, &path)? {
+                    directories.push(path);
+                }
             }
         }
-        Ok(())
+        // However deep they are, one is open at a time.
+        drop(opened);
+        directories.iter().try_for_each(|path| self.directory(path))
     }
 
-    fn entry(&mut self, path: &RelPath) -> Result<(), IoError> {
+    /// Takes down what is at a name of a directory; whether it is a directory.
+    fn entry(&mut self, parent: &OwnedFd, name: &[u8], path: &RelPath) -> Result<bool, IoError> {
         let absolute = self.absolute(path);
-        let stat = rustix::fs::lstat(&absolute).at("stat", &absolute)?;
-        let Some(kind) = self.kind(path, &absolute, &stat)? else {
-            return Ok(());
+        let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).at("stat", &absolute)?;
+        let place = through(parent, name);
+        let Some(kind) = self.kind(path, &place, &stat).map_err(|error| IoError {
+            path: absolute.clone(),
+            ..error
+        })?
+        else {
+            return Ok(false);
         };
         let is_directory = matches!(kind, EntryKind::Directory(_));
         // When something was deleted is not part of what a layer is.
         let (mtime, xattrs) = match kind {
             EntryKind::Whiteout => (Timestamp::default(), Xattrs::new()),
-            _ => (mtime(&stat), read_xattrs(&absolute)?),
+            _ => {
+                let xattrs = read_xattrs(&place).map_err(|error| IoError {
+                    path: absolute,
+                    ..error
+                })?;
+                (mtime(&stat), xattrs)
+            }
         };
         self.found.push(Entry {
             path: path.clone(),
@@ -88,18 +114,15 @@ impl Walk<'_> {
             mtime,
             xattrs,
         });
-        if is_directory {
-            self.directory(path)
-        } else {
-            Ok(())
-        }
+        Ok(is_directory)
     }
 
-    /// `None` for what a layer cannot hold (sockets) or need not (a deletion of nothing).
+    /// `None` for what a layer cannot hold (sockets) or need not (a deletion of nothing). `place` is where it can
+    /// be looked at, and follows no link before its last name.
     fn kind(
         &mut self,
         path: &RelPath,
-        absolute: &Path,
+        place: &Path,
         stat: &Stat,
     ) -> Result<Option<EntryKind>, IoError> {
         let (major, minor) = (
@@ -108,9 +131,9 @@ impl Walk<'_> {
         );
         Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.file(path, stat),
-            FileType::Directory => EntryKind::Directory(self.directory_kind(path, absolute)),
+            FileType::Directory => EntryKind::Directory(self.directory_kind(path, place)),
             FileType::Symlink => {
-                let target = rustix::fs::readlink(absolute, Vec::new()).at("read", absolute)?;
+                let target = rustix::fs::readlink(place, Vec::new()).at("read", place)?;
                 EntryKind::Symlink {
                     target: target.as_bytes().into(),
                 }
@@ -148,13 +171,13 @@ impl Walk<'_> {
 
     /// Overlayfs marks new directories opaque for speed, so the mark counts only where it hides
     /// something.
-    fn directory_kind(&self, path: &RelPath, absolute: &Path) -> DirectoryKind {
+    fn directory_kind(&self, path: &RelPath, place: &Path) -> DirectoryKind {
         let hides_something = self
             .below
             .get(path)
             .is_some_and(|found| found.entry.is_directory());
         let mut value = [0; 1];
-        let is_marked = rustix::fs::lgetxattr(absolute, overlay::opaque_attribute(), &mut value);
+        let is_marked = rustix::fs::lgetxattr(place, overlay::opaque_attribute(), &mut value);
         if hides_something && is_marked == Ok(1) && value == *b"y" {
             DirectoryKind::Opaque
         } else {
@@ -163,11 +186,7 @@ impl Walk<'_> {
     }
 
     fn absolute(&self, path: &RelPath) -> PathBuf {
-        if path.is_root() {
-            self.upper.to_owned()
-        } else {
-            self.upper.join(path.as_os_path())
-        }
+        described(self.upper_path, path)
     }
 }
 
@@ -251,8 +270,8 @@ fn hash_file(contents: &Contents, entry: &Entry) -> Result<ContentDigest, IoErro
     let Contents::Directory { directory, path } = contents else {
         unreachable!("an upper directory is a directory")
     };
-    let path = path.join(entry.path.as_os_path());
-    let mut file: File = open_below(directory, &entry.path).at("open", &path)?;
+    let path = described(path, &entry.path);
+    let mut file: File = open_file_beneath(directory, &entry.path).at("open", &path)?;
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut file, &mut hasher).at("read", &path)?;
     Ok(ContentDigest::new(*hasher.finalize().as_bytes()))

@@ -2,15 +2,17 @@
 //! a step that must see the layer finds it ready.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use kiln_solver::{DiffId, RelPath};
+use kiln_solver::DiffId;
 
 use super::contents::Contents;
 use super::lower::{Lower, copy_with_holes};
 use super::twins::can_share;
+use crate::rooted::Parents;
 use crate::store::{Store, remove_tree};
 use crate::tree::{DirectoryKind, EncodedTree, Entry, EntryKind, TreeReader};
 
@@ -20,8 +22,6 @@ pub(super) struct DirectoryAhead {
     lower: Lower,
     path: PathBuf,
     is_given_up: AtomicBool,
-    /// The last entry, if it is no directory.
-    no_directory: Mutex<Option<RelPath>>,
 }
 
 impl DirectoryAhead {
@@ -36,32 +36,33 @@ impl DirectoryAhead {
             lower,
             path,
             is_given_up: AtomicBool::new(false),
-            no_directory: Mutex::default(),
         })
     }
 
     /// Comes to the next entry in path order, before it is filled: directories are made here.
     pub(super) fn come_to(&self, entry: &Entry) {
-        let no_directory = self.no_directory.lock();
-        let mut no_directory = no_directory.unwrap_or_else(PoisonError::into_inner);
-        let is_below = |path: &RelPath| entry.path.starts_with(path);
-        let is_misplaced = no_directory.as_ref().is_some_and(is_below);
-        *no_directory = (!entry.is_directory()).then(|| entry.path.clone());
-        let is_implied = entry.kind == EntryKind::Directory(DirectoryKind::Implied);
-        self.attempt(|| match entry.is_directory() {
-            // What is other on other layers, or would be made behind a link, is not for here.
-            _ if is_misplaced || is_implied => None,
-            true => self.lower.make_directory(entry).ok(),
-            false => Some(()),
+        self.attempt(|| match &entry.kind {
+            // What is other on other layers is not for here.
+            EntryKind::Directory(DirectoryKind::Implied) => None,
+            EntryKind::Directory(_) => self
+                .lower
+                .make_directory(entry, &mut self.lower.parents())
+                .ok(),
+            _ => Some(()),
         });
     }
 
     /// Makes an entry that is no directory; a file that comes without its bytes is made at the end.
     pub(super) fn fill(&self, entry: &Entry, bytes: Option<&[u8]>) {
         self.attempt(|| match (&entry.kind, bytes) {
-            (EntryKind::File { size, .. }, Some(bytes)) => self.make_file(entry, bytes, *size),
+            (EntryKind::File { size, .. }, Some(bytes)) => {
+                self.make_file(entry, &mut self.lower.parents(), bytes, *size)
+            }
             (EntryKind::File { .. }, None) => Some(()),
-            _ => self.lower.make_special(entry).ok(),
+            _ => self
+                .lower
+                .make_special(entry, &mut self.lower.parents())
+                .ok(),
         });
     }
 
@@ -84,26 +85,32 @@ impl DirectoryAhead {
 
     fn complete(&self, tree: &EncodedTree, tar: &Path, late: impl Fn(u64) -> bool) -> Option<()> {
         let contents = Contents::Tar(Arc::new(File::open(tar).ok()?));
-        let mut directories = Vec::new();
+        let (mut directories, mut parents) = (Vec::new(), self.lower.parents());
         for entry in TreeReader::new(&tree.bytes).ok()? {
             let entry = entry.ok()?;
             match entry.kind {
                 EntryKind::Directory(_) => directories.push(entry),
                 EntryKind::File { size, .. } if late(size) => {
                     let bytes = contents.bytes(&entry).open(size).ok()?;
-                    self.make_file(&entry, bytes, size)?;
+                    self.make_file(&entry, &mut parents, bytes, size)?;
                 }
-                _ => self.lower.make_link(&entry).ok()?,
+                _ => self.lower.make_link(&entry, &mut parents).ok()?,
             }
         }
         // Last, since making what is in a directory changes its times, and its mode may forbid it.
         let mut directories = directories.iter().rev();
-        directories.try_for_each(|entry| self.lower.set_metadata(entry).ok())
+        directories.try_for_each(|entry| self.lower.set_metadata(entry, &mut parents).ok())
     }
 
-    fn make_file(&self, entry: &Entry, bytes: impl std::io::Read, size: u64) -> Option<()> {
+    fn make_file(
+        &self,
+        entry: &Entry,
+        parents: &mut Parents<'_>,
+        bytes: impl Read,
+        size: u64,
+    ) -> Option<()> {
         let write = |file: &mut _| copy_with_holes(bytes, file, size);
-        self.lower.make_file(entry, write).ok()
+        self.lower.make_file(entry, parents, write).ok()
     }
 
     fn attempt(&self, work: impl FnOnce() -> Option<()>) {

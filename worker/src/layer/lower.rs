@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use kiln_solver::RelPath;
@@ -14,17 +14,18 @@ use rustix::fs::{
 
 use super::extract::ExtractError;
 use super::overlay;
+use crate::rooted::{Parents, through};
 use crate::store::{Disk, DiskFile};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp};
 
 /// Zeros of this length become holes.
 const HOLE: usize = 64 * 1024;
 
-/// A directory that nobody else writes to. Parents must be made before what is in them, and must be directories
-/// that were made here: no link is looked for on the way.
+/// A directory that nobody else writes to. Parents must be made before what is in them. Each entry is made in its
+/// parent by descriptor: what stands below a link in a tree, since nobody knows where the link leads, is an error
+/// and not made where it leads on this machine.
 pub(super) struct Lower {
     root: OwnedFd,
-    path: PathBuf,
     disk: Arc<dyn Disk>,
 }
 
@@ -36,66 +37,55 @@ impl Lower {
             .map_err(|source| fail(&RelPath::root(), source))?;
         Ok(Self {
             root,
-            path: directory.to_owned(),
             disk: Arc::clone(disk),
         })
     }
 
-    pub(super) fn make_directory(&self, entry: &Entry) -> Result<(), ExtractError> {
+    /// The directories of entries that come one after another.
+    pub(super) fn parents(&self) -> Parents<'_> {
+        Parents::below(&self.root)
+    }
+
+    pub(super) fn make_directory(
+        &self,
+        entry: &Entry,
+        parents: &mut Parents<'_>,
+    ) -> Result<(), ExtractError> {
         if entry.path.is_root() {
             return Ok(());
         }
-        mkdirat(
-            &self.root,
-            entry.path.as_os_path(),
-            Mode::from_raw_mode(0o700),
-        )
-        .map_err(|source| fail(&entry.path, source))
+        let (parent, name) = place(entry, parents)?;
+        mkdirat(&parent, name, Mode::from_raw_mode(0o700))
+            .map_err(|source| fail(&entry.path, source))
     }
 
     /// Makes what has no bytes and is neither a directory nor a link to a file.
-    pub(super) fn make_special(&self, entry: &Entry) -> Result<(), ExtractError> {
+    pub(super) fn make_special(
+        &self,
+        entry: &Entry,
+        parents: &mut Parents<'_>,
+    ) -> Result<(), ExtractError> {
+        let (parent, name) = place(entry, parents)?;
+        let node = |kind, device| make_node(entry, &parent, name, kind, device);
+        let makedev = rustix::fs::makedev;
         match &entry.kind {
             EntryKind::Symlink { target } => {
-                use std::os::unix::ffi::OsStrExt;
-                let target = std::ffi::OsStr::from_bytes(target);
-                symlinkat(target, &self.root, entry.path.as_os_path())
-                    .map_err(|source| fail(&entry.path, source))?;
-                self.set_metadata(entry)
+                symlinkat(&**target, &parent, name).map_err(|source| fail(&entry.path, source))?;
+                set_metadata(entry, &parent, name)
             }
-            EntryKind::Fifo => self.make_node(entry, FileType::Fifo, 0),
-            EntryKind::CharDevice { major, minor } => self.make_node(
-                entry,
-                FileType::CharacterDevice,
-                rustix::fs::makedev(*major, *minor),
-            ),
-            EntryKind::BlockDevice { major, minor } => self.make_node(
-                entry,
-                FileType::BlockDevice,
-                rustix::fs::makedev(*major, *minor),
-            ),
+            EntryKind::Fifo => node(FileType::Fifo, 0),
+            EntryKind::CharDevice { major, minor } => {
+                node(FileType::CharacterDevice, makedev(*major, *minor))
+            }
+            EntryKind::BlockDevice { major, minor } => {
+                node(FileType::BlockDevice, makedev(*major, *minor))
+            }
             EntryKind::Whiteout => {
                 let mode = Mode::from_raw_mode(0);
-                mknodat(
-                    &self.root,
-                    entry.path.as_os_path(),
-                    FileType::CharacterDevice,
-                    mode,
-                    0,
-                )
-                .map_err(|source| fail(&entry.path, source))
+                mknodat(&parent, name, FileType::CharacterDevice, mode, 0)
+                    .map_err(|source| fail(&entry.path, source))
             }
             EntryKind::File { .. } | EntryKind::Directory(_) | EntryKind::HardLink { .. } => Ok(()),
-        }
-    }
-
-    fn make_node(&self, entry: &Entry, kind: FileType, device: u64) -> Result<(), ExtractError> {
-        let mode = Mode::from_raw_mode(entry.mode);
-        match mknodat(&self.root, entry.path.as_os_path(), kind, mode, device) {
-            Ok(()) => self.set_metadata(entry),
-            // Devices cannot be made in a user namespace, and a step could not open them anyway.
-            Err(rustix::io::Errno::PERM) if overlay::uses_user_attributes() => Ok(()),
-            Err(source) => Err(fail(&entry.path, source)),
         }
     }
 
@@ -103,12 +93,14 @@ impl Lower {
     pub(super) fn make_file(
         &self,
         entry: &Entry,
+        parents: &mut Parents<'_>,
         write: impl FnOnce(&mut DiskFile) -> io::Result<()>,
     ) -> Result<(), ExtractError> {
+        let (parent, name) = place(entry, parents)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o600);
-        let file = openat(&self.root, entry.path.as_os_path(), flags, mode)
-            .map_err(|source| fail(&entry.path, source))?;
+        let file =
+            openat(&parent, name, flags, mode).map_err(|source| fail(&entry.path, source))?;
         let mut file = DiskFile::new(Arc::clone(&self.disk), File::from(file));
         write(&mut file)
             .and_then(|()| set_file_metadata(file.file(), entry))
@@ -116,55 +108,80 @@ impl Lower {
     }
 
     /// Makes a second name of a file that is there, if the entry is one.
-    pub(super) fn make_link(&self, entry: &Entry) -> Result<(), ExtractError> {
+    pub(super) fn make_link(
+        &self,
+        entry: &Entry,
+        parents: &mut Parents<'_>,
+    ) -> Result<(), ExtractError> {
         let EntryKind::HardLink { target } = &entry.kind else {
             return Ok(());
         };
-        let (target, path) = (target.as_os_path(), entry.path.as_os_path());
-        linkat(&self.root, target, &self.root, path, AtFlags::empty())
-            .map_err(|source| fail(&entry.path, source))
+        let fail = |source| fail(&entry.path, source);
+        let (from, target) = self.parents().of(target).map_err(fail)?;
+        let (to, name) = parents.of(&entry.path).map_err(fail)?;
+        linkat(&from, target, &to, name, AtFlags::empty()).map_err(fail)
     }
 
-    /// Gives something that is there its owner, mode, attributes and time.
-    ///
-    /// Owner first, since a change of owner clears setuid bits and capabilities.
-    pub(super) fn set_metadata(&self, entry: &Entry) -> Result<(), ExtractError> {
-        let path = entry.path.as_os_path();
-        let is_link = matches!(entry.kind, EntryKind::Symlink { .. });
-        let set = || -> rustix::io::Result<()> {
-            let (uid, gid) = owner(entry);
-            chownat(
-                &self.root,
-                path,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
-            if !is_link {
-                let mode = Mode::from_raw_mode(entry.mode);
-                rustix::fs::chmodat(&self.root, path, mode, AtFlags::empty())?;
-            }
-            let absolute = self.path.join(path);
-            for (name, value) in &entry.xattrs {
-                ignore_unsupported(lsetxattr(&absolute, &**name, value, XattrFlags::empty()))?;
-            }
-            if let EntryKind::Directory(DirectoryKind::Opaque) = entry.kind {
-                lsetxattr(
-                    &absolute,
-                    overlay::opaque_attribute(),
-                    b"y",
-                    XattrFlags::empty(),
-                )?;
-            }
-            utimensat(
-                &self.root,
-                path,
-                &timestamps(entry.mtime),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )
-        };
-        set().map_err(|source| fail(&entry.path, source))
+    /// Gives a directory its owner, mode, attributes and time.
+    pub(super) fn set_metadata(
+        &self,
+        entry: &Entry,
+        parents: &mut Parents<'_>,
+    ) -> Result<(), ExtractError> {
+        let (parent, name) = place(entry, parents)?;
+        set_metadata(entry, &parent, name)
     }
+}
+
+/// The directory that an entry is in, and its name there.
+fn place<'e>(
+    entry: &'e Entry,
+    parents: &mut Parents<'_>,
+) -> Result<(Arc<OwnedFd>, &'e [u8]), ExtractError> {
+    let place = parents.of(&entry.path);
+    place.map_err(|source| fail(&entry.path, source))
+}
+
+fn make_node(
+    entry: &Entry,
+    parent: &OwnedFd,
+    name: &[u8],
+    kind: FileType,
+    device: u64,
+) -> Result<(), ExtractError> {
+    let mode = Mode::from_raw_mode(entry.mode);
+    match mknodat(parent, name, kind, mode, device) {
+        Ok(()) => set_metadata(entry, parent, name),
+        // Devices cannot be made in a user namespace, and a step could not open them anyway.
+        Err(rustix::io::Errno::PERM) if overlay::uses_user_attributes() => Ok(()),
+        Err(source) => Err(fail(&entry.path, source)),
+    }
+}
+
+/// Owner first, since a change of owner clears setuid bits and capabilities.
+fn set_metadata(entry: &Entry, parent: &OwnedFd, name: &[u8]) -> Result<(), ExtractError> {
+    let is_link = matches!(entry.kind, EntryKind::Symlink { .. });
+    let set = || -> rustix::io::Result<()> {
+        let (uid, gid) = owner(entry);
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        chownat(parent, name, Some(uid), Some(gid), flags)?;
+        if !is_link {
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?;
+        }
+        let set = |attribute: &[u8], value: &[u8]| {
+            let path = through(parent, name);
+            lsetxattr(path, attribute, value, XattrFlags::empty())
+        };
+        for (attribute, value) in &entry.xattrs {
+            ignore_unsupported(set(attribute, value))?;
+        }
+        if let EntryKind::Directory(DirectoryKind::Opaque) = entry.kind {
+            set(overlay::opaque_attribute().as_bytes(), b"y")?;
+        }
+        utimensat(parent, name, &timestamps(entry.mtime), flags)
+    };
+    set().map_err(|source| fail(&entry.path, source))
 }
 
 fn set_file_metadata(file: &File, entry: &Entry) -> io::Result<()> {

@@ -33,7 +33,7 @@ pub(crate) use diff::{belongs_to_layers, mtime, point_links_at_first_names, read
 pub use directory::{DirectoryError, directory};
 pub use extract::{ExtractError, extract};
 pub use ingest::{IngestError, Whiteouts, ingest, parse_archive, parse_tar};
-pub(crate) use ingest::{look_into, parse_cache_tar, parse_layer};
+pub(crate) use ingest::{is_header, look_into, parse_cache_tar, parse_layer};
 pub(crate) use lower::{owner, timestamps};
 pub(crate) use overlay::opaque_attribute as opaque_marker;
 pub(crate) use pack::pack_restless;

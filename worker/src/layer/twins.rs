@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kiln_solver::{DiffId, RelPath};
 use rustix::fs::{Mode, OFlags, ioctl_ficlone};
 
-use super::contents::open_below;
+use crate::rooted::open_file_beneath;
 use crate::store::Store;
 use crate::tree::{Entry, EntryKind, LayerTree};
 
@@ -80,7 +80,7 @@ impl Twins {
             return false;
         }
         let directory = &self.directories[usize::from(twin) - 1];
-        let Ok(theirs) = open_below(directory, path) else {
+        let Ok(theirs) = open_file_beneath(directory, path) else {
             return false;
         };
         let shared = ioctl_ficlone(file, &theirs).is_ok();

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::error::{During, Failure};
 use super::mount::{self, NO_DEVICES, NO_EXEC, NO_SETUID};
+use crate::rooted::find_in_root;
 
 const NODES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 
@@ -128,6 +129,6 @@ fn terminals() -> rustix::io::Result<OwnedFd> {
 }
 
 fn attach(dev: &OwnedFd, name: &str, made: &OwnedFd) -> Result<(), Failure> {
-    let target = mount::find(dev.as_fd(), name).during("find /dev/", name)?;
+    let target = find_in_root(dev.as_fd(), name).during("find /dev/", name)?;
     mount::attach(made, target.as_fd()).during("attach /dev/", name)
 }

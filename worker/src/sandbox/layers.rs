@@ -13,6 +13,7 @@ use super::error::{During, Failure};
 use super::mount::{self, Attributes};
 use super::overlay::{self, Directories};
 use super::spec::{Overlay, Source, Spec};
+use crate::rooted::find_in_root;
 
 /// What the helper mounts for a step: the root, and per mount of the spec what needs the host.
 pub(super) struct Mounts {
@@ -77,7 +78,7 @@ fn bind_host(
 ) -> Result<OwnedFd, Failure> {
     let mut found = mount::find_on_host(host).during("open", host.display())?;
     if !path.is_empty() {
-        found = mount::find(found.as_fd(), path).during("find, in what a mount shows,", path)?;
+        found = find_in_root(found.as_fd(), path).during("find, in what a mount shows,", path)?;
     }
     let tree =
         mount::clone(found.as_fd(), "", false).during("clone the mount of", host.display())?;
@@ -90,7 +91,7 @@ fn bind_host(
 /// A part of an overlay; the overlay is attached first because a clone is made of attached mounts only.
 fn bind_within(overlay: &OwnedFd, path: &str, readonly: bool) -> Result<OwnedFd, Failure> {
     mount::attach_over_root(overlay).during("attach", "an overlay")?;
-    let found = mount::find(overlay.as_fd(), path).during("find, in what a mount shows,", path)?;
+    let found = find_in_root(overlay.as_fd(), path).during("find, in what a mount shows,", path)?;
     let tree = mount::clone(found.as_fd(), "", false).during("clone the mount of", path)?;
     finish_bind(tree, readonly)
 }

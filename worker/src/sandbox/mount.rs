@@ -4,15 +4,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
-
-/// A path in a step's root or in a layer, which the step or an image may have made: links are
-/// followed, but neither they nor `..` lead out, and the links of `/proc` lead nowhere.
-pub(super) const WITHIN: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
 /// struct mount_attr of mount_setattr(2).
 #[repr(C)]
@@ -117,18 +113,6 @@ pub(super) fn attach(mount: impl AsFd, target: BorrowedFd<'_>) -> rustix::io::Re
 /// its descriptor only: paths go on beginning below it.
 pub(super) fn attach_over_root(mount: impl AsFd) -> rustix::io::Result<()> {
     move_mount(mount, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-/// Finds what `path` names within `root`, without opening it for anything; an empty path is `root`.
-pub(super) fn find(root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { "." } else { path };
-    openat2(
-        root,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        WITHIN,
-    )
 }
 
 /// Finds what a path of the host's names, without opening it for anything.

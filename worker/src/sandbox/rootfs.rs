@@ -13,6 +13,7 @@ use super::network::{self, Wiring};
 use super::scratch::Scratch;
 use super::spec::{Mount, Source, Spec};
 use super::stub::{Kind, Stubs};
+use crate::rooted::find_in_root;
 
 /// A root that is being filled.
 struct Root<'a> {
@@ -125,7 +126,7 @@ impl Root<'_> {
 
     /// The permission bits of a directory that is there, in octal: memory over it has the same, as with runc.
     fn mode_of(&self, target: &str) -> Option<String> {
-        let there = mount::find(self.directory, target).ok()?;
+        let there = find_in_root(self.directory, target).ok()?;
         let mode = fstat(&there).ok()?.st_mode;
         let is_directory = FileType::from_raw_mode(mode) == FileType::Directory;
         is_directory.then(|| format!("{:o}", mode & 0o7777))

@@ -9,6 +9,7 @@ use super::device;
 use super::error::{During, Failure};
 use super::kernel::{self, Covers};
 use super::mount::{self, Attributes, NO_DEVICES, NO_EXEC, NO_SETUID, READ_ONLY};
+use crate::rooted::find_in_root;
 
 /// Memory that lies over the old root, where only its descriptor leads; the step never sees it as a whole.
 pub(super) struct Scratch {
@@ -111,10 +112,10 @@ impl Scratch {
 
 fn directory(memory: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
     mkdirat(memory, name, Mode::from_raw_mode(0o755)).during("make", name)?;
-    mount::find(memory.as_fd(), name).during("find", name)
+    find_in_root(memory.as_fd(), name).during("find", name)
 }
 
 fn attach(memory: &OwnedFd, name: &str, tree: &OwnedFd) -> Result<(), Failure> {
-    let place = mount::find(memory.as_fd(), name).during("find", name)?;
+    let place = find_in_root(memory.as_fd(), name).during("find", name)?;
     mount::attach(tree, place.as_fd()).during("attach", name)
 }

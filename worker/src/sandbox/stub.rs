@@ -1,21 +1,17 @@
 //! Mount points that a root lacks: made for the time of the step, and taken away again so that the
 //! step's changes show nothing of them. Paths are walked by descriptor, one component at a time.
 
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, mkdirat, mknodat, openat,
-    readlinkat, statat, unlinkat, utimensat,
+    statat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::error::{During, Failure};
-use super::mount;
-
-/// As many links as the kernel follows in one path.
-const MOST_LINKS: usize = 40;
+use crate::rooted::{find_in_root, walk_in_root};
 
 /// What a mount point must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,75 +42,32 @@ impl Stubs {
         path: &str,
         kind: Kind,
     ) -> Result<OwnedFd, Failure> {
-        match mount::find(root, path) {
-            Err(Errno::NOENT) => self.walk(root, path, kind),
+        match find_in_root(root, path) {
+            Err(Errno::NOENT) => {
+                let mut make = |parent: BorrowedFd<'_>, name: &[u8], is_last| match is_last {
+                    true => self.make(parent, name, kind),
+                    false => self.make(parent, name, Kind::Directory),
+                };
+                walk_in_root(root, path, OFlags::PATH, &mut make)
+            }
             result => result,
         }
         .during("find the mount point", path)
     }
 
-    /// Resolves `path` as openat2(2) would with RESOLVE_IN_ROOT, but makes what is missing.
-    fn walk(
-        &mut self,
-        root: BorrowedFd<'_>,
-        path: &str,
-        kind: Kind,
-    ) -> rustix::io::Result<OwnedFd> {
-        let mut rest: VecDeque<Vec<u8>> = components(path.as_bytes()).collect();
-        // The directories from the root down to where the walk is; `..` goes back up in this list, never
-        // in the file system, which another step may be changing through a shared mount.
-        let mut trail = vec![rustix::io::fcntl_dupfd_cloexec(root, 0)?];
-        let mut links = 0;
-        while let Some(name) = rest.pop_front() {
-            if name == b".." {
-                trail.truncate(trail.len().saturating_sub(1).max(1));
-                continue;
-            }
-            let here = trail.last().expect("the root is never taken off");
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let found = match openat(here, &name[..], flags, Mode::empty()) {
-                Err(Errno::NOENT) => {
-                    let kind = if rest.is_empty() {
-                        kind
-                    } else {
-                        Kind::Directory
-                    };
-                    self.make(here.as_fd(), name, kind)?
-                }
-                result => result?,
-            };
-            if FileType::from_raw_mode(fstat(&found)?.st_mode) == FileType::Symlink {
-                links += 1;
-                if links > MOST_LINKS {
-                    return Err(Errno::LOOP);
-                }
-                let target = readlinkat(&found, "", Vec::new())?.into_bytes();
-                if target.starts_with(b"/") {
-                    trail.truncate(1);
-                }
-                for name in components(&target).rev() {
-                    rest.push_front(name);
-                }
-            } else {
-                trail.push(found);
-            }
-        }
-        trail.pop().ok_or(Errno::NOENT)
-    }
-
     fn make(
         &mut self,
         parent: BorrowedFd<'_>,
-        name: Vec<u8>,
+        name: &[u8],
         kind: Kind,
     ) -> rustix::io::Result<OwnedFd> {
         let before = mtime(&fstat(parent)?);
         match kind {
-            Kind::Directory => mkdirat(parent, &name[..], Mode::from_raw_mode(0o755))?,
+            Kind::Directory => mkdirat(parent, name, Mode::from_raw_mode(0o755))?,
             Kind::File => {
                 mknodat(
                     parent,
-                    &name[..],
+                    name,
                     FileType::RegularFile,
                     Mode::from_raw_mode(0o644),
                     0,
@@ -122,10 +75,10 @@ impl Stubs {
             }
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = openat(parent, &name[..], flags, Mode::empty())?;
+        let made = openat(parent, name, flags, Mode::empty())?;
         self.0.push(Stub {
             parent: rustix::io::fcntl_dupfd_cloexec(parent, 0)?,
-            name,
+            name: name.to_owned(),
             kind,
             inode: fstat(&made)?.st_ino,
             before,
@@ -201,12 +154,6 @@ impl Stub {
             }
         }
     }
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
-    path.split(|&byte| byte == b'/')
-        .filter(|name| !name.is_empty() && *name != b".")
-        .map(<[u8]>::to_vec)
 }
 
 fn mtime(stat: &Stat) -> Timespec {

@@ -6,11 +6,11 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat2};
+use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
 
 use super::error::{During, Failure};
-use super::mount::WITHIN;
+use crate::rooted::open_in_root;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -47,8 +47,8 @@ fn is_known_without_files(user: &str) -> bool {
 /// The file's text; nothing if the root has no such file.
 fn read(root: BorrowedFd<'_>, path: &str) -> Result<String, Failure> {
     // A FIFO that nobody writes to must not hold us up, and a terminal must not become ours.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match openat2(root, path, flags, Mode::empty(), WITHIN) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match open_in_root(root, path, flags) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
         result => result.during("open the step's", path)?,
     };

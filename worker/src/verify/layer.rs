@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use kiln_solver::{ContentDigest, DiffId};
-use rustix::fs::{major, minor};
+use rustix::fs::{Mode, OFlags, major, minor};
+use rustix::io::Errno;
 
 use super::{Damage, Damaged, State, digest};
 use crate::gc::GcError;
 use crate::io_error::AtPath;
 use crate::layer::{Contents, PackEntry, PackError, opaque_marker, pack, parse_layer, read_xattrs};
+use crate::rooted::{Parents, open_beneath, through};
 use crate::store::{LayerBlob, Store};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
 
@@ -188,17 +191,29 @@ fn directories(home: &Path) -> Result<Vec<(String, std::path::PathBuf)>, GcError
 /// What is wrong with a layer's directory. What it has beside the layer's entries does not count: a
 /// RUN leaves there what it opened without changing it.
 fn check_directory(tree: &LayerTree, root: &Path) -> io::Result<Option<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())?;
+    let mut parents = Parents::below(&root);
     for entry in tree.entries().iter().filter(|entry| !entry.path.is_root()) {
-        if let Some(problem) = check_entry(entry, root)? {
+        if let Some(problem) = check_entry(entry, &root, &mut parents)? {
             return Ok(Some(format!("{}: {problem}", entry.path)));
         }
     }
     Ok(None)
 }
 
-fn check_entry(entry: &Entry, root: &Path) -> io::Result<Option<String>> {
-    let path = root.join(entry.path.as_os_path());
-    let metadata = match fs::symlink_metadata(&path) {
+fn check_entry(
+    entry: &Entry,
+    root: &OwnedFd,
+    parents: &mut Parents<'_>,
+) -> io::Result<Option<String>> {
+    let found = parents.of(&entry.path).map_err(io::Error::from);
+    let found = found.and_then(|(parent, name)| {
+        let path = through(&parent, name);
+        Ok((fs::symlink_metadata(&path)?, path, parent))
+    });
+    // The path is good for as long as the directory is open.
+    let (metadata, path, _parent) = match found {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Devices are left out where they cannot be made.
             let is_device = matches!(
@@ -207,7 +222,10 @@ fn check_entry(entry: &Entry, root: &Path) -> io::Result<Option<String>> {
             );
             return Ok((!is_device).then(|| "it is missing".to_owned()));
         }
-        metadata => metadata?,
+        Err(error) if is_elsewhere(&error) => {
+            return Ok(Some("what it is in is no directory".to_owned()));
+        }
+        found => found?,
     };
     let kind = metadata.file_type();
     let device = (major(metadata.rdev()), minor(metadata.rdev()));
@@ -225,8 +243,8 @@ fn check_entry(entry: &Entry, root: &Path) -> io::Result<Option<String>> {
             kind.is_symlink() && fs::read_link(&path)?.as_os_str().as_bytes() == &**target
         }
         EntryKind::HardLink { target } => {
-            let target = fs::symlink_metadata(root.join(target.as_os_path()));
-            target.is_ok_and(|target| target.ino() == metadata.ino())
+            let target = open_beneath(root, target, OFlags::PATH).and_then(rustix::fs::fstat);
+            target.is_ok_and(|target| target.st_ino == metadata.ino())
         }
         EntryKind::Fifo => kind.is_fifo(),
         EntryKind::CharDevice { major, minor } => {
@@ -261,6 +279,12 @@ fn check_entry(entry: &Entry, root: &Path) -> io::Result<Option<String>> {
         .iter()
         .any(|attribute| !entry.xattrs.contains(attribute));
     Ok(is_foreign.then(|| "its extended attributes are not the layer's".to_owned()))
+}
+
+/// Whether something on the way to an entry is a link or a file.
+fn is_elsewhere(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::LOOP | Errno::NOTDIR))
 }
 
 /// What is wrong with a directory whose entries stand elsewhere than in the layer, depending on what

@@ -84,6 +84,14 @@ pub enum IngestError {
         /// What the PAX header before it says.
         pax: u64,
     },
+    /// A member is nothing that an image can have, such as GNU's lists of directories.
+    #[error("the archive is refused: {path} is of the kind {kind:?}, which is no file")]
+    UnknownKind {
+        /// The member.
+        path: RelPath,
+        /// Its kind, as it stands in the header.
+        kind: char,
+    },
     /// A kind of member that is never in the tar of a cache mount.
     #[error("an entry of the kind {0:?}, which no cache mount has")]
     Kind(char),

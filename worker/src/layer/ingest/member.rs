@@ -2,12 +2,14 @@
 //! reads them, which Docker and BuildKit use, so that nobody sees another file than they do.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use kiln_solver::RelPath;
 use kiln_solver::path::PathError;
 
 use super::super::header::BLOCK;
 use super::error::IngestError;
+use super::field;
 use super::pax::Pax;
 use crate::tree::Timestamp;
 
@@ -149,7 +151,7 @@ impl<'r> Members<'r> {
         }
         let link = before.link.or_else(|| pax.link.clone());
         let link = link.or_else(|| header.link_name_bytes().map(Into::into));
-        let said = header.entry_size().map_err(IngestError::reading)?;
+        let said = size_of(&header)?;
         let size = match pax.size {
             Some(pax) if pax != said && pax <= MAXIMUM_OCTAL => {
                 let header = said;
@@ -190,20 +192,15 @@ impl<'r> Members<'r> {
         if length < BLOCK {
             return Err(IngestError::damaged("a header is cut off"));
         }
-        let sum = block.iter().enumerate().map(|(at, byte)| match at {
-            148..156 => u32::from(b' '),
-            _ => u32::from(*byte),
-        });
-        let header = tar::Header::from_byte_slice(&block).clone();
-        match header.cksum().map_err(IngestError::reading)? == sum.sum::<u32>() {
-            true => Ok(Some(header)),
+        match field::is_header(&block) {
+            true => Ok(Some(tar::Header::from_byte_slice(&block).clone())),
             false => Err(IngestError::damaged("a header's checksum is wrong")),
         }
     }
 
     /// The data of something that stands before a member.
     fn text(&mut self, header: &tar::Header) -> Result<Vec<u8>, IngestError> {
-        let size = header.entry_size().map_err(IngestError::reading)?;
+        let size = size_of(header)?;
         if size > MAXIMUM_HEADER {
             return Err(IngestError::Header { size });
         }
@@ -295,15 +292,23 @@ impl Before {
 impl Member {
     /// Its permission bits.
     pub(super) fn mode(&self) -> Result<u32, IngestError> {
-        Ok(self.header.mode().map_err(IngestError::reading)? & 0o7777)
+        let mode = self.number(field::MODE, "mode")? & 0o7777;
+        Ok(u32::try_from(mode).unwrap_or_default())
+    }
+
+    fn number(&self, field: Range<usize>, what: &str) -> Result<i64, IngestError> {
+        let number = field::number(&self.header.as_bytes()[field]);
+        number.ok_or_else(|| {
+            IngestError::damaged(format!("the {what} of {} is no number", self.path))
+        })
     }
 
     /// Its user and its group. The largest number is no id: chown(2) takes it for leaving them as they are.
     pub(super) fn owner(&self) -> Result<(u32, u32), IngestError> {
-        let id = |pax: Option<u64>, header: io::Result<u64>| {
+        let id = |pax: Option<u64>, field, what| {
             let id = match pax {
-                Some(id) => id,
-                None => header.map_err(IngestError::reading)?,
+                Some(id) => i128::from(id),
+                None => i128::from(self.number(field, what)?),
             };
             let valid = u32::try_from(id).ok().filter(|id| *id != u32::MAX);
             valid.ok_or_else(|| IngestError::Owner {
@@ -312,8 +317,8 @@ impl Member {
             })
         };
         Ok((
-            id(self.pax.user, self.header.uid())?,
-            id(self.pax.group, self.header.gid())?,
+            id(self.pax.user, field::UID, "user")?,
+            id(self.pax.group, field::GID, "group")?,
         ))
     }
 
@@ -326,24 +331,34 @@ impl Member {
         if let Some(seconds) = pax.and_then(|time| time.whole_seconds()) {
             return Ok(Timestamp::of_seconds(seconds));
         }
-        let seconds = self.header.mtime().map_err(IngestError::reading)?;
-        // GNU's tar writes what came before 1970 as a binary number that is negative.
-        let is_negative = self.header.as_old().mtime[0] == 0xff;
-        Ok(Timestamp::of_seconds(match is_negative {
-            true => seconds.cast_signed(),
-            false => i64::try_from(seconds).unwrap_or(i64::MAX),
-        }))
+        let seconds = self.number(field::MTIME, "time")?;
+        Ok(Timestamp::of_seconds(seconds))
     }
 
-    /// The major and minor number of a device.
+    /// The major and minor number of a device. The oldest headers have none.
     pub(super) fn device(&self) -> Result<(u32, u32), IngestError> {
-        let major = self.header.device_major();
-        let minor = self.header.device_minor();
+        if self.header.as_ustar().is_none() && self.header.as_gnu().is_none() {
+            return Ok((0, 0));
+        }
+        let number = |field, what| {
+            let number = self.number(field, what)?;
+            let number = u32::try_from(number).ok();
+            number.ok_or_else(|| {
+                IngestError::damaged(format!("the {what} of {} is out of range", self.path))
+            })
+        };
         Ok((
-            major.map_err(IngestError::reading)?.unwrap_or(0),
-            minor.map_err(IngestError::reading)?.unwrap_or(0),
+            number(field::DEVICE_MAJOR, "major number")?,
+            number(field::DEVICE_MINOR, "minor number")?,
         ))
     }
+}
+
+/// How much data a header says that there is.
+fn size_of(header: &tar::Header) -> Result<u64, IngestError> {
+    let size = field::number(&header.as_bytes()[field::SIZE]);
+    let size = size.and_then(|size| u64::try_from(size).ok());
+    size.ok_or_else(|| IngestError::damaged("a size is out of range"))
 }
 
 /// A member's path. That `..` takes something back does no harm; that it leads out of the root, nobody means.
@@ -352,7 +367,8 @@ fn within(written: &[u8]) -> Result<RelPath, PathError> {
     for name in written.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
-            b".." if !names.is_empty() => {
+            // One that leads out takes nothing back, and is not taken back.
+            b".." if names.last().is_some_and(|last| *last != b"..") => {
                 names.pop();
             }
             name => names.push(name),

@@ -1,6 +1,7 @@
 //! From a tar of anybody's to a tree: the one place where foreign archives are read.
 
 mod error;
+mod field;
 #[cfg(test)]
 mod hostile;
 mod member;
@@ -19,6 +20,7 @@ use crate::store::{LayerBlob, LayerError, Store};
 use crate::tree::LayerTree;
 
 pub use error::IngestError;
+pub(crate) use field::is_header;
 pub(crate) use parse::parse_cache_tar;
 pub use parse::{Whiteouts, parse_archive, parse_tar};
 

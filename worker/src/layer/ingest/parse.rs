@@ -11,6 +11,9 @@ use super::error::IngestError;
 use super::member::{Member, Members, Writer};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
 
+/// The kind by which GNU's tar gives an archive a name.
+const VOLUME_LABEL: u8 = b'V';
+
 /// What files are whose names begin with `.wh.`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whiteouts {
@@ -244,7 +247,8 @@ impl Parsed {
         }
     }
 
-    /// What a member is; `None` for what does not become a file, such as the label of a volume.
+    /// What a member is; `None` for the label of a volume, which is no file. Other kinds are refused, as in BuildKit:
+    /// to leave a member out would be to build something else than was asked for.
     fn kind(
         &self,
         member: &Member,
@@ -270,7 +274,13 @@ impl Parsed {
                 let (major, minor) = member.device()?;
                 EntryKind::BlockDevice { major, minor }
             }
-            _ => return Ok(None),
+            kind if kind.as_byte() == VOLUME_LABEL => return Ok(None),
+            kind => {
+                return Err(IngestError::UnknownKind {
+                    path: member.path.clone(),
+                    kind: kind.as_byte().into(),
+                });
+            }
         }))
     }
 

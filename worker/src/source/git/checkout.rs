@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use kiln_solver::op::{CheckoutTimes, GitSource};
 use kiln_solver::pattern::Patterns;
 use kiln_solver::{RelPath, StepReporter};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::super::SourceError;
 use super::Workspace;
-use super::command::{Git, How, shown};
+use super::command::{Git, How};
 use super::mirror::{Mirror, kept};
 use crate::context::Context;
 use crate::io_error::AtPath;
 use crate::layer::PackEntry;
+use crate::rooted::{described, open_beneath};
 use crate::store::Store;
 use crate::tree::{Entry, EntryKind, Timestamp};
 
@@ -73,7 +76,7 @@ pub(super) async fn check_out(
         }),
     };
     Ok(CheckedOut {
-        directory: checkout.subdirectory(files)?,
+        directory: checkout.subdirectory(&files)?,
         keeps_git_directory: source.git_directory.is_some(),
         time,
     })
@@ -101,7 +104,7 @@ impl Checkout<'_> {
         self.run("init", &["init", "--quiet", "--template=", format])
             .await?;
         // Submodules with relative addresses are found from here.
-        let origin = ["remote", "add", "origin", self.mirror.remote()];
+        let origin = ["remote", "add", "origin", self.git.remote()];
         self.run("remote", &origin).await?;
         let mirror = self.mirror.repository();
         if self.source.git_directory.is_none() {
@@ -151,11 +154,8 @@ impl Checkout<'_> {
         self.run("submodule update", &update).await
     }
 
-    /// Leaves in a kept repository what every checkout of the commit has, and no password.
+    /// Leaves in a kept repository what every checkout of the commit has.
     async fn finish(&self, git_directory: &Path, commit: &str) -> Result<(), SourceError> {
-        let origin = shown(self.mirror.remote());
-        self.run("remote", &["remote", "set-url", "origin", &origin])
-            .await?;
         if self.reference().is_none() {
             let name = kept(&self.source.object);
             self.run("update-ref", &["update-ref", "-d", &name]).await?;
@@ -167,15 +167,15 @@ impl Checkout<'_> {
     }
 
     /// The directory that is wanted; no link leads there.
-    fn subdirectory(&self, files: PathBuf) -> Result<PathBuf, SourceError> {
-        let mut directory = files;
+    fn subdirectory(&self, files: &Path) -> Result<PathBuf, SourceError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(files, flags, Mode::empty()).at("open", files)?;
         let mut path = RelPath::root();
         for name in self.source.subdirectory.components() {
             path = path.join_name(name);
-            directory.push(RelPath::root().join_name(name).as_os_path());
-            match std::fs::symlink_metadata(&directory) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => {
+            match open_beneath(&root, &path, OFlags::PATH | OFlags::DIRECTORY) {
+                Ok(_) => {}
+                Err(Errno::NOTDIR | Errno::LOOP) => {
                     return Err(SourceError::NotADirectory {
                         remote: self.git.remote().to_owned(),
                         path,
@@ -190,7 +190,7 @@ impl Checkout<'_> {
                 }
             }
         }
-        Ok(directory)
+        Ok(described(files, &path))
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 
 use super::super::{SourceError, Sources};
 use super::Workspace;
+use super::address::{Address, Proof};
 use super::ssh::{Ssh, is_ssh};
 use crate::secret::Secret;
 
@@ -60,6 +61,8 @@ pub(super) struct Git {
     reporter: StepReporter,
     /// What must not be shown.
     hidden: Option<String>,
+    /// Whether servers are shown a token or a password.
+    proves_itself: bool,
     /// The agent answers for as long as this is kept.
     _ssh: Ssh,
 }
@@ -86,18 +89,22 @@ impl Git {
         reporter: &StepReporter,
     ) -> Result<Self, SourceError> {
         let ssh = Ssh::prepare(sources, workspace.path())?;
+        let address = Address::of(remote);
         if is_ssh(remote) && ssh.agent.is_none() {
             return Err(SourceError::NoAgent {
-                remote: shown(remote),
+                remote: address.shown,
             });
         }
+        let mut proves_itself = false;
         let mut settings: Vec<(String, String)> = SETTINGS
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        if let Some(header) = authorization(sources, remote)? {
-            let scope = token_scope(remote);
+        if let Some(Proof { scope, header }) = authorization(sources, &address)? {
             settings.push((format!("http.{scope}.extraHeader"), header));
+            // Git would take the header to wherever the server sends it.
+            settings.push(("http.followRedirects".to_owned(), "false".to_owned()));
+            proves_itself = true;
         }
         if let Some(certificates) = sources.settings.http.certificates.first() {
             let path = certificates.display().to_string();
@@ -133,15 +140,16 @@ impl Git {
             environment.push((format!("GIT_CONFIG_VALUE_{index}"), value));
         }
         Ok(Self {
-            hidden: credentials(remote).map(str::to_owned),
-            remote: shown(remote),
+            hidden: address.hidden().map(str::to_owned),
+            proves_itself,
+            remote: address.shown,
             environment,
             reporter: reporter.clone(),
             _ssh: ssh,
         })
     }
 
-    /// What to call the repository before people.
+    /// What to call the repository before people and before git.
     pub(super) fn remote(&self) -> &str {
         &self.remote
     }
@@ -222,7 +230,7 @@ impl Git {
             _ => Err(SourceError::Git {
                 action,
                 remote: self.remote.clone(),
-                reason: reason(&complaint, status),
+                reason: self.explained(reason(&complaint, status)),
             }),
         }
     }
@@ -233,6 +241,16 @@ impl Git {
             Some(lock) => Stdio::from(OwnedFd::from(lock.try_clone().map_err(SourceError::NoGit)?)),
             None => Stdio::null(),
         })
+    }
+
+    fn explained(&self, reason: String) -> String {
+        let is_redirect = self.proves_itself && reason.contains("returned error: 30");
+        match is_redirect {
+            true => format!(
+                "{reason}: it redirects, and the token or password is not taken along; give the address that it redirects to"
+            ),
+            false => reason,
+        }
     }
 
     fn without_credentials(&self, text: &[u8]) -> String {
@@ -303,9 +321,10 @@ fn reason(complaint: &str, status: std::process::ExitStatus) -> String {
     }
 }
 
-/// The header that proves to an http server who asks, from the secrets that BuildKit looks for.
-fn authorization(sources: &Sources, remote: &str) -> Result<Option<String>, SourceError> {
-    let Some(host) = http_host(remote) else {
+/// What proves to an http server who asks: a secret that BuildKit looks for or, where there is none, what
+/// stands in the address.
+fn authorization(sources: &Sources, address: &Address) -> Result<Option<Proof>, SourceError> {
+    let Some(host) = address.http_host() else {
         return Ok(None);
     };
     let names = [
@@ -331,9 +350,12 @@ fn authorization(sources: &Sources, remote: &str) -> Result<Option<String>, Sour
             }
             false => secret,
         };
-        return Ok(Some(format!("Authorization: {value}")));
+        return Ok(Some(Proof {
+            scope: token_scope(&address.shown).to_owned(),
+            header: format!("Authorization: {value}"),
+        }));
     }
-    Ok(None)
+    Ok(address.proof())
 }
 
 /// Where a token may be shown: to the repository alone; on GitHub, to the submodules' too.
@@ -341,45 +363,4 @@ fn token_scope(remote: &str) -> &str {
     let github = ["https://github.com/", "https://www.github.com/"];
     let known = github.into_iter().find(|prefix| remote.starts_with(prefix));
     known.unwrap_or(remote)
-}
-
-fn http_host(remote: &str) -> Option<&str> {
-    let (scheme, rest) = remote.split_once("://")?;
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    matches!(scheme, "http" | "https").then_some(host)
-}
-
-/// User and password in an address.
-fn credentials(remote: &str) -> Option<&str> {
-    let (_, rest) = remote.split_once("://")?;
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (credentials, _) = authority.rsplit_once('@')?;
-    Some(credentials).filter(|credentials| !credentials.is_empty())
-}
-
-/// An address to show: without user and password where they may be secret.
-pub(crate) fn shown(remote: &str) -> String {
-    match (http_host(remote), credentials(remote)) {
-        (Some(_), Some(credentials)) => remote.replacen(&format!("{credentials}@"), "", 1),
-        _ => remote.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_shown_without_passwords() {
-        let cases = [
-            ("https://user:secret@host/x.git", "https://host/x.git"),
-            ("https://token@host/x.git", "https://host/x.git"),
-            ("ssh://git@host/x.git", "ssh://git@host/x.git"),
-            ("git@host:x", "git@host:x"),
-        ];
-        for (remote, expected) in cases {
-            assert_eq!(shown(remote), expected);
-        }
-    }
 }

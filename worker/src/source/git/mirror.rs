@@ -21,7 +21,6 @@ use crate::io_error::AtPath;
 /// A mirror that nobody else works with.
 pub(super) struct Mirror<'g> {
     git: &'g Git,
-    remote: String,
     repository: PathBuf,
     lock: File,
 }
@@ -31,10 +30,10 @@ impl<'g> Mirror<'g> {
     /// that work with it.
     pub(super) async fn open(
         sources: &Sources,
-        remote: &str,
         like: &ObjectId,
         git: &'g Git,
     ) -> Result<Self, SourceError> {
+        let remote = git.remote();
         let name = match like.is_sha256() {
             true => address_name(&format!("sha256 {remote}")),
             false => address_name(remote),
@@ -48,7 +47,6 @@ impl<'g> Mirror<'g> {
             .await?;
         let mirror = Self {
             git,
-            remote: remote.to_owned(),
             repository: home.join("repository"),
             lock,
         };
@@ -82,11 +80,6 @@ impl<'g> Mirror<'g> {
         self.git
     }
 
-    /// The address of the repository that it mirrors.
-    pub(super) fn remote(&self) -> &str {
-        &self.remote
-    }
-
     /// How commands are run that work with it.
     pub(super) fn how(&self) -> How<'_> {
         How {
@@ -111,7 +104,7 @@ impl<'g> Mirror<'g> {
             return Ok(());
         }
         let kept = kept(object);
-        let remote = self.remote.as_str();
+        let remote = self.git.remote();
         let fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
         let by_name = format!("+{object}:{kept}");
         let last = [&fetch[..], &["--depth=1", "--", remote, &by_name]].concat();
@@ -148,7 +141,7 @@ impl<'g> Mirror<'g> {
         if self.repository.join("shallow").exists() {
             arguments.push("--unshallow");
         }
-        arguments.extend(["--", &self.remote]);
+        arguments.extend(["--", self.git.remote()]);
         arguments.extend([
             "+refs/heads/*:refs/all/heads/*",
             "+refs/tags/*:refs/all/tags/*",

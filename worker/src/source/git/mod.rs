@@ -4,6 +4,7 @@
 //! was fetched of a repository stays in a mirror (see [`mirror`]); files are laid out in a scratch
 //! directory of their own (see [`checkout`]), read like any context, and never executed.
 
+mod address;
 mod checkout;
 mod command;
 mod mirror;
@@ -17,8 +18,9 @@ use kiln_solver::{ObjectId, Op, StepReporter};
 
 use super::{SourceError, Sources, record};
 use crate::snapshot::Snapshot;
+pub(crate) use address::shown;
 use command::Git;
-pub(crate) use command::shown;
+
 use mirror::Mirror;
 use references::Reference;
 
@@ -67,7 +69,7 @@ impl Sources {
         };
         let time = match wanted.wants_time {
             true => {
-                let mirror = Mirror::open(self, &wanted.remote, &object, &git).await?;
+                let mirror = Mirror::open(self, &object, &git).await?;
                 mirror.fetch(&object, &reference.name).await?;
                 Some(mirror.commit_time(&object).await?)
             }
@@ -97,7 +99,7 @@ impl Sources {
             });
         }
         let peeled = format!("{name}^{{}}");
-        let mut arguments = vec!["ls-remote", "--symref", "--", &wanted.remote];
+        let mut arguments = vec!["ls-remote", "--symref", "--", git.remote()];
         match name {
             "" => arguments.push("HEAD"),
             name => arguments.extend([name, &peeled]),
@@ -110,7 +112,7 @@ impl Sources {
                 remote: git.remote().to_owned(),
             }),
             None if references::may_be_short_commit(name) => {
-                self.short_commit(git, wanted, name, checksum).await
+                self.short_commit(git, name, checksum).await
             }
             None => Err(git.no_reference(name)),
         }
@@ -120,7 +122,6 @@ impl Sources {
     async fn short_commit(
         &self,
         git: &Git,
-        wanted: &GitReference,
         digits: &str,
         checksum: &str,
     ) -> Result<Reference, SourceError> {
@@ -128,7 +129,7 @@ impl Sources {
             Ok(object) => object,
             Err(_) => references::any_sha1(),
         };
-        let mirror = Mirror::open(self, &wanted.remote, &object, git).await?;
+        let mirror = Mirror::open(self, &object, git).await?;
         mirror.fetch_all().await?;
         match mirror.commit_named(digits).await? {
             Some(object) => Ok(Reference {
@@ -148,7 +149,7 @@ impl Sources {
     ) -> Result<Snapshot, SourceError> {
         let workspace = self.workspace()?;
         let git = Git::new(self, &source.remote, &workspace, reporter)?;
-        let mirror = Mirror::open(self, &source.remote, &source.object, &git).await?;
+        let mirror = Mirror::open(self, &source.object, &git).await?;
         mirror.fetch(&source.object, &source.reference).await?;
         let checked_out = checkout::check_out(&mirror, source, &workspace).await?;
         drop(mirror);
@@ -188,7 +189,7 @@ impl GitReference {
             return Ok(());
         }
         Err(SourceError::Commit {
-            remote: command::shown(&self.remote),
+            remote: shown(&self.remote),
             reference: found.name.clone(),
             expected: expected.clone(),
             found: found.commit.as_ref().unwrap_or(&found.object).to_string(),
