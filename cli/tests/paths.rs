@@ -119,7 +119,7 @@ const RULES: &[Rule] = &[
             ),
             (
                 "worker/src/export/layout_directory.rs",
-                1,
+                2,
                 "the digest of a blob",
             ),
             ("worker/src/export/unnamed.rs", 1, "the digest of a blob"),
