@@ -33,7 +33,7 @@ pub enum Reason {
     Changed {
         /// The content key of that step.
         earlier: Key,
-        /// In what.
+        /// In what; nothing if the keys differ in what their explanations do not tell.
         differences: Vec<Difference>,
     },
 }
@@ -105,6 +105,10 @@ pub fn compare(before: &[KeyPart], after: &[KeyPart]) -> Vec<Difference> {
 /// Explains by the candidate that fewest parts tell from this step, the first of several; its content
 /// key is returned, too.
 pub(crate) fn explain(keys: &StepKeys, candidates: Vec<Earlier>) -> (Reason, Option<Key>) {
+    let is_same = |candidate: &Earlier| candidate.content == keys.content;
+    if candidates.iter().any(is_same) {
+        return (Reason::Gone, None);
+    }
     let same_kind = candidates
         .into_iter()
         .filter(|candidate| kind(&candidate.explanation) == kind(&keys.explanation));
@@ -117,7 +121,6 @@ pub(crate) fn explain(keys: &StepKeys, candidates: Vec<Earlier>) -> (Reason, Opt
         |found: &[Difference]| found.iter().filter(|one| one.about().is_none()).count();
     match compared.min_by_key(|(found, _)| of_the_key(found)) {
         None => (Reason::New, None),
-        Some((found, _)) if found.is_empty() => (Reason::Gone, None),
         Some((differences, earlier)) => {
             let reason = Reason::Changed {
                 earlier,
@@ -237,6 +240,35 @@ mod tests {
         let expected = ["about.image.0", "inputs.content.-"].map(str::to_owned);
         assert_eq!(both, Ok(expected.to_vec()));
         let renamed = said(&parts("a@1", "x"), &parts("b@1", "x"));
-        assert_eq!(renamed, Err(Reason::Gone));
+        assert_eq!(renamed, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn only_what_has_the_same_key_is_gone() {
+        let key = Key::new([7; 32]);
+        let of = |content, value| Earlier {
+            content,
+            explanation: explanation(&[("op.exec.user", value)]),
+        };
+        let keys = StepKeys {
+            definition: key,
+            content: key,
+            outline: key,
+            inputs: key,
+            explanation: of(key, "a").explanation,
+        };
+        let other = Key::new([8; 32]);
+        let (found, _) = explain(
+            &keys,
+            vec![of(other, "b"), of(key, "as an older Kiln said it")],
+        );
+        assert_eq!(found, Reason::Gone);
+        let (found, earlier) = explain(&keys, vec![of(other, "a")]);
+        let differences = Vec::new();
+        let expected = Reason::Changed {
+            earlier: other,
+            differences,
+        };
+        assert_eq!((found, earlier), (expected, Some(other)));
     }
 }

@@ -13,6 +13,9 @@ pub use watcher::Explainer;
 /// How many files are named.
 const FILES: usize = 10;
 
+/// What is said where two keys differ, but nothing that is known of them does.
+const UNTOLD: &str = "its key is another one, though no part of it that is known differs";
+
 /// What is said of a step that need not have run.
 pub const REPRODUCED: &str =
     "it yielded the same as an earlier one, times aside: the earlier result was kept";
@@ -30,6 +33,9 @@ pub fn causes(miss: &Miss, longest: usize) -> Vec<String> {
                 if !causes.contains(&cause) {
                     causes.push(cause);
                 }
+            }
+            if causes.is_empty() {
+                causes.push(UNTOLD.to_owned());
             }
             causes
         }

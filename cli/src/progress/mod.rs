@@ -24,5 +24,5 @@ pub(crate) use lines::LineBuffer;
 pub use plain::Plain;
 pub use quiet::Quiet;
 pub use rawjson::RawJson;
-pub(crate) use sanitize::{Colors, sanitize};
+pub(crate) use sanitize::{Colors, revealed, sanitize};
 pub use tty::Tty;

@@ -436,6 +436,72 @@ fn whatever_changes_is_named() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// Two builds of which the second must run its step again: instructions, arguments, and what is said.
+type Pair = ([&'static str; 2], [&'static str; 2], &'static str);
+
+/// What differs in order or in bytes that cannot be seen.
+const HARD_TO_SEE: [Pair; 7] = [
+    (
+        ["ENV A=1 B=2", "ENV B=2 A=1"],
+        ["", ""],
+        "the order of the variables changed: it was \"A B\" and is \"B A\"",
+    ),
+    (
+        ["", ""],
+        [
+            "--add-host a:1.1.1.1 --add-host b:2.2.2.2",
+            "--add-host b:2.2.2.2 --add-host a:1.1.1.1",
+        ],
+        "the order of the hosts changed: it was \"a b\" and is \"b a\"",
+    ),
+    (
+        ["ENV A=\"\u{1}\"", "ENV A=\"01\""],
+        ["", ""],
+        r#"the variable A was "\x01" and is "01""#,
+    ),
+    (
+        ["ENV A=\"a\u{7f}\"", "ENV A=\"617f\""],
+        ["", ""],
+        r#"the variable A was "a\x7f" and is "617f""#,
+    ),
+    (
+        ["ENV A=\"a\u{7f}\"", "ENV A='a\\x7f'"],
+        ["", ""],
+        r#"the variable A was "a\x7f" and is "a\\x7f""#,
+    ),
+    (
+        ["ENV A=ab", "ENV A=a\u{200b}b"],
+        ["", ""],
+        r#"the variable A was "ab" and is "a\u{200b}b""#,
+    ),
+    (
+        ["RUN [\"echo\", \"a b\"]", "RUN [\"echo\", \"a\", \"b\"]"],
+        ["", ""],
+        r#"the command was "["a b"]" and is "["a", "b"]""#,
+    ),
+];
+
+#[test]
+fn what_is_hard_to_see_is_told() {
+    for (instructions, lines, said) in HARD_TO_SEE {
+        let bench = Bench::new();
+        for (instruction, line) in instructions.iter().zip(lines) {
+            bench.file(
+                "Dockerfile",
+                format!("FROM base\n{instruction}\nRUN true\n"),
+            );
+            bench.build(line);
+        }
+        for line in ["", "--against ^1"] {
+            let found = explain(&bench, line);
+            assert!(
+                found.contains(&format!("  {said}\n")),
+                "{line}: no {said} in\n{found}"
+            );
+        }
+    }
+}
+
 /// An image of one file, as a layout.
 fn image(bench: &Bench, content: &str) -> std::path::PathBuf {
     let (context, layout) = (bench.path("image"), bench.path("layout"));
