@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use kiln_solver::{ContentDigest, RelPath};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
 use super::contents::{Contents, open_below};
-use super::overlay;
+use super::overlay::{self, OPAQUE_ATTRIBUTES};
 use super::pack::PackEntry;
 use crate::io_error::{AtPath, IoError};
 use crate::tree::{DirectoryKind, Entry, EntryKind, Timestamp, View, Xattrs, needed};
@@ -108,7 +109,7 @@ impl Walk<'_> {
         );
         Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.file(path, stat),
-            FileType::Directory => EntryKind::Directory(self.directory_kind(path, absolute)),
+            FileType::Directory => EntryKind::Directory(self.directory_kind(path, absolute)?),
             FileType::Symlink => {
                 let target = rustix::fs::readlink(absolute, Vec::new()).at("read", absolute)?;
                 EntryKind::Symlink {
@@ -147,19 +148,29 @@ impl Walk<'_> {
     }
 
     /// Overlayfs marks new directories opaque for speed, so the mark counts only where it hides
-    /// something.
-    fn directory_kind(&self, path: &RelPath, absolute: &Path) -> DirectoryKind {
+    /// something. Else it is taken away: on other layers it might.
+    fn directory_kind(&self, path: &RelPath, absolute: &Path) -> Result<DirectoryKind, IoError> {
         let hides_something = self
             .below
             .get(path)
             .is_some_and(|found| found.entry.is_directory());
-        let mut value = [0; 1];
-        let is_marked = rustix::fs::lgetxattr(absolute, overlay::opaque_attribute(), &mut value);
-        if hides_something && is_marked == Ok(1) && value == *b"y" {
-            DirectoryKind::Opaque
-        } else {
-            DirectoryKind::Merged
+        let mut kind = DirectoryKind::Merged;
+        for attribute in OPAQUE_ATTRIBUTES {
+            let mut value = [0; 1];
+            let is_marked = match rustix::fs::lgetxattr(absolute, attribute, &mut value) {
+                Ok(length) => length == 1 && value == *b"y",
+                Err(Errno::NODATA | Errno::OPNOTSUPP) => continue,
+                // Its value is longer than that of a mark.
+                Err(Errno::RANGE) => false,
+                Err(errno) => return Err(io::Error::from(errno)).at("read the mark of", absolute),
+            };
+            if attribute == overlay::opaque_attribute() && is_marked && hides_something {
+                kind = DirectoryKind::Opaque;
+            } else {
+                rustix::fs::lremovexattr(absolute, attribute).at("unmark", absolute)?;
+            }
         }
+        Ok(kind)
     }
 
     fn absolute(&self, path: &RelPath) -> PathBuf {
