@@ -53,6 +53,18 @@ pub(crate) fn sanitize(line: &[u8], colors: Colors) -> String {
     clean
 }
 
+/// A text as one line without anything that a terminal would take for more than text: names of files and
+/// cache mounts, values, and messages that quote such.
+pub(crate) fn printable(text: &str) -> String {
+    sanitize(text.replace(['\n', '\r'], " ").as_bytes(), Colors::Strip)
+}
+
+/// The same of a text of several lines, which stay apart and end as they do.
+pub fn printable_lines(text: &str) -> String {
+    let lines = text.split('\n').map(printable);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Skips an escape sequence whose escape was read; the parameters if it sets a colour.
 fn skip_escape(characters: &mut Peekable<Chars<'_>>) -> Option<String> {
     match characters.peek()? {
