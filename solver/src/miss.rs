@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Key;
-use crate::execute::{Earlier, StepKeys};
+use crate::execute::{Earlier, ListedFile, StepKeys};
 use crate::graph::{Graph, VertexId};
 use crate::key::{Difference, KeyPart, differences};
 use crate::op::{Op, Source};
@@ -40,6 +40,10 @@ pub enum Reason {
 
 /// Begins the path of what stands in an explanation beside the parts of the key.
 const ABOUT: &str = "about.";
+/// Follows it where it is about a file.
+const FILE: &str = "file";
+/// How many files that differ are told of a step.
+const MOST_FILES: usize = 1000;
 
 impl KeyPart {
     /// Whether it is a part of the key. The others only tell people more of a part that is: which image
@@ -50,10 +54,25 @@ impl KeyPart {
 }
 
 impl Difference {
-    /// The input that this tells more of, and what: `image` or `ignored`.
+    /// The input that this tells more of, and what: `image`, `ignored` or `file`.
     pub fn about(&self) -> Option<(usize, &str)> {
-        let (what, input) = self.path.strip_prefix(ABOUT)?.split_once('.')?;
+        let (what, rest) = self.path.strip_prefix(ABOUT)?.split_once('.')?;
+        let input = rest.split_once('.').map_or(rest, |(input, _)| input);
         Some((input.parse().ok()?, what))
+    }
+
+    /// The file that is another one, or came or went, if it is one that is only listed; how it differs is told
+    /// by [`Difference::is_of_metadata`].
+    pub fn file(&self) -> Option<&str> {
+        let rest = self.path.strip_prefix(ABOUT)?.strip_prefix(FILE)?;
+        Some(rest.strip_prefix('.')?.split_once('.')?.1)
+    }
+
+    /// Whether a listed file has the same bytes as before.
+    pub fn is_of_metadata(&self) -> bool {
+        let content = |values: &[String]| Some(values.first()?.split_once(' ')?.0.to_owned());
+        let before = content(&self.before);
+        before.is_some() && before == content(&self.after)
     }
 
     /// The input whose content this is about.
@@ -63,6 +82,14 @@ impl Difference {
             None => Some(0),
             Some(rest) => rest.split_once(']')?.0.parse().ok(),
         }
+    }
+}
+
+/// What is said of a file that a step reads of an input.
+pub(crate) fn about_file(input: usize, file: &ListedFile) -> KeyPart {
+    KeyPart {
+        path: format!("{ABOUT}{FILE}.{input}.{}", file.path),
+        value: format!("{} {}", file.content, file.all),
     }
 }
 
@@ -95,9 +122,12 @@ pub(crate) fn about(graph: &Graph, inputs: &[VertexId]) -> Vec<KeyPart> {
 pub fn compare(before: &[KeyPart], after: &[KeyPart]) -> Vec<Difference> {
     let mut found = differences(before, after);
     let changed: BTreeSet<usize> = found.iter().filter_map(Difference::input).collect();
+    let mut files = 0;
     found.retain(|difference| {
+        files += usize::from(difference.file().is_some());
         let about = difference.about();
-        about.is_none_or(|(input, _)| changed.contains(&input))
+        let is_too_much = difference.file().is_some() && files > MOST_FILES;
+        about.is_none_or(|(input, _)| changed.contains(&input)) && !is_too_much
     });
     found
 }
@@ -145,7 +175,10 @@ fn kind(explanation: &[KeyPart]) -> Option<&'static str> {
 /// Whether what a step does is so much like what an earlier one did that people would call it changed. Two
 /// commands that merely run on the same image have nothing to do with each other.
 fn does_almost_the_same(found: &[Difference]) -> bool {
-    let of_path = |end: &str| found.iter().find(|one| one.path.ends_with(end));
+    let of_path = |end: &str| {
+        let mut of_the_key = found.iter().filter(|one| one.about().is_none());
+        of_the_key.find(|one| one.path.ends_with(end))
+    };
     if let Some(command) = of_path("op.exec.args.-") {
         // Words that both have at their beginning and end are left out of the difference.
         let (before, after) = (command.before.join(" "), command.after.join(" "));
