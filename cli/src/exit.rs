@@ -17,8 +17,33 @@ pub enum Exit {
     Unformatted,
     /// A file could not be read or written, or has errors.
     Unreadable,
-    /// Ctrl-C ended it.
-    Interrupted,
+    /// A signal ended it.
+    Interrupted(Interruption),
+}
+
+/// A signal that asks a build to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The terminal is gone: SIGHUP.
+    HangUp,
+    /// Ctrl-C: SIGINT.
+    Interrupt,
+    /// What `kill`, service managers and CI systems send: SIGTERM.
+    Terminate,
+}
+
+impl Interruption {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::HangUp, Self::Interrupt, Self::Terminate];
+
+    /// The signal's number, the same on all architectures of Linux.
+    pub fn signal(self) -> u8 {
+        match self {
+            Self::HangUp => 1,
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -28,8 +53,8 @@ impl From<Exit> for ExitCode {
             Exit::Failed | Exit::Unformatted => ExitCode::from(1),
             Exit::Usage | Exit::Unreadable => ExitCode::from(2),
             Exit::Damaged => ExitCode::from(3),
-            // 128 and the number of SIGINT, as a shell reports it.
-            Exit::Interrupted => ExitCode::from(130),
+            // As a shell reports a program that a signal ended.
+            Exit::Interrupted(by) => ExitCode::from(128 + by.signal()),
         }
     }
 }

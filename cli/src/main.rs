@@ -17,11 +17,23 @@ fn main() -> ExitCode {
     // A step's helper is this program, too; nothing may come before.
     kiln_worker::sandbox::run_if_helper();
     limit_arenas();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     let environment = Environment::of_this_process();
     let exit = dispatch(&cli, &environment);
     exit.unwrap_or_else(|error| tell(&error, &environment))
         .into()
+}
+
+/// Prints what clap has to say and ends. Clap quotes what was typed: where a terminal would take that for more
+/// than text, only the text is left of it.
+fn refuse(error: &clap::Error) -> ! {
+    let has_controls = |word: &str| word.chars().any(char::is_control);
+    let is_plain = |word: std::ffi::OsString| !has_controls(&word.to_string_lossy());
+    if !error.use_stderr() || std::env::args_os().all(is_plain) {
+        error.exit();
+    }
+    eprint!("{}", progress::printable_lines(&error.render().to_string()));
+    std::process::exit(error.exit_code())
 }
 
 /// Memory that one thread frees should serve the others: a build must stay small on many processors.

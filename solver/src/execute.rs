@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::digest::{ContentDigest, Key};
 use crate::graph::VertexId;
 use crate::key::{KeyPart, content_key, definition_key, explain, inputs_key, outline_key};
-use crate::op::{Op, Reads};
+use crate::op::{Op, Reading, Reads};
 use crate::progress::StepReporter;
 
 /// Whatever went wrong inside an executor or a cache; the solver only passes it on.
@@ -118,6 +118,27 @@ pub trait Executor: Send + Sync + 'static {
         output: &Self::Output,
         reads: &Reads,
     ) -> Result<ContentDigest, StepError>;
+
+    /// What a step reads of an output, file by file, so that an explanation can name what changed. Nothing is
+    /// brought for it: where that would be necessary, nothing is listed.
+    async fn listing(
+        &self,
+        _output: &Self::Output,
+        _reading: &Reading,
+    ) -> Result<Vec<ListedFile>, StepError> {
+        Ok(Vec::new())
+    }
+}
+
+/// One of the files that a step reads, or a directory with all that is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedFile {
+    /// Where it is in the input, as people write it.
+    pub path: String,
+    /// Names its bytes, or what else it is.
+    pub content: String,
+    /// Names that together with its mode, owner and attributes.
+    pub all: String,
 }
 
 /// The keys that a result is recorded under.

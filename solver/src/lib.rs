@@ -21,7 +21,7 @@ mod solve;
 
 pub use digest::{ContentDigest, DiffId, Key, Sha256Digest};
 pub use execute::{
-    Cache, Claim, Earlier, Exceeded, Executor, Exit, Outcome, Step, StepError, StepKeys,
+    Cache, Claim, Earlier, Exceeded, Executor, Exit, ListedFile, Outcome, Step, StepError, StepKeys,
 };
 pub use graph::{Description, Graph, SourceSpan, Vertex, VertexId};
 pub use miss::{Miss, Reason as MissReason};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Key;
-use crate::execute::{Earlier, StepKeys};
+use crate::execute::{Earlier, ListedFile, StepKeys};
 use crate::graph::{Graph, VertexId};
 use crate::key::{Difference, KeyPart, differences};
 use crate::op::{Op, Source};
@@ -33,13 +33,17 @@ pub enum Reason {
     Changed {
         /// The content key of that step.
         earlier: Key,
-        /// In what.
+        /// In what; nothing if the keys differ in what their explanations do not tell.
         differences: Vec<Difference>,
     },
 }
 
 /// Begins the path of what stands in an explanation beside the parts of the key.
 const ABOUT: &str = "about.";
+/// Follows it where it is about a file.
+const FILE: &str = "file";
+/// How many files that differ are told of a step.
+const MOST_FILES: usize = 1000;
 
 impl KeyPart {
     /// Whether it is a part of the key. The others only tell people more of a part that is: which image
@@ -50,10 +54,25 @@ impl KeyPart {
 }
 
 impl Difference {
-    /// The input that this tells more of, and what: `image` or `ignored`.
+    /// The input that this tells more of, and what: `image`, `ignored` or `file`.
     pub fn about(&self) -> Option<(usize, &str)> {
-        let (what, input) = self.path.strip_prefix(ABOUT)?.split_once('.')?;
+        let (what, rest) = self.path.strip_prefix(ABOUT)?.split_once('.')?;
+        let input = rest.split_once('.').map_or(rest, |(input, _)| input);
         Some((input.parse().ok()?, what))
+    }
+
+    /// The file that is another one, or came or went, if it is one that is only listed; how it differs is told
+    /// by [`Difference::is_of_metadata`].
+    pub fn file(&self) -> Option<&str> {
+        let rest = self.path.strip_prefix(ABOUT)?.strip_prefix(FILE)?;
+        Some(rest.strip_prefix('.')?.split_once('.')?.1)
+    }
+
+    /// Whether a listed file has the same bytes as before.
+    pub fn is_of_metadata(&self) -> bool {
+        let content = |values: &[String]| Some(values.first()?.split_once(' ')?.0.to_owned());
+        let before = content(&self.before);
+        before.is_some() && before == content(&self.after)
     }
 
     /// The input whose content this is about.
@@ -63,6 +82,14 @@ impl Difference {
             None => Some(0),
             Some(rest) => rest.split_once(']')?.0.parse().ok(),
         }
+    }
+}
+
+/// What is said of a file that a step reads of an input.
+pub(crate) fn about_file(input: usize, file: &ListedFile) -> KeyPart {
+    KeyPart {
+        path: format!("{ABOUT}{FILE}.{input}.{}", file.path),
+        value: format!("{} {}", file.content, file.all),
     }
 }
 
@@ -95,9 +122,12 @@ pub(crate) fn about(graph: &Graph, inputs: &[VertexId]) -> Vec<KeyPart> {
 pub fn compare(before: &[KeyPart], after: &[KeyPart]) -> Vec<Difference> {
     let mut found = differences(before, after);
     let changed: BTreeSet<usize> = found.iter().filter_map(Difference::input).collect();
+    let mut files = 0;
     found.retain(|difference| {
+        files += usize::from(difference.file().is_some());
         let about = difference.about();
-        about.is_none_or(|(input, _)| changed.contains(&input))
+        let is_too_much = difference.file().is_some() && files > MOST_FILES;
+        about.is_none_or(|(input, _)| changed.contains(&input)) && !is_too_much
     });
     found
 }
@@ -105,6 +135,10 @@ pub fn compare(before: &[KeyPart], after: &[KeyPart]) -> Vec<Difference> {
 /// Explains by the candidate that fewest parts tell from this step, the first of several; its content
 /// key is returned, too.
 pub(crate) fn explain(keys: &StepKeys, candidates: Vec<Earlier>) -> (Reason, Option<Key>) {
+    let is_same = |candidate: &Earlier| candidate.content == keys.content;
+    if candidates.iter().any(is_same) {
+        return (Reason::Gone, None);
+    }
     let same_kind = candidates
         .into_iter()
         .filter(|candidate| kind(&candidate.explanation) == kind(&keys.explanation));
@@ -117,7 +151,6 @@ pub(crate) fn explain(keys: &StepKeys, candidates: Vec<Earlier>) -> (Reason, Opt
         |found: &[Difference]| found.iter().filter(|one| one.about().is_none()).count();
     match compared.min_by_key(|(found, _)| of_the_key(found)) {
         None => (Reason::New, None),
-        Some((found, _)) if found.is_empty() => (Reason::Gone, None),
         Some((differences, earlier)) => {
             let reason = Reason::Changed {
                 earlier,
@@ -142,7 +175,10 @@ fn kind(explanation: &[KeyPart]) -> Option<&'static str> {
 /// Whether what a step does is so much like what an earlier one did that people would call it changed. Two
 /// commands that merely run on the same image have nothing to do with each other.
 fn does_almost_the_same(found: &[Difference]) -> bool {
-    let of_path = |end: &str| found.iter().find(|one| one.path.ends_with(end));
+    let of_path = |end: &str| {
+        let mut of_the_key = found.iter().filter(|one| one.about().is_none());
+        of_the_key.find(|one| one.path.ends_with(end))
+    };
     if let Some(command) = of_path("op.exec.args.-") {
         // Words that both have at their beginning and end are left out of the difference.
         let (before, after) = (command.before.join(" "), command.after.join(" "));
@@ -237,6 +273,35 @@ mod tests {
         let expected = ["about.image.0", "inputs.content.-"].map(str::to_owned);
         assert_eq!(both, Ok(expected.to_vec()));
         let renamed = said(&parts("a@1", "x"), &parts("b@1", "x"));
-        assert_eq!(renamed, Err(Reason::Gone));
+        assert_eq!(renamed, Ok(Vec::new()));
+    }
+
+    #[test]
+    fn only_what_has_the_same_key_is_gone() {
+        let key = Key::new([7; 32]);
+        let of = |content, value| Earlier {
+            content,
+            explanation: explanation(&[("op.exec.user", value)]),
+        };
+        let keys = StepKeys {
+            definition: key,
+            content: key,
+            outline: key,
+            inputs: key,
+            explanation: of(key, "a").explanation,
+        };
+        let other = Key::new([8; 32]);
+        let (found, _) = explain(
+            &keys,
+            vec![of(other, "b"), of(key, "as an older Kiln said it")],
+        );
+        assert_eq!(found, Reason::Gone);
+        let (found, earlier) = explain(&keys, vec![of(other, "a")]);
+        let differences = Vec::new();
+        let expected = Reason::Changed {
+            earlier: other,
+            differences,
+        };
+        assert_eq!((found, earlier), (expected, Some(other)));
     }
 }

@@ -421,7 +421,36 @@ impl Op {
     }
 }
 
+/// What is listed of an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What is read.
+    pub reads: Reads,
+    /// Whether what is in the directories that are selected may be left out.
+    pub only_what_is_named: bool,
+}
+
 impl Op {
+    /// What is worth listing of an input: what its layers do not tell people later. Of a copy that is only what
+    /// is selected by name, for the layer that it makes has the rest, unless it gives all a mode or an owner.
+    pub fn listed(&self, index: InputIndex) -> Vec<Reading> {
+        let of_all = |reads| Reading {
+            reads,
+            only_what_is_named: false,
+        };
+        match self {
+            Op::Source(_) | Op::Merge => Vec::new(),
+            Op::Exec(exec) => exec.mounted(index).map(of_all).collect(),
+            Op::File(file) => {
+                let copies = file.copies(index).map(|copy| Reading {
+                    reads: Reads::Selection(copy.selection()),
+                    only_what_is_named: copy.mode.is_none() && copy.owner.is_none(),
+                });
+                copies.collect()
+            }
+        }
+    }
+
     /// The inputs whose layers are part of what the operation yields, lowest first.
     pub fn bases(&self, inputs: usize) -> Vec<InputIndex> {
         match self {
@@ -436,29 +465,39 @@ impl Op {
 impl Exec {
     fn reads(&self, index: InputIndex) -> Vec<Reads> {
         let root = (self.root == Some(index)).then_some(Reads::Everything);
-        let mounts = self.mounts.iter().filter_map(|mount| match &mount.kind {
-            MountKind::Bind { from, source }
-            | MountKind::Cache(CacheMount { from, source, .. })
-                if *from == Some(index) =>
-            {
-                Some(Reads::Subtree(source.clone()))
-            }
-            _ => None,
-        });
-        root.into_iter().chain(mounts).collect()
+        root.into_iter().chain(self.mounted(index)).collect()
+    }
+
+    /// What mounts show of an input.
+    fn mounted(&self, index: InputIndex) -> impl Iterator<Item = Reads> {
+        self.mounts
+            .iter()
+            .filter_map(move |mount| match &mount.kind {
+                MountKind::Bind { from, source }
+                | MountKind::Cache(CacheMount { from, source, .. })
+                    if *from == Some(index) =>
+                {
+                    Some(Reads::Subtree(source.clone()))
+                }
+                _ => None,
+            })
     }
 }
 
 impl FileOp {
     fn reads(&self, index: InputIndex) -> Vec<Reads> {
         let base = (self.base == Some(index)).then_some(Reads::Everything);
-        let copies = self.actions.iter().filter_map(|action| match action {
-            FileAction::Copy(copy) if copy.from == Some(index) => {
-                Some(Reads::Selection(copy.selection()))
-            }
-            _ => None,
-        });
+        let copies = self.copies(index);
+        let copies = copies.map(|copy| Reads::Selection(copy.selection()));
         base.into_iter().chain(copies).collect()
+    }
+
+    /// The copies from an input.
+    fn copies(&self, index: InputIndex) -> impl Iterator<Item = &Copy> {
+        self.actions.iter().filter_map(move |action| match action {
+            FileAction::Copy(copy) if copy.from == Some(index) => Some(copy),
+            _ => None,
+        })
     }
 }
 

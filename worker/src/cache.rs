@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kiln_solver::{
@@ -13,10 +13,12 @@ use kiln_solver::{
 use crate::cache_transfer::{StepImport, TransferError, recordable};
 use crate::executor::{LayerSource, Output, is_present, is_within_reach};
 use crate::snapshot::Snapshot;
-use crate::store::{Attempt, ForeignStep, IndexError, KnownStep, StepClaim, Store};
+use crate::store::{Attempt, ForeignStep, IndexError, KnownStep, Owner, StepClaim, Store};
 
 /// How often a step that another build runs is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a step that another build runs is waited for in silence.
+const SAY_AFTER: Duration = Duration::from_secs(1);
 /// How many steps of another's cache are compared with one that was not found.
 const SIMILAR: usize = 4;
 
@@ -180,6 +182,48 @@ impl Progress for Published {
     }
 }
 
+/// Tells whoever waits what for, so that he knows whom to end: another build may make a step for long without a
+/// word.
+struct WaitNotice {
+    since: Instant,
+    /// What was said last.
+    said: Option<String>,
+}
+
+impl Default for WaitNotice {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            said: None,
+        }
+    }
+}
+
+impl WaitNotice {
+    /// Says it once, and again if it becomes another process or one that is stopped.
+    fn give(&mut self, step: &ForeignStep, reporter: &StepReporter) {
+        if self.since.elapsed() < SAY_AFTER {
+            return;
+        }
+        self.since = Instant::now();
+        let who = match step.owner() {
+            None => "another build".to_owned(),
+            Some(Owner {
+                process,
+                is_stopped,
+            }) => {
+                let stopped = if is_stopped { ", which is stopped" } else { "" };
+                format!("another build (process {process}{stopped})")
+            }
+        };
+        if self.said.as_ref() != Some(&who) {
+            let text = format!("waiting: {who} is making this step\n");
+            reporter.log(LogStream::Stderr, text.as_bytes());
+            self.said = Some(who);
+        }
+    }
+}
+
 #[async_trait]
 impl Cache<Output> for StoreCache {
     async fn look_up(&self, key: Key) -> Result<Option<Output>, StepError> {
@@ -212,6 +256,7 @@ impl Cache<Output> for StoreCache {
 
     async fn claim(&self, content: Key, reporter: &StepReporter) -> Result<Claim, StepError> {
         let mut foreign: Option<ForeignStep> = None;
+        let mut notice = WaitNotice::default();
         loop {
             if let Some(step) = &mut foreign {
                 let runs = step.is_running();
@@ -220,6 +265,7 @@ impl Cache<Output> for StoreCache {
                     reporter.log(LogStream::Stdout, &log);
                 }
                 if runs {
+                    notice.give(step, reporter);
                     tokio::time::sleep(LOOK_AGAIN).await;
                     continue;
                 }

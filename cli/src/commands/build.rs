@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,7 +19,7 @@ use super::prune;
 use crate::args::{BuildArgs, GlobalArgs};
 use crate::build::{self, Backends, BuildError, Built, Warning};
 use crate::commands::check;
-use crate::exit::Exit;
+use crate::exit::{Exit, Interruption};
 use crate::explain::Explainer;
 use crate::progress;
 use crate::record::{End, Head, Limits, Outcome, Recorder, Shelf};
@@ -76,7 +77,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
     let has_put = backends.store.scratch().has_put();
     backends.store.scratch().discard();
     display.finish();
-    if let Some(Err(BuildError::Dockerfile { dockerfile, .. })) = &outcome {
+    if let Ok(Err(BuildError::Dockerfile { dockerfile, .. })) = &outcome {
         recorder.dockerfile(dockerfile);
     }
     recorder.end(end(&outcome));
@@ -102,13 +103,14 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
             report.warnings(source, found)?;
         }
     }
-    let is_interrupted = outcome.is_none();
+    let is_interrupted = outcome.is_err();
     let exit = match outcome {
-        None => {
-            writeln!(io::stderr(), "ERROR: canceled")?;
-            Ok(Exit::Interrupted)
+        Err(by) => {
+            // Whoever hung up reads no more.
+            let _ = writeln!(io::stderr(), "ERROR: canceled");
+            Ok(Exit::Interrupted(by))
         }
-        Some(Err(error)) => {
+        Ok(Err(error)) => {
             let room = Room {
                 is_too_full_for_logs: recorder.has_lacked_room(),
                 ..room(&settings, backends.store.root())
@@ -116,7 +118,7 @@ pub fn run(args: BuildArgs, global: &GlobalArgs, environment: &Environment) -> R
             report.build_error(&error, &recorder.failed_steps(), mode, Some(&room))?;
             Ok(Exit::Failed)
         }
-        Some(Ok(built)) => {
+        Ok(Ok(built)) => {
             write_results(&settings, &built)?;
             Ok(Exit::Done)
         }
@@ -155,13 +157,13 @@ fn room(settings: &BuildSettings, store: &Path) -> Room {
     }
 }
 
-/// Builds until Ctrl-C or a request to terminate; `None` if that came first.
+/// Builds until a signal asks to end; an error is the signal, if that came first.
 async fn interruptible(
     settings: &BuildSettings,
     backends: &Backends,
     recorder: &Arc<Recorder>,
     warnings: &mut Warnings,
-) -> Option<Result<Built, BuildError>> {
+) -> Result<Result<Built, BuildError>, Interruption> {
     let reporter = Reporter::new(Arc::clone(recorder) as Arc<dyn Progress>);
     tokio::spawn(Arc::clone(recorder).keep_up());
     let mut warn = |warning: Warning<'_>| match warning {
@@ -175,22 +177,39 @@ async fn interruptible(
         Warning::Cache(problem) => warnings.of_caches.push(problem),
     };
     let build = build::build(settings, backends, &reporter, &mut warn);
-    let interrupted = async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            // Then the signals end the process as they do by default.
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     tokio::select! {
-        outcome = build => Some(outcome),
-        () = interrupted => None,
+        outcome = build => Ok(outcome),
+        by = interruption() => Err(by),
+    }
+}
+
+/// Waits for a signal that asks to end. A lost terminal does not matter to a build under `nohup`.
+async fn interruption() -> Interruption {
+    let mut signals = Vec::new();
+    for by in Interruption::ALL {
+        let number = i32::from(by.signal());
+        let is_unwanted = by == Interruption::HangUp && is_ignored(number);
+        // Where it cannot be waited for, the signal ends the process as it does by default.
+        if !is_unwanted && let Ok(signal) = signal(SignalKind::from_raw(number)) {
+            signals.push((by, signal));
+        }
+    }
+    std::future::poll_fn(|context| {
+        let mut came = signals
+            .iter_mut()
+            .filter_map(|(by, signal)| signal.poll_recv(context).is_ready().then_some(*by));
+        came.next().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// Whether this process was started so that a signal does nothing to it.
+fn is_ignored(number: i32) -> bool {
+    // SAFETY: an action of zeros is a valid value to be overwritten; nothing is changed (sigaction(2)).
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let asked = libc::sigaction(number, std::ptr::null(), &raw mut action);
+        asked == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -302,7 +321,7 @@ fn begin_record(
     Recorder::begin(progress, directory, &head.without_passwords())
 }
 
-fn end(outcome: &Option<Result<Built, BuildError>>) -> End {
+fn end(outcome: &Result<Result<Built, BuildError>, Interruption>) -> End {
     let none = End {
         outcome: Outcome::Canceled,
         error: None,
@@ -310,13 +329,13 @@ fn end(outcome: &Option<Result<Built, BuildError>>) -> End {
         size: None,
     };
     match outcome {
-        None => none,
-        Some(Err(error)) => End {
+        Err(_) => none,
+        Ok(Err(error)) => End {
             outcome: Outcome::Failed,
             error: Some(error.to_string()),
             ..none
         },
-        Some(Ok(built)) => End {
+        Ok(Ok(built)) => End {
             outcome: Outcome::Succeeded,
             image: built.digests.map(|digests| digests.manifest.to_string()),
             size: built.size,

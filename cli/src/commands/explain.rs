@@ -151,7 +151,7 @@ struct Explained {
     causes: Vec<String>,
     /// The parts of its key that differ.
     differences: Vec<Difference>,
-    /// For a copy, where its layer differs from the earlier one.
+    /// The files that differ: of a copy, where its layer differs from the earlier one, else of what it reads.
     files: Vec<PathChange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     definition_key: Option<Key>,
@@ -226,9 +226,7 @@ impl Explained {
         } = &miss.reason
         {
             self.differences.clone_from(differences);
-            if let Some(content) = self.content_key {
-                self.files = changed_files(store, earlier, &content)?.unwrap_or_default();
-            }
+            self.add_files(store, earlier)?;
         }
         Ok(())
     }
@@ -269,8 +267,17 @@ impl Explained {
             },
         };
         self.causes = explain::causes(&miss, LONGEST);
+        self.add_files(store, &earlier)
+    }
+
+    /// What a copy made says more than what it read: it is told where it is now. Only what that does not show is
+    /// told of what was read.
+    fn add_files(&mut self, store: &Store, earlier: &Key) -> Result<()> {
         if let Some(content) = self.content_key {
-            self.files = changed_files(store, &earlier, &content)?.unwrap_or_default();
+            self.files = changed_files(store, earlier, &content)?.unwrap_or_default();
+        }
+        if self.files.is_empty() {
+            self.files = explain::listed_files(&self.differences);
         }
         Ok(())
     }

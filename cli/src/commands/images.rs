@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::ImagesArgs;
 use crate::human;
-use crate::settings::UsageError;
+use crate::settings::{NamePattern, UsageError};
 use crate::stored_image::StoredImage;
 use crate::table::{self, Listed};
 
@@ -89,11 +89,15 @@ fn row(image: &StoredImage, store: &Store, in_full: bool, now: Timestamp) -> Row
     }
 }
 
-fn patterns(args: &ImagesArgs) -> Result<Vec<String>, UsageError> {
-    let mut patterns: Vec<String> = args.name.iter().cloned().collect();
+fn patterns(args: &ImagesArgs) -> Result<Vec<NamePattern>, UsageError> {
+    let named = args.name.iter();
+    let named = named.map(|name| NamePattern::parse("REPOSITORY", name, name));
+    let mut patterns = named.collect::<Result<Vec<_>, _>>()?;
     for filter in &args.filters {
         match filter.split_once('=') {
-            Some(("reference", pattern)) => patterns.push(pattern.to_owned()),
+            Some(("reference", pattern)) => {
+                patterns.push(NamePattern::parse("--filter", filter, pattern)?);
+            }
             _ => {
                 return Err(
                     UsageError::new("--filter", filter, "there is no such filter")
@@ -107,7 +111,7 @@ fn patterns(args: &ImagesArgs) -> Result<Vec<String>, UsageError> {
 
 /// Whether a pattern matches the image's familiar name, with its tag or without (distribution,
 /// `reference.FamiliarMatch`).
-fn matches(pattern: &str, image: &StoredImage) -> bool {
+fn matches(pattern: &NamePattern, image: &StoredImage) -> bool {
     let Some(reference) = image.reference() else {
         return false;
     };
@@ -116,36 +120,7 @@ fn matches(pattern: &str, image: &StoredImage) -> bool {
         digest: None,
         ..reference.clone()
     };
-    let pattern = pattern.as_bytes();
-    glob(pattern, reference.familiar().as_bytes()) || glob(pattern, bare.familiar().as_bytes())
-}
-
-/// `*` is any text without a slash, `?` any character but a slash.
-pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    // Where to go on if the last * should have taken one character more.
-    let mut retry = None;
-    let (mut p, mut t) = (0, 0);
-    loop {
-        match (pattern.get(p), text.get(t)) {
-            (None, None) => return true,
-            (Some(b'*'), _) => {
-                retry = Some((p, t));
-                p += 1;
-                continue;
-            }
-            (Some(b'?'), Some(c)) if *c != b'/' => {}
-            (Some(wanted), Some(c)) if wanted == c => {}
-            _ => match retry {
-                Some((star, at)) if text.get(at).is_some_and(|c| *c != b'/') => {
-                    retry = Some((star, at + 1));
-                    (p, t) = (star + 1, at + 1);
-                    continue;
-                }
-                _ => return false,
-            },
-        }
-        (p, t) = (p + 1, t + 1);
-    }
+    pattern.matches(&reference.familiar()) || pattern.matches(&bare.familiar())
 }
 
 impl Listed for Row {
@@ -177,33 +152,5 @@ impl Listed for RowWithDigest {
         let mut cells = self.0.cells();
         cells.insert(2, self.0.digest.clone());
         cells
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_as_in_a_shell() {
-        let cases = [
-            ("debian", "debian", true),
-            ("debian", "debian:12", false),
-            ("debian:*", "debian:12", true),
-            ("*:12", "debian:12", true),
-            ("*", "me/app", false),
-            ("*/*", "me/app", true),
-            ("*/a?p", "me/app", true),
-            ("*a*a", "banana", true),
-            ("*a*b", "banana", false),
-            ("", "", true),
-        ];
-        for (pattern, text, expected) in cases {
-            assert_eq!(
-                glob(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
-        }
     }
 }

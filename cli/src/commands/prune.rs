@@ -10,6 +10,7 @@ use kiln_worker::store::Store;
 use super::du;
 use crate::args::PruneArgs;
 use crate::human;
+use crate::progress::printable;
 use crate::settings::prune_policy;
 
 /// Where a command that asks gets its answer.
@@ -47,7 +48,8 @@ pub fn run(
     for item in &pruned.items {
         let made_by = descriptions(&store, item).unwrap_or_default();
         let (kind, size) = (du::kind(item.kind), human::size(item.bytes));
-        writeln!(out, "{done} {kind}: {} {size}{made_by}", item.name)?;
+        let said = format!("{done} {kind}: {} {size}{made_by}", item.name);
+        writeln!(out, "{}", printable(&said))?;
     }
     if pruned.records > 0 {
         let forgot = if args.dry_run {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args::{Format, VerifyArgs};
 use crate::exit::Exit;
+use crate::progress::printable;
 use crate::table::{self, Listed};
 
 /// One thing that is damaged.
@@ -150,7 +151,8 @@ fn finish(args: &VerifyArgs, rows: &[Row], out: &mut dyn Write) -> Result<Exit> 
         } in rows
         {
             let done = if *repaired { " (repaired)" } else { "" };
-            writeln!(out, "{kind} {name}: {problem}{done}")?;
+            let said = format!("{kind} {name}: {problem}{done}");
+            writeln!(out, "{}", printable(&said))?;
         }
         if rows.is_empty() {
             writeln!(out, "everything is whole")?;

@@ -2,7 +2,7 @@
 
 use kiln_solver::key::Difference;
 
-use super::excerpt::{clean, excerpts, shortened};
+use super::excerpt::{excerpts, shortened};
 
 /// Names of steps are cut to so many characters.
 const LONGEST_NAME: usize = 60;
@@ -13,7 +13,7 @@ const DIGITS: usize = 12;
 /// so that what differs stays.
 pub(super) fn sentence(difference: &Difference, inputs: &[String], longest: usize) -> String {
     let path = difference.path.as_str();
-    let (before, after) = (difference.before.join(" "), difference.after.join(" "));
+    let (before, after) = joined(difference);
     match difference.about() {
         Some((_, "image")) => return image(&before, &after),
         Some(_) => return ignore_rules(difference, longest),
@@ -24,6 +24,14 @@ pub(super) fn sentence(difference: &Difference, inputs: &[String], longest: usiz
             .get(input)
             .map_or("one of its inputs", String::as_str);
         return format!("what it reads of {} changed", shortened(name, LONGEST_NAME));
+    }
+    if difference.is_of_order() {
+        let what = match path {
+            "op.exec.hosts" => "hosts",
+            _ => "variables",
+        };
+        let (before, after) = excerpts(&before, &after, longest);
+        return format!("the order of the {what} changed: it was \"{before}\" and is \"{after}\"");
     }
     let subject = subject(path);
     let name = shortened(&subject.name, longest);
@@ -53,13 +61,24 @@ pub(super) fn sentence(difference: &Difference, inputs: &[String], longest: usiz
     }
 }
 
+/// The values as texts; where that leaves two lists looking alike, their items are set apart.
+fn joined(difference: &Difference) -> (String, String) {
+    let plain = |values: &[String]| values.join(" ");
+    let apart = |values: &[String]| format!("{values:?}");
+    let Difference { before, after, .. } = difference;
+    match plain(before) == plain(after) {
+        true => (apart(before), apart(after)),
+        false => (plain(before), plain(after)),
+    }
+}
+
 /// One image in place of another, by their references with digests.
 fn image(before: &str, after: &str) -> String {
     let parts = |reference: &str| -> (String, String) {
         let (name, digest) = reference.split_once('@').unwrap_or((reference, ""));
         let (algorithm, hex) = digest.split_once(':').unwrap_or((digest, ""));
         let hex: String = hex.chars().take(DIGITS).collect();
-        (clean(name), format!("{algorithm}:{hex}"))
+        (shortened(name, usize::MAX), format!("{algorithm}:{hex}"))
     };
     let ((old, old_digest), (new, new_digest)) = (parts(before), parts(after));
     if old == new {
@@ -213,11 +232,33 @@ mod tests {
     }
 
     #[test]
+    fn what_differs_never_looks_alike() {
+        let words = said("op.exec.args.-", &["a b"], &["a", "b"]);
+        assert_eq!(
+            words,
+            "the command was \"[\"a b\"]\" and is \"[\"a\", \"b\"]\""
+        );
+        let lines = said("op.exec.args.-", &["a\n"], &["a\\n"]);
+        assert_eq!(lines, "the command was \"a\\n\" and is \"a\\\\n\"");
+        let tabs = said("op.exec.args.-", &["a\tb"], &["a       b"]);
+        assert_eq!(tabs, "the command was \"a\\tb\" and is \"a       b\"");
+        let hidden = said("op.exec.args.-", &["ab"], &["a\u{200b}b"]);
+        assert_eq!(hidden, "the command was \"ab\" and is \"a\\u{200b}b\"");
+    }
+
+    #[test]
+    fn another_order_is_told_by_the_names() {
+        let hosts = said("op.exec.hosts", &["a", "b"], &["b", "a"]);
+        let expected = "the order of the hosts changed: it was \"a b\" and is \"b a\"";
+        assert_eq!(hosts, expected);
+    }
+
+    #[test]
     fn values_stay_on_their_line_and_move_no_cursor() {
         let long = "x".repeat(1000);
         let said = said("op.exec.args.-", &["a\n\x1b[2Jb"], &[&long]);
         assert!(
-            said.starts_with("the command was \"a\\nb\" and is \"xxx"),
+            said.starts_with("the command was \"a\\n\\u{1b}[2Jb\" and is \"xxx"),
             "{said}"
         );
         assert!(said.chars().count() < 300);

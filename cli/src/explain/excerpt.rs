@@ -1,28 +1,28 @@
 //! Parts of long texts that fit on a line.
 
-use crate::progress::{Colors, sanitize};
+use crate::progress::revealed;
 
 /// How much is shown of what two texts have in common before they differ, in characters.
 const CONTEXT: usize = 16;
 
-/// A text on one line that moves no cursor.
-pub(super) fn clean(text: &str) -> String {
-    sanitize(text.replace('\n', "\\n").as_bytes(), Colors::Strip)
-}
-
-/// The beginning of a text, cleaned.
+/// The beginning of a text, on one line that moves no cursor.
 pub(super) fn shortened(text: &str, longest: usize) -> String {
-    let clean = clean(text);
+    let clean = revealed(text);
     match clean.char_indices().nth(longest) {
         None => clean,
         Some((end, _)) => format!("{}…", &clean[..end]),
     }
 }
 
-/// Two texts, cleaned; if one is longer than `longest` characters, the beginning and the end that they
+/// Two texts, each on one line, that look alike only if they are the same; if one is longer than `longest` characters, the beginning and the end that they
 /// have in common are left out, but for a little.
 pub(super) fn excerpts(before: &str, after: &str, longest: usize) -> (String, String) {
-    let (before, after) = (clean(before), clean(after));
+    let (mut old, mut new) = (revealed(before), revealed(after));
+    if old == new && before != after {
+        // A line's end is `\n` here, and so is a backslash before an n.
+        (old, new) = (escaped(before), escaped(after));
+    }
+    let (before, after) = (old, new);
     if before.chars().count().max(after.chars().count()) <= longest {
         return (before, after);
     }
@@ -40,6 +40,10 @@ pub(super) fn excerpts(before: &str, after: &str, longest: usize) -> (String, St
         format!("{before}{middle}{}", if is_whole { "" } else { "…" })
     };
     (cut(&old), cut(&new))
+}
+
+fn escaped(text: &str) -> String {
+    revealed(&text.replace('\\', r"\\"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod difference;
 mod excerpt;
 mod watcher;
 
+use kiln_solver::RelPath;
 use kiln_solver::key::Difference;
 use kiln_solver::miss::{Miss, Reason};
 use kiln_worker::tree::{ChangeKind, PathChange};
@@ -12,6 +13,9 @@ pub use watcher::Explainer;
 
 /// How many files are named.
 const FILES: usize = 10;
+
+/// What is said where two keys differ, but nothing that is known of them does.
+const UNTOLD: &str = "its key is another one, though no part of it that is known differs";
 
 /// What is said of a step that need not have run.
 pub const REPRODUCED: &str =
@@ -31,6 +35,9 @@ pub fn causes(miss: &Miss, longest: usize) -> Vec<String> {
                     causes.push(cause);
                 }
             }
+            if causes.is_empty() {
+                causes.push(UNTOLD.to_owned());
+            }
             causes
         }
     }
@@ -45,6 +52,8 @@ fn is_said(difference: &Difference, all: &[Difference]) -> bool {
     };
     match difference.about() {
         Some((_, "image")) => is_replacement(difference),
+        // It is named below what it is a part of.
+        Some((_, "file")) => false,
         Some(_) => true,
         None => !all.iter().any(replaced),
     }
@@ -54,7 +63,24 @@ fn is_replacement(image: &Difference) -> bool {
     !image.before.is_empty() && !image.after.is_empty()
 }
 
-/// The files that a copy found changed, the first ones by name.
+/// The files of those that a step only reads which differ.
+pub fn listed_files(differences: &[Difference]) -> Vec<PathChange> {
+    let files = differences.iter().filter_map(|difference| {
+        let path = RelPath::parse(difference.file()?.trim_start_matches('/').as_bytes()).ok()?;
+        let kind = match (difference.before.is_empty(), difference.after.is_empty()) {
+            (true, _) => ChangeKind::Added,
+            (_, true) => ChangeKind::Removed,
+            _ if difference.is_of_metadata() => ChangeKind::Metadata,
+            _ => ChangeKind::Content,
+        };
+        Some(PathChange { path, kind })
+    });
+    let mut files: Vec<PathChange> = files.collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
+
+/// The files that a step found changed, the first ones by name.
 pub fn changed_files(files: &[PathChange]) -> Vec<String> {
     let named = files.iter().take(FILES).map(|change| {
         let how = match change.kind {
@@ -72,7 +98,7 @@ pub fn changed_files(files: &[PathChange]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use kiln_solver::{Key, RelPath};
+    use kiln_solver::Key;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use kiln_solver::progress::{Event, EventKind, Fact, LogStream, Progress, StepId}
 use kiln_solver::{Key, Miss, MissReason};
 use kiln_worker::store::Store;
 
-use super::{REPRODUCED, causes, changed_files};
+use super::{REPRODUCED, causes, changed_files, listed_files};
 
 /// Values longer than this are cut.
 const LONGEST: usize = 200;
@@ -64,12 +64,20 @@ impl Explainer {
         else {
             return Vec::new();
         };
-        let MissReason::Changed { earlier, .. } = &miss.reason else {
+        let MissReason::Changed {
+            earlier,
+            differences,
+        } = &miss.reason
+        else {
             return Vec::new();
         };
         // What cannot be explained is left unsaid; the build goes on.
         let changes = kiln_worker::explain::changed_files(&self.store, earlier, &content);
-        changed_files(&changes.ok().flatten().unwrap_or_default())
+        let changes = changes.ok().flatten().unwrap_or_default();
+        match changes.is_empty() {
+            true => changed_files(&listed_files(differences)),
+            false => changed_files(&changes),
+        }
     }
 }
 

@@ -24,5 +24,6 @@ pub(crate) use lines::LineBuffer;
 pub use plain::Plain;
 pub use quiet::Quiet;
 pub use rawjson::RawJson;
-pub(crate) use sanitize::{Colors, sanitize};
+pub use sanitize::printable_lines;
+pub(crate) use sanitize::{Colors, printable, revealed, sanitize};
 pub use tty::Tty;

@@ -53,6 +53,18 @@ pub(crate) fn sanitize(line: &[u8], colors: Colors) -> String {
     clean
 }
 
+/// A text as one line without anything that a terminal would take for more than text: names of files and
+/// cache mounts, values, and messages that quote such.
+pub(crate) fn printable(text: &str) -> String {
+    sanitize(text.replace(['\n', '\r'], " ").as_bytes(), Colors::Strip)
+}
+
+/// The same of a text of several lines, which stay apart and end as they do.
+pub fn printable_lines(text: &str) -> String {
+    let lines = text.split('\n').map(printable);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Skips an escape sequence whose escape was read; the parameters if it sets a colour.
 fn skip_escape(characters: &mut Peekable<Chars<'_>>) -> Option<String> {
     match characters.peek()? {
@@ -101,6 +113,29 @@ fn skip_string(characters: &mut Peekable<Chars<'_>>) {
     }
 }
 
+/// One line that shows every character of a text: those that take up no room, or that one cannot tell from a
+/// space, are written as in Rust. A backslash of the text stays as it is.
+pub(crate) fn revealed(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match is_hidden(character) || is_like_nothing(character) {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
+}
+
+/// Spaces of another kind and of no width.
+fn is_like_nothing(character: char) -> bool {
+    let is_space = character.is_whitespace() && character != ' ';
+    is_space
+        || matches!(
+            character,
+            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'
+        )
+}
+
 /// Control characters, and those that change the direction of what follows.
 fn is_hidden(character: char) -> bool {
     let direction = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -129,6 +164,13 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(sanitize(line, Colors::Strip), expected, "{line:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_can_be_revealed() {
+        let text = "a\tb\nc\u{1b}[31m\u{202e}d\u{a0}e\u{200b}f \u{e9}\\";
+        let expected = r"a\tb\nc\u{1b}[31m\u{202e}d\u{a0}e\u{200b}f é\";
+        assert_eq!(revealed(text), expected);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use kiln_frontend::check::{self, Rule};
 use kiln_frontend::diagnostic::{MORE_FINDINGS, shortened};
 use kiln_frontend::{Diagnostic, Severity, Source, Span};
 
+use crate::progress::printable;
+
 /// How many findings are shown; one slip can cause hundreds.
 const SHOWN: usize = 20;
 
@@ -44,7 +46,7 @@ pub(super) fn render_explained(source: &Source, found: &[Diagnostic], colors: bo
 
 /// How much was found, in one line.
 pub(super) fn tally(source: &Source, found: &[Diagnostic]) -> String {
-    let name = source.name();
+    let name = printable(source.name());
     let errors = found.iter().filter(|found| found.is_error()).count();
     let warnings = found.len() - errors;
     match (errors, warnings) {
@@ -70,20 +72,17 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 /// How many errors there are, in one line.
 pub(super) fn summary(source: &Source, found: &[Diagnostic]) -> String {
     let errors: Vec<&Diagnostic> = found.iter().filter(|d| d.is_error()).collect();
+    let name = printable(source.name());
     let place = |diagnostic: &Diagnostic| match diagnostic.span {
-        None => source.name().to_owned(),
+        None => name.clone(),
         Some(span) => {
             let at = source.position(span.start);
-            format!("{}:{}:{}", source.name(), at.line, at.column)
+            format!("{name}:{}:{}", at.line, at.column)
         }
     };
     match errors.as_slice() {
         [error] => format!("failed to build: {}: {}", place(error), error.message),
-        errors => format!(
-            "failed to build: {} has {} errors",
-            source.name(),
-            errors.len()
-        ),
+        errors => format!("failed to build: {name} has {} errors", errors.len()),
     }
 }
 
@@ -158,7 +157,7 @@ fn snippet<'s>(
         .span(range.start - lines.start..range.end - lines.start)
         .label(diagnostic.label.as_deref());
     Snippet::source(&source.text()[lines])
-        .path(source.name())
+        .path(printable(source.name()))
         .line_start(source.lines(Span::new(first_line, first_line)).0)
         .annotation(annotation)
 }

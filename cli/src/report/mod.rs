@@ -13,6 +13,7 @@ use kiln_frontend::{Diagnostic, Source};
 use kiln_solver::SolveError;
 
 use crate::build::BuildError;
+use crate::progress::printable_lines;
 use crate::record::FailedStep;
 use crate::settings::{ProgressMode, UsageError};
 
@@ -99,9 +100,13 @@ impl Report<'_> {
     /// A value that makes no sense, in the form that clap has for those.
     pub fn usage(&mut self, error: &UsageError) -> io::Result<()> {
         let (error_word, tip) = (self.red("error:"), &error.hint);
-        writeln!(self.out, "{error_word} {error}")?;
+        writeln!(
+            self.out,
+            "{error_word} {}",
+            printable_lines(&error.to_string())
+        )?;
         if let Some(tip) = tip {
-            writeln!(self.out, "\n  tip: {tip}")?;
+            writeln!(self.out, "\n  tip: {}", printable_lines(tip))?;
         }
         writeln!(self.out, "\nFor more information, try '--help'.")
     }
@@ -113,7 +118,7 @@ impl Report<'_> {
 
     fn last_line(&mut self, text: &str) -> io::Result<()> {
         let word = self.red("ERROR:");
-        writeln!(self.out, "{word} {}", step::printable(text))
+        writeln!(self.out, "{word} {}", printable_lines(text))
     }
 
     fn red(&self, text: &str) -> String {

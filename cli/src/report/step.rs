@@ -8,7 +8,7 @@ use kiln_solver::SolveError;
 use kiln_solver::graph::SourceSpan;
 
 use super::chain;
-use crate::progress::{Colors, LineBuffer, sanitize};
+use crate::progress::{Colors, LineBuffer, printable, sanitize};
 use crate::record::{RecordError, StepLog};
 use crate::settings::ProgressMode;
 
@@ -102,7 +102,7 @@ pub(super) fn write_lines(
     let end = (last + AROUND).min(lines.len());
     let left_out = first + OF_INSTRUCTION / 2..(last + 1).saturating_sub(OF_INSTRUCTION / 2);
     let edge = "-".repeat(20);
-    writeln!(out, "{}:{first}\n{edge}", source.name())?;
+    writeln!(out, "{}:{first}\n{edge}", printable(source.name()))?;
     for number in begin..=end {
         if number == left_out.start && !left_out.is_empty() {
             writeln!(out, "     | >>> [{} lines]", left_out.len())?;
@@ -134,14 +134,6 @@ pub(super) fn reason(error: &SolveError) -> String {
         }
         error @ SolveError::Step { .. } => chain(error),
     }
-}
-
-/// One line without anything that a terminal would take for more than text.
-pub(super) fn printable(text: &str) -> String {
-    let lines = text
-        .lines()
-        .map(|line| sanitize(line.as_bytes(), Colors::Strip));
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, run};
 use crate::machine;
 use crate::prune::{APP, assert_whole, assert_whole_and_empty};
+use crate::wait;
 
 /// How many there are where nothing else is asked for.
 const FEW: usize = 24;
@@ -101,4 +102,39 @@ fn a_crowd_that_builds_the_same_for_the_first_time() {
         assert_eq!(sum, format!("some data\n{argument}\ntwo {argument}\n"));
     }
     assert_whole_and_empty(&bench);
+}
+
+/// Whoever waits for a step of a build that was stopped learns which process to end, and goes on once it is.
+#[test]
+fn whoever_waits_learns_for_whom() {
+    let step =
+        "RUN --mount=type=cache,target=/c touch /c/begun && sleep $(cat /c/long || echo 1000)";
+    let bench = Bench::with(&format!("FROM base\n{step}\n"));
+    let mut owner = bench.command("");
+    let owner = owner.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut owner = owner.spawn().expect("kiln runs");
+    let begun = wait::until_some(|| {
+        let homes = fs::read_dir(bench.store().join("cache-mounts"));
+        let homes = homes.into_iter().flatten().flatten();
+        let mut marks = homes.map(|home| home.path().join("files/begun"));
+        marks.find(|mark| mark.exists())
+    });
+    fs::write(begun.with_file_name("long"), "0").expect("writable");
+    let process = owner.id().to_string();
+    run("kill", &["-s", "STOP", &process]);
+    let log = File::create(bench.path("log")).expect("writable");
+    let mut waiting = bench.command_shown("--progress=plain", "");
+    let mut waiting = waiting.stderr(log).spawn().expect("kiln runs");
+    let said = wait::until_some(|| {
+        let text = fs::read_to_string(bench.path("log")).expect("text");
+        text.contains("is making this step").then_some(text)
+    });
+    let expected =
+        format!("waiting: another build (process {process}, which is stopped) is making this step");
+    assert!(said.contains(&expected), "{said}");
+    owner.kill().expect("it is there");
+    owner.wait().expect("it was started");
+    assert!(waiting.wait().expect("it was started").success());
+    let text = fs::read_to_string(bench.path("log")).expect("text");
+    assert_eq!(text.matches("is making this step").count(), 1, "{text}");
 }

@@ -138,10 +138,10 @@ fn destinations_are_looked_at_before_the_build() {
 }
 
 #[test]
-fn a_terminated_build_ends_as_docker_buildx_does() {
+fn a_build_that_a_signal_ends_says_which() {
     let bench =
         Bench::with("FROM base\nRUN --mount=type=cache,target=/c touch /c/begun && sleep 1000\n");
-    for signal in ["TERM", "INT"] {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         let mut running = bench.command("");
         let mut running = running
             .stdout(Stdio::null())
@@ -159,7 +159,7 @@ fn a_terminated_build_ends_as_docker_buildx_does() {
         run("kill", &["-s", signal, &running.id().to_string()]);
         assert_eq!(
             running.wait().expect("it ends").code(),
-            Some(130),
+            Some(code),
             "{signal}"
         );
     }

@@ -400,3 +400,97 @@ fn a_store_of_another_version() {
         .try_build("")
         .assert_failed(1, &["version 99", "--root"]);
 }
+
+/// Paths are bytes: a store may have any name.
+#[test]
+fn a_store_whose_path_is_no_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::with(
+        "FROM base\nRUN --mount=type=cache,target=/c --mount=target=/m cat /m/f >/c/f && cat /c/f >/out\nCOPY f /\nRUN cat out f >both\n",
+    );
+    bench.file("f", "text\n");
+    let store = bench
+        .path("stores")
+        .join(std::ffi::OsStr::from_bytes(b"\xff\xfe"));
+    for _ in 0..2 {
+        let mut command = bench.command(&format!("-o {}", bench.path("out").display()));
+        Finished::of(command.env("KILN_ROOT", &store)).assert_well();
+        let both = std::fs::read_to_string(bench.path("out/both")).expect("it was built");
+        assert_eq!(both, "text\ntext\n");
+    }
+    let mut verify = bench.kiln();
+    verify.args(["store", "verify"]).env("KILN_ROOT", &store);
+    assert_eq!(Finished::of(&mut verify).code, Some(0));
+}
+
+/// Whatever somebody else may have chosen, a name in a Dockerfile or an argument of a script, moves no cursor.
+#[test]
+fn nothing_that_is_quoted_reaches_the_terminal_raw() {
+    let bench =
+        Bench::with("FROM base\nRUN --mount=type=cache,target=/c,id=a\x1b[31mX\x07 touch /c/f\n");
+    bench.build("");
+    let strange = bench.path("d\ne").join("Dock\x1b[32mer");
+    std::fs::create_dir(strange.parent().expect("it has one")).expect("writable");
+    std::fs::write(&strange, "FROM base\nRUN exit 3\n").expect("writable");
+    let passwd = bench.path("passwd");
+    std::fs::write(&passwd, format!("secret:\x1b[31m{}", "x\n".repeat(600))).expect("writable");
+    let passwd = passwd.display().to_string();
+    let strange = strange.to_str().expect("text");
+    let cases: [(&[&str], i32, &str); 9] = [
+        (
+            &["prune", "--verbose", "--dry-run", "--all"],
+            0,
+            "cache mount aX",
+        ),
+        (&["cache", "ls"], 0, "aX"),
+        (
+            &["images", "--filter", "a\x1b[31mX=1"],
+            2,
+            "'aX=1' for '--filter'",
+        ),
+        (
+            &["prune", "--filter", "a\x1b[31mX=1"],
+            2,
+            "'aX=1' for '--filter'",
+        ),
+        (
+            &["builds", "ls", "--filter", "name=[\x1b[31mX"],
+            2,
+            "it is no pattern",
+        ),
+        (
+            &["images", "--filter", "reference=["],
+            2,
+            "it is no pattern",
+        ),
+        (&["build", "-t", "a\x1b[31mX", "."], 2, "'aX' for '--tag'"),
+        (
+            &["build", "--progress", "a\x1b[31mX", "."],
+            2,
+            "invalid value 'aX'",
+        ),
+        (&["cache", "import", &passwd], 1, "it is not a tar archive"),
+    ];
+    for (arguments, code, expected) in cases {
+        let mut kiln = bench.kiln();
+        let ended = Finished::of(kiln.args(arguments));
+        let said = [
+            String::from_utf8_lossy(&ended.stdout).as_ref(),
+            &ended.stderr,
+        ]
+        .concat();
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert!(!said.contains(['\x1b', '\x07']), "{arguments:?}: {said:?}");
+        assert!(!said.contains("secret"), "{arguments:?}: {said:?}");
+    }
+    let mut build = bench.command_shown("--progress=plain", "");
+    let failed = Finished::of(build.args(["-f", strange]));
+    assert_eq!(failed.code, Some(1));
+    assert!(
+        failed.stderr.contains("d e/Docker:2\n"),
+        "{}",
+        failed.stderr
+    );
+    assert!(!failed.stderr.contains('\x1b'), "{:?}", failed.stderr);
+}

@@ -235,6 +235,69 @@ fn damaged_layers() {
     }
 }
 
+/// What does not stand in files: marks of overlayfs, the root's own mode, and the list of what is there.
+#[test]
+fn layers_that_would_look_different() {
+    let bench = app();
+    let directories = || -> Vec<PathBuf> {
+        let homes = below(&bench.store().join("layers")).into_iter();
+        homes
+            .map(|home| home.join("fs"))
+            .filter(|files| files.is_dir())
+            .collect()
+    };
+    let (mut marked, mut changed) = (0, 0);
+    for files in directories() {
+        let inner: Vec<PathBuf> = below(&files)
+            .into_iter()
+            .filter(|path| is_dir(path))
+            .collect();
+        for directory in inner.iter().take(1).chain([&files]) {
+            for attribute in ["trusted.overlay.opaque", "user.overlay.opaque"] {
+                // What was repaired is made again when a step must see it.
+                if !directory.is_dir() {
+                    continue;
+                }
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::lsetxattr(directory, attribute, b"y", flags).expect("root may");
+                marked += 1;
+                let what = format!("{attribute} of {}", directory.display());
+                assert_found_and_repaired(&bench, &what);
+            }
+        }
+    }
+    let bench = app();
+    for home in below(&bench.store().join("layers")) {
+        fs::remove_file(home.join("tree")).expect("it is whole");
+        assert_found_and_repaired(&bench, &format!("no tree in {}", home.display()));
+        changed += 1;
+    }
+    assert!(marked >= 3 && changed >= 3, "{marked}, {changed}");
+}
+
+fn is_dir(path: &Path) -> bool {
+    path.is_dir() && !path.is_symlink()
+}
+
+/// A new directory hides nothing, though overlayfs marks it: with another base, its layer must not either.
+#[test]
+fn what_a_step_leaves_hides_nothing() {
+    let bench = Bench::with("FROM base\nRUN mkdir -p /new/inner; rm -r /var; mkdir /var\n");
+    bench.build("");
+    let mut found = Vec::new();
+    for home in below(&bench.store().join("layers")) {
+        for directory in ["new", "new/inner", "var"] {
+            let path = home.join("fs").join(directory);
+            let mark = rustix::fs::lgetxattr(&path, "trusted.overlay.opaque", &mut [0; 4]);
+            if path.is_dir() && home.join("fs/new").is_dir() {
+                found.push((directory, mark.is_ok()));
+            }
+        }
+    }
+    assert_eq!(found, [("new", false), ("new/inner", false), ("var", true)]);
+    assert_eq!(verify(&bench, "").code, Some(0));
+}
+
 /// What somebody removed to make room is made anew, with a repair or without one.
 #[test]
 fn directories_that_were_removed() {

@@ -18,8 +18,19 @@ pub struct Difference {
     pub after: Vec<String>,
 }
 
+/// Lists whose items are told apart by their names: the key has their order, the paths do not.
+const NAMED: [&str; 2] = ["op.exec.env", "op.exec.hosts"];
+
+impl Difference {
+    /// Whether it is the order of a list that differs: the path is the list's, and the values are the names
+    /// of its items, of which the same first and last ones are left out.
+    pub fn is_of_order(&self) -> bool {
+        NAMED.contains(&self.path.as_str())
+    }
+}
+
 /// The differences between two explanations, in the order of the second; what only the first has
-/// comes last.
+/// comes behind that, and last the lists whose order differs.
 pub fn differences(before: &[KeyPart], after: &[KeyPart]) -> Vec<Difference> {
     let (mut old, new) = (by_path(before), by_path(after));
     let mut seen = BTreeSet::new();
@@ -36,7 +47,42 @@ pub fn differences(before: &[KeyPart], after: &[KeyPart]) -> Vec<Difference> {
             after: owned(after),
         })
     });
-    differing.collect()
+    let orders = NAMED
+        .iter()
+        .filter_map(|list| order_of(list, before, after));
+    differing.chain(orders).collect()
+}
+
+/// How the order differs of what both have in a list of named items.
+fn order_of(list: &str, before: &[KeyPart], after: &[KeyPart]) -> Option<Difference> {
+    let (old, new) = (names_in(list, before), names_in(list, after));
+    let both = |names: &[&str], other: &[&str]| -> Vec<String> {
+        let mut count = BTreeMap::<&str, usize>::new();
+        other
+            .iter()
+            .for_each(|name| *count.entry(name).or_default() += 1);
+        let mut take = |name: &str| match count.get_mut(name) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        };
+        let names = names.iter().filter(|name| take(name));
+        names.map(|name| (*name).to_owned()).collect()
+    };
+    let (old, new) = (both(&old, &new), both(&new, &old));
+    let (before, after) = without_common_ends(&old, &new);
+    (!before.is_empty()).then(|| Difference {
+        path: list.to_owned(),
+        before: before.to_vec(),
+        after: after.to_vec(),
+    })
+}
+
+fn names_in<'p>(list: &str, parts: &'p [KeyPart]) -> Vec<&'p str> {
+    let names = parts.iter().filter_map(|part| part.path.strip_prefix(list));
+    names.filter_map(|name| name.strip_prefix('.')).collect()
 }
 
 fn by_path(parts: &[KeyPart]) -> BTreeMap<&str, Vec<&str>> {
@@ -47,7 +93,7 @@ fn by_path(parts: &[KeyPart]) -> BTreeMap<&str, Vec<&str>> {
     values
 }
 
-fn without_common_ends<'v>(a: &'v [&'v str], b: &'v [&'v str]) -> (&'v [&'v str], &'v [&'v str]) {
+fn without_common_ends<'v, T: PartialEq>(a: &'v [T], b: &'v [T]) -> (&'v [T], &'v [T]) {
     let first = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[first..], &b[first..]);
     let last = a
@@ -88,6 +134,24 @@ mod tests {
             found(&[("a", "1"), ("b", "2")], &[("b", "2"), ("a", "1")]),
             []
         );
+    }
+
+    #[test]
+    fn another_order_of_what_has_names_is_a_difference() {
+        let [a, b, c] = ["op.exec.env.A", "op.exec.env.B.c", "op.exec.env.C"];
+        let swapped = found(
+            &[(a, "1"), (b, "2"), (c, "3")],
+            &[(b, "2"), (a, "1"), (c, "3")],
+        );
+        assert_eq!(swapped, [texts("op.exec.env", "A B.c", "B.c A")]);
+        // Whatever comes between the two that both have says nothing of their order.
+        let new = found(&[(a, "1"), (c, "3")], &[(b, "2"), (a, "1"), (c, "3")]);
+        assert_eq!(new, [texts(b, "", "2")]);
+        let host = "op.exec.hosts.a";
+        let [one, two] = [(host, "1.1.1.1"), (host, "2.2.2.2")];
+        let other = ("op.exec.hosts.b", "3.3.3.3");
+        let apart = found(&[one, two, other], &[one, other, two]);
+        assert_eq!(apart, [texts("op.exec.hosts", "a b", "b a")]);
     }
 
     #[test]

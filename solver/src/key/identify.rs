@@ -95,7 +95,7 @@ impl Identify for Source {
                 reference: _,
             }) => {
                 list(writer, "image", diff_ids, |writer, id| {
-                    writer.bytes("-", id.as_bytes())
+                    writer.binary("-", id.as_bytes())
                 });
             }
             Source::Local(_) => {
@@ -145,10 +145,10 @@ impl Identify for HttpSource {
             modified,
             url: _,
         } = self;
-        writer.bytes("digest", digest.as_bytes());
+        writer.binary("digest", digest.as_bytes());
         writer.bytes("name", name.as_bytes());
         if let Some(modified) = modified {
-            writer.bytes("modified", &modified.to_le_bytes());
+            writer.binary("modified", &modified.to_le_bytes());
         }
     }
 }

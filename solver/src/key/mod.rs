@@ -35,7 +35,8 @@ pub struct KeyPart {
     /// Names of the enclosing groups and of the field, joined by `.`. Of several groups of one name
     /// beside each other, all but the first are numbered, such as `content[1]`.
     pub path: String,
-    /// The value: text as it is, other bytes in hexadecimal.
+    /// The value: text as it is, digests in hexadecimal. Bytes that are no text stand as `\x7f`, and then
+    /// a backslash is two: equal texts are equal values.
     pub value: String,
 }
 
@@ -97,9 +98,9 @@ fn write_inputs(inputs: &[InputPart], writer: &mut dyn KeyWriter) {
     writer.enter("inputs");
     for input in inputs {
         match input {
-            InputPart::Definition(key) => writer.bytes("definition", key.as_bytes()),
+            InputPart::Definition(key) => writer.binary("definition", key.as_bytes()),
             InputPart::Content(digests) => list(writer, "content", digests, |writer, digest| {
-                writer.bytes("-", digest.as_bytes());
+                writer.binary("-", digest.as_bytes());
             }),
         }
     }

@@ -8,6 +8,10 @@ use super::KeyPart;
 pub trait KeyWriter {
     /// A field of bytes.
     fn bytes(&mut self, name: &'static str, value: &[u8]);
+    /// A field of bytes that are never text, such as a digest; in the key it is as any field of bytes.
+    fn binary(&mut self, name: &'static str, value: &[u8]) {
+        self.bytes(name, value);
+    }
     /// A field with a number.
     fn number(&mut self, name: &'static str, value: u64);
     /// Two fields, `name` and another, of which the first names what the second says.
@@ -84,19 +88,48 @@ impl ExplainingWriter {
     }
 }
 
-/// Text as it is, other bytes in hexadecimal.
+/// How a byte that is no text begins.
+const ESCAPE: &str = "\\x";
+
+/// Text as it is; of what has other bytes, these as `\x7f` and backslashes as two. So is text in which
+/// [`ESCAPE`] stands: no two values are shown alike.
 fn shown(value: &[u8]) -> String {
+    let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
     match std::str::from_utf8(value) {
-        Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') => {
-            text.to_owned()
-        }
-        _ => value.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Ok(text) if !text.contains(is_control) && !text.contains(ESCAPE) => text.to_owned(),
+        _ => escaped(value, is_control),
     }
+}
+
+fn escaped(value: &[u8], is_control: impl Fn(char) -> bool) -> String {
+    let escape = |bytes: &[u8]| -> String {
+        let escapes = bytes.iter().map(|byte| format!("{ESCAPE}{byte:02x}"));
+        escapes.collect()
+    };
+    let mut shown = String::new();
+    for chunk in value.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => shown += "\\\\",
+                control if is_control(control) => {
+                    shown += &escape(control.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                text => shown.push(text),
+            }
+        }
+        shown += &escape(chunk.invalid());
+    }
+    shown
 }
 
 impl KeyWriter for ExplainingWriter {
     fn bytes(&mut self, name: &'static str, value: &[u8]) {
         self.push(name, shown(value));
+    }
+
+    fn binary(&mut self, name: &'static str, value: &[u8]) {
+        let digits = value.iter().map(|byte| format!("{byte:02x}"));
+        self.push(name, digits.collect());
     }
 
     fn number(&mut self, name: &'static str, value: u64) {
@@ -124,5 +157,29 @@ impl KeyWriter for ExplainingWriter {
 
     fn leave(&mut self) {
         self.groups.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_values_are_shown_alike() {
+        let cases: [(&[u8], &str); 10] = [
+            (b"text\n\tof lines", "text\n\tof lines"),
+            (b"01", "01"),
+            (b"\x01", "\\x01"),
+            (b"\\x01", "\\\\x01"),
+            (b"a\x7f", "a\\x7f"),
+            (b"617f", "617f"),
+            (b"\\n\x1b", "\\\\n\\x1b"),
+            (b"\\n", "\\n"),
+            (b"\xff\xfe", "\\xff\\xfe"),
+            ("\u{85}\u{e9}".as_bytes(), "\\xc2\\x85\u{e9}"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(shown(value), expected, "{value:?}");
+        }
     }
 }

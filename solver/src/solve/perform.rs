@@ -120,9 +120,10 @@ async fn look_up_content<E: Executor, C: Cache<E::Output>>(
     definition: Key,
     inputs: &[E::Output],
 ) -> Result<Option<E::Output>, SolveError> {
-    let keys = step_keys(solver, task, definition, inputs).await?;
+    let mut keys = step_keys(solver, task, definition, inputs).await?;
     let found = look_up(solver, task, keys.content).await?;
     if let Some(output) = &found {
+        list_files(solver, task, &mut keys, inputs).await;
         solver
             .cache
             .record(&keys, output)
@@ -139,7 +140,8 @@ async fn run_and_record<E: Executor, C: Cache<E::Output>>(
     definition: Key,
     inputs: Vec<E::Output>,
 ) -> Result<E::Output, SolveError> {
-    let keys = step_keys(solver, task, definition, &inputs).await?;
+    let mut keys = step_keys(solver, task, definition, &inputs).await?;
+    list_files(solver, task, &mut keys, &inputs).await;
     let (executor, cache) = (&solver.executor, &solver.cache);
     let mut step = task.step();
     // What may not come from the cache must not come from another build either.
@@ -209,6 +211,23 @@ async fn step_keys<E: Executor, C: Cache<E::Output>>(
         inputs: inputs_key(&parts),
         explanation: [task.about.clone(), explain(&task.op, &parts)].concat(),
     })
+}
+
+/// Adds to an explanation which files the step reads. It is no worse a step if they cannot be listed.
+async fn list_files<E: Executor, C: Cache<E::Output>>(
+    solver: &Solver<E, C>,
+    task: &Task,
+    keys: &mut StepKeys,
+    inputs: &[E::Output],
+) {
+    for (index, output) in inputs.iter().enumerate() {
+        for reading in task.op.listed(InputIndex(index)) {
+            let files = solver.executor.listing(output, &reading).await;
+            let parts = files.unwrap_or_default().into_iter();
+            let parts = parts.map(|file| miss::about_file(index, &file));
+            keys.explanation.extend(parts);
+        }
+    }
 }
 
 pub(super) async fn content_part<E: Executor, C: Cache<E::Output>>(

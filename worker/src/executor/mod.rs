@@ -11,6 +11,7 @@ mod exec;
 mod file;
 mod foresight;
 mod layers;
+mod listing;
 mod mode;
 mod mounts;
 mod names;
@@ -31,9 +32,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kiln_solver::key::selection_key;
-use kiln_solver::op::{ImageSource, Reads, Source};
+use kiln_solver::op::{ImageSource, Reading, Reads, Source};
 use kiln_solver::pattern::Patterns;
-use kiln_solver::{ContentDigest, DiffId, Executor, Op, Outcome, Step, StepError, StepReporter};
+use kiln_solver::{
+    ContentDigest, DiffId, Executor, ListedFile, Op, Outcome, Step, StepError, StepReporter,
+};
 
 pub use archive::may_be_archive;
 pub use bounds::StepBounds;
@@ -220,6 +223,29 @@ impl Worker {
         }
     }
 
+    /// Of a snapshot whose layers nobody has looked into, nothing is listed.
+    async fn list(
+        &self,
+        output: &Output,
+        reading: &Reading,
+    ) -> Result<Vec<ListedFile>, ExecutorError> {
+        let (output, reading) = (output.clone(), reading.clone());
+        self.blocking(move |store| {
+            let view = match &output {
+                Output::Context(context) => output::view_of_context(context, &reading.reads)?,
+                Output::Snapshot(snapshot) => {
+                    let mut layers = snapshot.layers.iter();
+                    if !layers.all(|layer| store.layers().contains(&layer.diff_id)) {
+                        return Ok(Vec::new());
+                    }
+                    layers::view(store, snapshot)?
+                }
+            };
+            listing::listing(&view, &reading)
+        })
+        .await
+    }
+
     /// What is selected of a snapshot has always the same content: it is computed once.
     async fn selected_content(
         &self,
@@ -256,6 +282,14 @@ impl Executor for Worker {
 
     async fn content(&self, output: &Output, reads: &Reads) -> Result<ContentDigest, StepError> {
         Ok(self.content_of(output, reads).await?)
+    }
+
+    async fn listing(
+        &self,
+        output: &Output,
+        reading: &Reading,
+    ) -> Result<Vec<ListedFile>, StepError> {
+        Ok(self.list(output, reading).await?)
     }
 }
 

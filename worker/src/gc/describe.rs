@@ -34,7 +34,8 @@ pub fn describe(store: &Store, item: &Item) -> Option<String> {
 
 fn of_parts(parts: &[KeyPart]) -> String {
     let all = |ends: &[&str]| {
-        let is_wanted = |part: &&KeyPart| ends.iter().any(|end| part.path.ends_with(end));
+        let is_wanted =
+            |part: &&KeyPart| part.identifies() && ends.iter().any(|end| part.path.ends_with(end));
         let values = parts.iter().filter(is_wanted).map(|part| &*part.value);
         values.collect::<Vec<_>>().join(" ")
     };

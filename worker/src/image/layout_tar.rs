@@ -78,6 +78,14 @@ fn not_a_layout(path: &Path, problem: &dyn ToString) -> LayoutError {
     }
 }
 
+/// What is no tar is not quoted: it may be any file.
+fn unreadable(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => io::Error::other("it is not a tar archive, or a damaged one"),
+    }
+}
+
 fn refuse_compressed(file: &File, path: &Path) -> Result<(), LayoutError> {
     let mut magic = [0; 4];
     let length = file.read_at(&mut magic, 0).at("read", path)?;
@@ -94,8 +102,8 @@ fn refuse_compressed(file: &File, path: &Path) -> Result<(), LayoutError> {
 fn read_entries(reader: BufReader<File>) -> io::Result<HashMap<String, TarEntry>> {
     let mut archive = tar::Archive::new(reader);
     let mut entries = HashMap::new();
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
+    for entry in archive.entries_with_seek().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
         let Some(name) = normal_name(&entry.path_bytes()) else {
             continue;
         };

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use kiln_solver::{ContentDigest, RelPath};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, statat};
+use rustix::io::Errno;
 
 use super::contents::Contents;
-use super::overlay;
+use super::overlay::{self, OPAQUE_ATTRIBUTES};
 use super::pack::PackEntry;
 use crate::io_error::{AtPath, IoError};
 use crate::rooted::{described, open_beneath, open_file_beneath, through};
@@ -131,7 +132,7 @@ impl Walk<'_> {
         );
         Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.file(path, stat),
-            FileType::Directory => EntryKind::Directory(self.directory_kind(path, place)),
+            FileType::Directory => EntryKind::Directory(self.directory_kind(path, place)?),
             FileType::Symlink => {
                 let target = rustix::fs::readlink(place, Vec::new()).at("read", place)?;
                 EntryKind::Symlink {
@@ -170,19 +171,29 @@ impl Walk<'_> {
     }
 
     /// Overlayfs marks new directories opaque for speed, so the mark counts only where it hides
-    /// something.
-    fn directory_kind(&self, path: &RelPath, place: &Path) -> DirectoryKind {
+    /// something. Else it is taken away: on other layers it might.
+    fn directory_kind(&self, path: &RelPath, place: &Path) -> Result<DirectoryKind, IoError> {
         let hides_something = self
             .below
             .get(path)
             .is_some_and(|found| found.entry.is_directory());
-        let mut value = [0; 1];
-        let is_marked = rustix::fs::lgetxattr(place, overlay::opaque_attribute(), &mut value);
-        if hides_something && is_marked == Ok(1) && value == *b"y" {
-            DirectoryKind::Opaque
-        } else {
-            DirectoryKind::Merged
+        let mut kind = DirectoryKind::Merged;
+        for attribute in OPAQUE_ATTRIBUTES {
+            let mut value = [0; 1];
+            let is_marked = match rustix::fs::lgetxattr(place, attribute, &mut value) {
+                Ok(length) => length == 1 && value == *b"y",
+                Err(Errno::NODATA | Errno::OPNOTSUPP) => continue,
+                // Its value is longer than that of a mark.
+                Err(Errno::RANGE) => false,
+                Err(errno) => return Err(io::Error::from(errno)).at("read the mark of", place),
+            };
+            if attribute == overlay::opaque_attribute() && is_marked && hides_something {
+                kind = DirectoryKind::Opaque;
+            } else {
+                rustix::fs::lremovexattr(place, attribute).at("unmark", place)?;
+            }
         }
+        Ok(kind)
     }
 
     fn absolute(&self, path: &RelPath) -> PathBuf {

@@ -35,7 +35,7 @@ pub use extract::{ExtractError, extract};
 pub use ingest::{IngestError, Whiteouts, ingest, parse_archive, parse_tar};
 pub(crate) use ingest::{is_header, look_into, parse_cache_tar, parse_layer};
 pub(crate) use lower::{owner, timestamps};
-pub(crate) use overlay::opaque_attribute as opaque_marker;
+pub(crate) use overlay::{OPAQUE_ATTRIBUTES, opaque_attribute as opaque_marker};
 pub(crate) use pack::pack_restless;
 pub use pack::{PackEntry, PackError, Packed, pack};
 pub use size::{SizeError, tar_size};

@@ -22,6 +22,10 @@ pub(crate) fn opaque_attribute() -> &'static str {
     }
 }
 
+/// The attribute with and without `userxattr`: a store may be used with the one today and with the other
+/// tomorrow, and no directory may be opaque only then.
+pub(crate) const OPAQUE_ATTRIBUTES: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+
 /// Whether an attribute belongs to overlayfs itself, so that no image may bring it along.
 pub(crate) fn is_overlay_attribute(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")

@@ -20,6 +20,7 @@ mod layers;
 mod mount;
 mod network;
 mod overlay;
+mod path_bytes;
 mod probe;
 mod process;
 mod rootfs;

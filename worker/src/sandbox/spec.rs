@@ -8,6 +8,7 @@ pub use kiln_solver::op::{DEFAULT_HOSTNAME, Limit, Resource};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Groups;
+use super::path_bytes;
 use crate::secret::Secret;
 
 /// One step, complete.
@@ -65,6 +66,7 @@ impl Spec {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Overlay {
     /// Lowest first. May be empty when `writable` is given.
+    #[serde(with = "path_bytes::list")]
     pub layers: Vec<PathBuf>,
     /// Where writes go; without it the whole is read-only.
     pub writable: Option<Writable>,
@@ -78,8 +80,10 @@ pub struct Overlay {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Writable {
     /// Receives the changes.
+    #[serde(with = "path_bytes")]
     pub upper: PathBuf,
     /// The overlay's own scratch directory.
+    #[serde(with = "path_bytes")]
     pub work: PathBuf,
 }
 
@@ -115,10 +119,11 @@ pub struct Mount {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Source {
     /// A directory or file that has the step's ids on disk and that Kiln itself named: a cache mount.
-    Host(PathBuf),
+    Host(#[serde(with = "path_bytes")] PathBuf),
     /// The same, where others had a hand in the path: a part of a context, or of a cache mount.
     Within {
         /// The directory that Kiln named.
+        #[serde(with = "path_bytes")]
         directory: PathBuf,
         /// What of it is shown, a directory or a file; symlinks are followed within it.
         path: String,

@@ -1,5 +1,5 @@
-//! Which process runs which step: a file for each step under way, locked by whoever runs it and
-//! holding what its command has written so far.
+//! Which process runs which step: a file for each step under way, locked by whoever runs it. It holds the
+//! number of that process, in [`HEADER`] bytes, and what the step's command has written so far.
 //!
 //! The kernel lets go of the lock when its process dies, so nobody waits for the dead. The file goes
 //! with the claim; whoever waited sees by its link count that it opened one that is gone.
@@ -15,6 +15,10 @@ use rustix::fs::FlockOperation;
 use super::Store;
 use crate::io_error::{AtPath, IoError};
 
+/// How many bytes of a claim's file say which process runs the step: its number in decimal digits, filled with
+/// spaces.
+const HEADER: usize = 16;
+
 /// A step that this process may run. Dropping it gives it up.
 pub struct StepClaim {
     path: PathBuf,
@@ -25,6 +29,15 @@ pub struct StepClaim {
 pub struct ForeignStep {
     file: File,
     read: u64,
+}
+
+/// Whoever runs a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// Its number.
+    pub process: u32,
+    /// Whether it does nothing until somebody lets it go on: SIGSTOP, Ctrl-Z, a debugger.
+    pub is_stopped: bool,
 }
 
 /// What came of an attempt to claim a step.
@@ -47,12 +60,17 @@ impl Store {
                 Ok(()) if is_at(&file, &path) => {
                     // Its last owner may have died.
                     file.set_len(0).at("truncate", &path)?;
+                    // Those who wait do not learn whom for, if the disk is full.
+                    let _ = (&file).write_all(header().as_bytes());
                     return Ok(Attempt::Claimed(StepClaim { path, file }));
                 }
                 // Its owner was done between the two calls.
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => {
-                    return Ok(Attempt::Taken(ForeignStep { file, read: 0 }));
+                    return Ok(Attempt::Taken(ForeignStep {
+                        file,
+                        read: HEADER as u64,
+                    }));
                 }
                 Err(errno) => return Err(io::Error::from(errno)).at("lock", &path),
             }
@@ -82,6 +100,10 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn header() -> String {
+    format!("{:<HEADER$}", std::process::id())
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -115,6 +137,21 @@ impl ForeignStep {
         // Whoever died has left the file, which nobody could claim while others hold the lock.
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
         false
+    }
+
+    /// The process that runs it, as this one knows it: whoever waits may want to end it. `None` if it cannot
+    /// be told, as across containers, and if it is this process.
+    pub fn owner(&self) -> Option<Owner> {
+        let mut header = [0; HEADER];
+        self.file.read_exact_at(&mut header, 0).ok()?;
+        let process: u32 = std::str::from_utf8(&header).ok()?.trim().parse().ok()?;
+        let status = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name before the state may have anything in it (proc(5)).
+        let (_, state) = status.rsplit_once(") ")?;
+        (process != std::process::id()).then(|| Owner {
+            process,
+            is_stopped: state.starts_with(['T', 't']),
+        })
     }
 
     /// What its command has written since the last call.

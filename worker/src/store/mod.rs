@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use blobs::{BlobError, BlobWriter, sha256, sha256_of};
-pub use claims::{Attempt, ForeignStep, StepClaim};
+pub use claims::{Attempt, ForeignStep, Owner, StepClaim};
 pub use disk::{Disk, DiskFile};
 pub use index::{ImageRecord, Index, IndexError, LayerBlob, StoredRecord};
 pub use layers::{LayerError, Layers};

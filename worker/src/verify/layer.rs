@@ -6,16 +6,19 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kiln_solver::{ContentDigest, DiffId};
+use kiln_solver::{ContentDigest, DiffId, RelPath};
 use rustix::fs::{Mode, OFlags, major, minor};
 use rustix::io::Errno;
 
 use super::{Damage, Damaged, State, digest};
 use crate::gc::GcError;
 use crate::io_error::AtPath;
-use crate::layer::{Contents, PackEntry, PackError, opaque_marker, pack, parse_layer, read_xattrs};
+use crate::layer::{
+    Contents, OPAQUE_ATTRIBUTES, PackEntry, PackError, opaque_marker, pack, parse_layer,
+    read_xattrs,
+};
 use crate::rooted::{Parents, open_beneath, through};
 use crate::store::{LayerBlob, Store};
 use crate::tree::{DirectoryKind, Entry, EntryKind, LayerTree};
@@ -25,6 +28,9 @@ pub(super) struct LayerCheck {
     pub(super) diff_id: Option<DiffId>,
     /// Whether it can be used.
     pub(super) is_whole: bool,
+    /// Whether it is unpacked in part, but nothing says what it holds: a build makes it, or left it so, or
+    /// what said so is gone.
+    pub(super) lacks_tree: bool,
     pub(super) damage: Vec<Damage>,
 }
 
@@ -34,6 +40,7 @@ impl LayerCheck {
         Self {
             diff_id: Some(diff_id),
             is_whole: false,
+            lacks_tree: false,
             damage: vec![Damage { what, problem }],
         }
     }
@@ -49,6 +56,7 @@ pub(super) fn check_layer(store: &Store, name: &str, state: &State) -> Result<La
         return Ok(LayerCheck {
             diff_id: None,
             is_whole: false,
+            lacks_tree: false,
             damage,
         });
     };
@@ -59,6 +67,7 @@ pub(super) fn check_layer(store: &Store, name: &str, state: &State) -> Result<La
     let mut check = LayerCheck {
         diff_id: Some(diff_id),
         is_whole: true,
+        lacks_tree: false,
         damage: Vec::new(),
     };
     let found = from_tar(store, &diff_id, state, &mut check.damage);
@@ -66,6 +75,7 @@ pub(super) fn check_layer(store: &Store, name: &str, state: &State) -> Result<La
         Ok(bytes) => LayerTree::decode(&bytes).map_err(|error| error.to_string()),
         // It is being made, or a build was killed that made it: nobody has it yet.
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            check.lacks_tree = found.is_some() && home.exists();
             check.diff_id = found.map(|_| diff_id);
             return Ok(check);
         }
@@ -192,14 +202,73 @@ fn directories(home: &Path) -> Result<Vec<(String, std::path::PathBuf)>, GcError
 /// RUN leaves there what it opened without changing it.
 fn check_directory(tree: &LayerTree, root: &Path) -> io::Result<Option<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(root, flags, Mode::empty())?;
-    let mut parents = Parents::below(&root);
-    for entry in tree.entries().iter().filter(|entry| !entry.path.is_root()) {
-        if let Some(problem) = check_entry(entry, &root, &mut parents)? {
+    let opened = rustix::fs::open(root, flags, Mode::empty())?;
+    let mut parents = Parents::below(&opened);
+    for entry in tree.entries() {
+        let problem = match entry.path.is_root() {
+            true => check_root(entry, root)?,
+            false => check_entry(entry, &opened, &mut parents)?,
+        };
+        if let Some(problem) = problem {
             return Ok(Some(format!("{}: {problem}", entry.path)));
         }
     }
+    check_marks(tree, root)
+}
+
+/// Of the layer's root directory, the mode and the owner; its time is not the layer's alone.
+fn check_root(entry: &Entry, root: &Path) -> io::Result<Option<String>> {
+    let metadata = fs::symlink_metadata(root)?;
+    let is_implied = matches!(entry.kind, EntryKind::Directory(DirectoryKind::Implied));
+    let found = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
+    let is_right = is_implied || found == (entry.mode, entry.uid, entry.gid);
+    Ok((!is_right).then(|| "its mode or owner is not the layer's".to_owned()))
+}
+
+/// A directory that is marked opaque and is not so in the layer hides what the layers below have.
+fn check_marks(tree: &LayerTree, root: &Path) -> io::Result<Option<String>> {
+    for path in marked_directories(root)? {
+        let below = path.strip_prefix(root).unwrap_or(&path);
+        let below = RelPath::parse(below.as_os_str().as_bytes()).unwrap_or_default();
+        let entry = tree.get(&below);
+        let is_opaque =
+            |entry: &Entry| matches!(entry.kind, EntryKind::Directory(DirectoryKind::Opaque));
+        if !entry.is_some_and(is_opaque) {
+            return Ok(Some(format!(
+                "{below}: it hides what is below it, as the layer does not"
+            )));
+        }
+    }
     Ok(None)
+}
+
+/// The directories of a layer that overlayfs takes for opaque, whoever mounts them.
+fn marked_directories(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut marked = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                pending.push(entry.path());
+            }
+        }
+        if is_marked(&directory)? {
+            marked.push(directory);
+        }
+    }
+    Ok(marked)
+}
+
+fn is_marked(directory: &Path) -> io::Result<bool> {
+    for attribute in OPAQUE_ATTRIBUTES {
+        match rustix::fs::lgetxattr(directory, attribute, &mut [0; 16]) {
+            Ok(_) | Err(Errno::RANGE) => return Ok(true),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(false)
 }
 
 fn check_entry(
@@ -315,12 +384,50 @@ fn check_variant(tree: &LayerTree, root: &Path) -> io::Result<Option<String>> {
             }
         }
     }
-    let is_missing = expected.values().any(|count| *count > 0);
-    Ok(is_missing.then(|| "a file is missing".to_owned()))
+    if expected.values().any(|count| *count > 0) {
+        return Ok(Some("a file is missing".to_owned()));
+    }
+    let opaque = tree
+        .entries()
+        .iter()
+        .filter(|entry| matches!(entry.kind, EntryKind::Directory(DirectoryKind::Opaque)));
+    let has_more = marked_directories(root)?.len() > opaque.count();
+    Ok(has_more.then(|| "a directory hides what is below it, as the layer does not".to_owned()))
 }
 
 fn hash(path: &Path) -> io::Result<ContentDigest> {
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut fs::File::open(path)?, &mut hasher)?;
     Ok(ContentDigest::new(*hasher.finalize().as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::tree::Timestamp;
+
+    /// Where the layer has an entry for its root, the step sees its mode.
+    #[test]
+    fn the_root_of_a_layer_has_its_mode() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let change_mode = |mode| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(directory.path(), mode).expect("it is ours");
+        };
+        let metadata = fs::metadata(directory.path()).expect("it is there");
+        let mut root = Entry::directory(RelPath::root(), 0o755, Timestamp::default());
+        (root.uid, root.gid) = (metadata.uid(), metadata.gid());
+        let tree = LayerTree::new(vec![root]);
+        let is_right = |tree| {
+            let problem = check_directory(tree, directory.path());
+            problem.expect("it can be read").is_none()
+        };
+        change_mode(0o755);
+        assert!(is_right(&tree));
+        change_mode(0o700);
+        assert!(!is_right(&tree));
+        assert!(is_right(&LayerTree::new(Vec::new())));
+    }
 }

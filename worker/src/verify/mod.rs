@@ -151,10 +151,15 @@ struct State {
     /// Layers of which some form is whole, and those of which none is.
     whole: HashSet<DiffId>,
     broken: HashSet<DiffId>,
+    /// Layers that can be had from a tar, and of which nothing else says what they hold.
+    without_tree: HashSet<DiffId>,
 }
 
 impl State {
     fn take(&mut self, check: LayerCheck, damage: &mut Vec<Damage>) {
+        if check.lacks_tree {
+            self.without_tree.extend(check.diff_id);
+        }
         match check.diff_id {
             Some(diff_id) if check.is_whole => drop(self.whole.insert(diff_id)),
             Some(diff_id) => drop(self.broken.insert(diff_id)),

@@ -1,5 +1,7 @@
 //! Whether what records and images name is there.
 
+use std::collections::HashSet;
+
 use kiln_solver::{DiffId, Sha256Digest};
 
 use super::{Damage, Damaged, State, Verified};
@@ -18,12 +20,14 @@ pub(super) fn check(store: &Store, state: &State, verified: &mut Verified) -> Re
             verified.damage.push(Damage { what, problem });
         }
     }
+    let mut named = HashSet::new();
     let records = store.index().records()?;
     verified.records = records.len();
     for record in records {
         let problem = match Snapshot::decode(&record.result) {
             Err(error) => Some(format!("it cannot be read: {error}")),
             Ok(snapshot) => {
+                named.extend(snapshot.diff_ids());
                 let mut layers = snapshot.diff_ids().into_iter();
                 let missing = layers.find(|diff_id| !is_whole(store, state, diff_id));
                 missing.map(|diff_id| format!("its layer {diff_id} is missing or damaged"))
@@ -37,7 +41,20 @@ pub(super) fn check(store: &Store, state: &State, verified: &mut Verified) -> Re
             verified.damage.push(Damage { what, problem });
         }
     }
+    let damage = named
+        .iter()
+        .filter_map(|diff_id| treeless(store, state, diff_id));
+    verified.damage.extend(damage);
     Ok(())
+}
+
+/// A recorded layer was whole, and what it holds was noted: its directory is not being made.
+fn treeless(store: &Store, state: &State, diff_id: &DiffId) -> Option<Damage> {
+    let lacks_tree = state.without_tree.contains(diff_id) && !store.layers().contains(diff_id);
+    lacks_tree.then(|| Damage {
+        what: Damaged::Directory(store.root().join("layers").join(diff_id.hex())),
+        problem: "what says what the layer holds is missing".to_owned(),
+    })
 }
 
 /// Whether a layer is whole, in its own form or as a blob. What came after the check began counts as

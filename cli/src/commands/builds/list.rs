@@ -8,11 +8,9 @@ use serde::Serialize;
 
 use super::{printable, took};
 use crate::args::BuildsListArgs;
-use crate::commands::images::glob;
 use crate::human;
 use crate::record::{Build, Shelf, Status};
-use crate::settings::UsageError;
-use crate::settings::duration;
+use crate::settings::{NamePattern, UsageError, duration};
 use crate::table::{self, Listed};
 
 /// How much of a name is printed, in columns.
@@ -90,7 +88,7 @@ fn row(build: &Build, in_full: bool, now: Timestamp) -> Row {
 /// What a build must be to be listed.
 enum Filter {
     Status(Status),
-    Name(String),
+    Name(NamePattern),
     Since(Timestamp),
     Until(Timestamp),
 }
@@ -112,7 +110,7 @@ impl Filter {
             "status" => status(value)
                 .map(Filter::Status)
                 .ok_or_else(|| wrong("no build ends so").known_words(value, &STATUSES)),
-            "name" => Ok(Filter::Name(value.to_owned())),
+            "name" => NamePattern::parse("--filter", typed, value).map(Filter::Name),
             "since" => moment().map(Filter::Since),
             "until" => moment().map(Filter::Until),
             _ => Err(wrong("there is no such filter")
@@ -124,13 +122,8 @@ impl Filter {
         match self {
             Filter::Status(status) => build.status == *status,
             Filter::Name(pattern) => {
-                let name = build.name();
-                glob(pattern.as_bytes(), name.as_bytes())
-                    || build
-                        .head
-                        .tags
-                        .iter()
-                        .any(|tag| glob(pattern.as_bytes(), tag.as_bytes()))
+                pattern.matches(&build.name())
+                    || build.head.tags.iter().any(|tag| pattern.matches(tag))
             }
             Filter::Since(moment) => build.head.started >= *moment,
             Filter::Until(moment) => build.head.started < *moment,

@@ -17,7 +17,7 @@ pub(super) use logs::find_step;
 
 use crate::args::{BuildsArgs, BuildsCommand, BuildsWriteArgs};
 use crate::page;
-use crate::progress::{Colors, sanitize};
+pub(super) use crate::progress::printable;
 use crate::record::{Build, Record, Shelf};
 use crate::settings::{Environment, UsageError};
 
@@ -76,11 +76,6 @@ fn write_result(args: &BuildsWriteArgs, bytes: &[u8], out: &mut dyn Write) -> Re
         }
         _ => Ok(out.write_all(bytes)?),
     }
-}
-
-/// One line without anything that a terminal would take for more than text.
-pub(super) fn printable(text: &str) -> String {
-    sanitize(text.replace(['\n', '\r'], " ").as_bytes(), Colors::Strip)
 }
 
 /// A duration for people: `5.1ms`, `1.2s`, `2m 5s`.

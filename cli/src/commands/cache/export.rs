@@ -14,6 +14,7 @@ use kiln_worker::store::Store;
 
 use crate::args::{CacheExportArgs, CompressionArg};
 use crate::human;
+use crate::progress::printable;
 
 /// How many paths of what was left out are named.
 const NAMED: usize = 5;
@@ -67,7 +68,7 @@ fn tell(exported: &[ExportedCacheMount], out: &mut dyn Write) -> Result<()> {
         writeln!(
             out,
             "exported {}: {size}, {compressed} as it travels",
-            cache.id
+            printable(&cache.id)
         )?;
         for (what, paths) in [
             (
@@ -83,6 +84,7 @@ fn tell(exported: &[ExportedCacheMount], out: &mut dyn Write) -> Result<()> {
                 let named = paths.iter().take(NAMED).map(String::as_str);
                 let named = named.collect::<Vec<_>>().join(", ");
                 let more = if paths.len() > NAMED { ", ..." } else { "" };
+                let named = printable(&named);
                 writeln!(out, "  left out {} {what}: {named}{more}", paths.len())?;
             }
         }

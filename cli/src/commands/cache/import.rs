@@ -10,6 +10,7 @@ use kiln_worker::store::Store;
 
 use crate::args::CacheImportArgs;
 use crate::human;
+use crate::progress::printable;
 
 pub(super) fn run(args: &CacheImportArgs, store: &Store, out: &mut dyn Write) -> Result<()> {
     let source = match &*args.source {
@@ -27,10 +28,14 @@ pub(super) fn run(args: &CacheImportArgs, store: &Store, out: &mut dyn Write) ->
     let imported = import_cache_mounts(store, &import, &Stop::default(), &remarks)
         .with_context(|| format!("cannot import cache mounts from {}", args.source))?;
     if imported.is_empty() {
-        writeln!(out, "there are no cache mounts in {}", args.source)?;
+        writeln!(
+            out,
+            "there are no cache mounts in {}",
+            printable(&args.source)
+        )?;
     }
     for cache in imported {
-        let (id, size) = (&cache.id, human::size(cache.size));
+        let (id, size) = (printable(&cache.id), human::size(cache.size));
         match cache.taken {
             Taken::New => writeln!(out, "imported {id}: {size}")?,
             Taken::Replaced => writeln!(out, "replaced {id}: {size}")?,

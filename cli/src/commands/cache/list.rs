@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args::CacheListArgs;
 use crate::human;
+use crate::progress::printable;
 use crate::table::{self, Listed};
 
 /// A cache mount.
@@ -48,7 +49,7 @@ pub(super) fn run(
         let mut ids: Vec<&str> = rows.iter().map(|row| &*row.id).collect();
         ids.dedup();
         for id in ids {
-            writeln!(out, "{id}")?;
+            writeln!(out, "{}", printable(&id))?;
         }
         return Ok(());
     }

@@ -11,6 +11,7 @@ use kiln_worker::store::Store;
 use super::list::cache_mounts;
 use crate::args::CacheRemoveArgs;
 use crate::human;
+use crate::progress::printable;
 
 pub(super) fn run(
     args: &CacheRemoveArgs,
@@ -43,7 +44,12 @@ pub(super) fn run(
     let pruned = prune(store, &[policy], now.as_second(), false)?;
     for item in &pruned.items {
         let id = ids.get(&*item.name).unwrap_or(&item.name);
-        writeln!(out, "deleted {id}: {}", human::size(item.bytes))?;
+        writeln!(
+            out,
+            "deleted {}: {}",
+            printable(id),
+            human::size(item.bytes)
+        )?;
     }
     if pruned.items.len() < wanted {
         bail!(

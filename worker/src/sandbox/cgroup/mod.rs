@@ -20,6 +20,7 @@ use hierarchy::Hierarchies;
 use settings::Setting;
 
 use super::error::{During, Failure};
+use super::path_bytes;
 
 /// What the names of steps' groups begin with; the number of the helper's process follows.
 const PREFIX: &str = "kiln-step-";
@@ -34,6 +35,7 @@ pub struct Groups(Vec<Group>);
 /// A step's part of one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Group {
+    #[serde(with = "path_bytes")]
     parent: PathBuf,
     /// Files of the group and what is written to them, in this order.
     settings: Vec<(String, String)>,
