@@ -125,7 +125,7 @@ fn interrupted(by: Signal) {
     signal(&child, by);
     let status = child.wait().expect("it was started");
     assert!(at.elapsed() < Duration::from_secs(10), "{:?}", at.elapsed());
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(status.code(), Some(128 + by.as_raw()));
     assert_gone(&bench);
     machine::assert_clean(&bench.store());
     let images = bench

@@ -224,6 +224,9 @@ fn the_page_fits_a_phone_and_the_dark() {
 fn thousands_of_steps_are_shown() {
     let bench = Bench::with("FROM scratch\n");
     let count = 5_000;
+    // Only Kiln makes stores.
+    let listed = bench.kiln().args(["builds", "ls"]).output();
+    assert!(listed.expect("it runs").status.success());
     let directory = bench
         .store()
         .join("builds/20261121T100359.123456-0123456789ab");
