@@ -452,12 +452,12 @@ const ONLY_READ: [(&str, &str, &str); 6] = [
     (
         "RUN --mount=type=cache,target=/m,from=seed,source=/e true",
         "sed -i 's/echo 1/echo 2/' Dockerfile",
-        "what it reads of [seed 2/2] RUN mkdir /e && echo 2 >/e/a && touch /e/b changed\n    /e/a changed\n",
+        "what it reads of [seed 1/2] RUN mkdir /e && echo 2 >/e/a && touch /e/b changed\n    /e/a changed\n",
     ),
     (
         "RUN --mount=from=seed,target=/m true",
         "sed -i 's/ && touch .e.b//' Dockerfile",
-        "what it reads of [seed 2/2] RUN mkdir /e && echo 1 >/e/a changed\n    /e/b is gone\n",
+        "what it reads of [seed 1/2] RUN mkdir /e && echo 1 >/e/a changed\n    /e/b is gone\n",
     ),
     (
         "COPY p /d",
