@@ -566,6 +566,18 @@ fn what_is_hard_to_see_is_told() {
     }
 }
 
+#[test]
+fn a_step_that_failed_is_not_said_to_be_forgotten() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    bench.build("");
+    bench.file("Dockerfile", "FROM base\nRUN false\n");
+    bench.refused("", 1, &["exit code: 1"]);
+    let said = explain(&bench, "--against ^1");
+    let expected =
+        "RUN false\n  it failed in one of the builds, and of what failed no key is kept\n";
+    assert!(said.contains(expected), "{said}");
+}
+
 /// An image of one file, as a layout.
 fn image(bench: &Bench, content: &str) -> std::path::PathBuf {
     let (context, layout) = (bench.path("image"), bench.path("layout"));

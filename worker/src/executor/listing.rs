@@ -41,8 +41,8 @@ pub(super) fn listing(view: &View, reading: &Reading) -> Result<Vec<ListedFile>,
     if found.len() > TOO_MANY {
         return Ok(Vec::new());
     }
-    let files = found.iter().map(|found| listed(found.entry));
-    Ok(folded(files.collect(), MOST))
+    let files: Vec<_> = found.iter().map(|found| listed(found.entry)).collect();
+    Ok(folded(&files, MOST))
 }
 
 fn chosen(entries: Vec<Found<'_>>, only_what_is_named: bool) -> impl Iterator<Item = Found<'_>> {
@@ -68,14 +68,14 @@ fn listed(entry: &Entry) -> (RelPath, [String; 2]) {
 }
 
 /// The files, or the deepest directories of which there are no more than `most`.
-fn folded(files: Vec<(RelPath, [String; 2])>, most: usize) -> Vec<ListedFile> {
+fn folded(files: &[(RelPath, [String; 2])], most: usize) -> Vec<ListedFile> {
     let deepest = files.iter().map(|(path, _)| path.components().count());
     let deepest = deepest.max().unwrap_or(0);
     let mut depth = deepest;
-    let mut groups = grouped(&files, depth);
+    let mut groups = grouped(files, depth);
     while groups.len() > most && depth > 0 {
         depth -= 1;
-        groups = grouped(&files, depth);
+        groups = grouped(files, depth);
     }
     let file = |(path, states): (RelPath, Vec<&[String; 2]>)| match states.as_slice() {
         [[content, all]] => ListedFile {
@@ -135,7 +135,7 @@ mod tests {
     fn directories_stand_for_too_many_files() {
         let all = files(&[("a/b/c", "1"), ("a/b/d", "2"), ("a/e", "3"), ("f", "4")]);
         let paths = |most| {
-            let listed = folded(all.clone(), most);
+            let listed = folded(&all, most);
             names(&listed).join(" ")
         };
         assert_eq!(paths(4), "/a/b/c /a/b/d /a/e /f");
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(paths(2), "/a /f");
         assert_eq!(paths(1), "/");
         let other = files(&[("a/b/c", "1"), ("a/b/d", "5"), ("a/e", "3"), ("f", "4")]);
-        let (before, after) = (folded(all, 2), folded(other, 2));
+        let (before, after) = (folded(&all, 2), folded(&other, 2));
         assert_ne!(before[0].content, after[0].content);
         assert_eq!(before[1], after[1]);
     }
