@@ -251,7 +251,11 @@ impl Explained {
         let before = parts(store, earlier)?;
         let (Some(earlier), false, false) = (earlier, before.is_empty(), self.key.is_empty())
         else {
-            let unknown = "the store no longer knows what its key consisted of";
+            let has_failed = |step: &Step| matches!(step.ending, Ending::Failed(_));
+            let unknown = match has_failed(step) || has_failed(other) {
+                true => "it failed in one of the builds, and of what failed no key is kept",
+                false => "the store no longer knows what its key consisted of",
+            };
             self.causes = vec![unknown.to_owned()];
             return Ok(());
         };

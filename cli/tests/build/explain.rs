@@ -452,12 +452,12 @@ const ONLY_READ: [(&str, &str, &str); 6] = [
     (
         "RUN --mount=type=cache,target=/m,from=seed,source=/e true",
         "sed -i 's/echo 1/echo 2/' Dockerfile",
-        "what it reads of [seed 2/2] RUN mkdir /e && echo 2 >/e/a && touch /e/b changed\n    /e/a changed\n",
+        "what it reads of [seed 1/2] RUN mkdir /e && echo 2 >/e/a && touch /e/b changed\n    /e/a changed\n",
     ),
     (
         "RUN --mount=from=seed,target=/m true",
         "sed -i 's/ && touch .e.b//' Dockerfile",
-        "what it reads of [seed 2/2] RUN mkdir /e && echo 1 >/e/a changed\n    /e/b is gone\n",
+        "what it reads of [seed 1/2] RUN mkdir /e && echo 1 >/e/a changed\n    /e/b is gone\n",
     ),
     (
         "COPY p /d",
@@ -564,6 +564,18 @@ fn what_is_hard_to_see_is_told() {
             );
         }
     }
+}
+
+#[test]
+fn a_step_that_failed_is_not_said_to_be_forgotten() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    bench.build("");
+    bench.file("Dockerfile", "FROM base\nRUN false\n");
+    bench.refused("", 1, &["exit code: 1"]);
+    let said = explain(&bench, "--against ^1");
+    let expected =
+        "RUN false\n  it failed in one of the builds, and of what failed no key is kept\n";
+    assert!(said.contains(expected), "{said}");
 }
 
 /// An image of one file, as a layout.

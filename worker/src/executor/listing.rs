@@ -41,8 +41,8 @@ pub(super) fn listing(view: &View, reading: &Reading) -> Result<Vec<ListedFile>,
     if found.len() > TOO_MANY {
         return Ok(Vec::new());
     }
-    let files = found.iter().map(|found| listed(found.entry));
-    Ok(folded(&files.collect::<Vec<_>>(), MOST))
+    let files: Vec<_> = found.iter().map(|found| listed(found.entry)).collect();
+    Ok(folded(&files, MOST))
 }
 
 fn chosen(entries: Vec<Found<'_>>, only_what_is_named: bool) -> impl Iterator<Item = Found<'_>> {

@@ -49,7 +49,7 @@ pub(super) fn run(
         let mut ids: Vec<&str> = rows.iter().map(|row| &*row.id).collect();
         ids.dedup();
         for id in ids {
-            writeln!(out, "{}", printable(&id))?;
+            writeln!(out, "{}", printable(id))?;
         }
         return Ok(());
     }
