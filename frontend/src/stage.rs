@@ -15,6 +15,8 @@ pub struct Stage<'a> {
     pub name: Option<String>,
     /// Its FROM.
     pub from: &'a From,
+    /// Whether its FROM could be read; otherwise the base is unknown.
+    pub is_read: bool,
     /// The instruction of its FROM.
     pub instruction: &'a Instruction,
     /// The instructions behind its FROM.
@@ -43,11 +45,11 @@ impl<'a> Stages<'a> {
         let mut rest = dockerfile.instructions.as_slice();
         while let Some((instruction, behind)) = rest.split_first() {
             rest = behind;
-            let Command::From(from) = &instruction.command else {
+            let (Command::From(from) | Command::UnreadFrom(from)) = &instruction.command else {
                 stages.global.push(instruction);
                 continue;
             };
-            let is_from = |next: &Arc<Instruction>| matches!(next.command, Command::From(_));
+            let is_from = |next: &Arc<Instruction>| next.command.begins_a_stage();
             let end = rest.iter().position(is_from).unwrap_or(rest.len());
             let (instructions, behind) = rest.split_at(end);
             stages.begin(from, instruction, instructions);
@@ -71,6 +73,7 @@ impl<'a> Stages<'a> {
             index,
             name,
             from,
+            is_read: !instruction.command.is_unread(),
             instruction,
             instructions,
         });

@@ -250,7 +250,7 @@ impl<'a> Builder<'a> {
             Command::Arg(arguments) => self.arguments(state, arguments),
             // The parser has said why.
             Command::Invalid => Ok(()),
-            Command::From(_) => {
+            Command::From(_) | Command::UnreadFrom(_) => {
                 let message = "the instruction cannot be used here";
                 Err(Box::new(Diagnostic::error(
                     "invalid-instruction",

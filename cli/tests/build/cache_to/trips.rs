@@ -196,7 +196,10 @@ fn skopeo_carries_caches() {
     built.assert_well();
     assert_eq!(built.ran(), [""; 0]);
     // It is saved to again, though the layout does not say of what type it is any more.
-    bench.build(&format!("--cache-to type=local,dest={},tag=other", text(&copied)));
+    bench.build(&format!(
+        "--cache-to type=local,dest={},tag=other",
+        text(&copied)
+    ));
 }
 
 #[test]
