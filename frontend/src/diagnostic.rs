@@ -184,8 +184,8 @@ impl Suggestions {
     }
 }
 
-/// The option that fewest edits lead to, fewer than `written` has characters: at most two, or three if
-/// it begins like `written`. Another letter case is one edit, and so are two letters that changed places;
+/// The option that fewest edits lead to: at most two, and no more than half the characters of `written`, or
+/// three if it begins like `written` or with all of it. Another letter case is one edit, and so are two letters that changed places;
 /// among equals an option of the same letters wins, and then one that begins alike. None if `written`
 /// is itself an option, or longer than any name.
 pub fn closest<'a>(written: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -207,11 +207,12 @@ pub fn closest<'a>(written: &str, options: impl IntoIterator<Item = &'a str>) ->
         let alike = common_beginning(written, option);
         (*distance, has_other_letters, Reverse(alike))
     })?;
-    let most = match common_beginning(written, option) < SURE_BEGINNING {
-        true => 2,
-        false => 3,
+    let alike = common_beginning(written, option);
+    let is_near = match alike >= SURE_BEGINNING || (alike > 1 && alike == length) {
+        true => distance <= 3,
+        false => distance <= 2 && 2 * distance <= length,
     };
-    ((1..=most).contains(&distance) && distance < length).then_some(option)
+    (is_near && distance > 0).then_some(option)
 }
 
 /// So many equal letters at the beginning of two names make a third edit as credible as two elsewhere:
@@ -254,6 +255,8 @@ mod tests {
         assert_eq!(closest("COYP", ["COPY", "ADD"]), Some("COPY"));
         assert_eq!(closest("COPY", ["COPY", "COPYX"]), None);
         assert_eq!(closest("frobnicate", ["COPY"]), None);
+        assert_eq!(closest("tmp", ["bind", "tmpfs"]), Some("tmpfs"));
+        assert_eq!(closest("FOO", ["FPE"]), None);
         assert_eq!(closest("x", []), None);
         assert_eq!(closest("x", ["y", ""]), None);
         assert_eq!(closest("RNU", ["ENV", "RUN"]), Some("RUN"));

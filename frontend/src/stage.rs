@@ -96,6 +96,17 @@ impl<'a> Stages<'a> {
         self.positions.keys().map(String::as_str)
     }
 
+    /// A warning for each name that no stage has, among those whose stages may not come from the cache.
+    pub(crate) fn unknown_without_cache(&self, names: &[String]) -> Vec<Diagnostic> {
+        let unknown = names.iter().filter(|name| self.by_name(name).is_none());
+        let warning = |name: &String| {
+            let message = format!("there is no stage {name:?} to build without the cache");
+            let warning = Diagnostic::warning_nowhere("unknown-stage", message);
+            warning.did_you_mean(&name.to_lowercase(), self.names())
+        };
+        unknown.map(warning).collect()
+    }
+
     /// The stage to build: the one of that name, or the last.
     pub fn target(&self, name: Option<&str>) -> Result<usize, Diagnostic> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
@@ -127,5 +138,11 @@ mod tests {
         assert_eq!(stages.target(None).expect("a target"), 2);
         let error = stages.target(Some("onw")).expect_err("no such stage");
         assert_eq!(error.hints, ["did you mean one?"]);
+        let unknown = stages.unknown_without_cache(&["ONE".into(), "noe".into()]);
+        let told: Vec<String> = unknown.iter().map(Diagnostic::to_string).collect();
+        assert_eq!(
+            told,
+            ["there is no stage \"noe\" to build without the cache (did you mean one?)"]
+        );
     }
 }

@@ -180,11 +180,9 @@ impl<'a> Reader<'a> {
             }),
             _ => {
                 let message = format!("HEALTHCHECK takes CMD or NONE, not {:?}", kind.value);
-                Err(Box::new(Diagnostic::error(
-                    "invalid-healthcheck",
-                    kind.span,
-                    message,
-                )))
+                let finding = Diagnostic::error("invalid-healthcheck", kind.span, message);
+                let written = kind.value.to_ascii_uppercase();
+                Err(Box::new(finding.did_you_mean(&written, ["CMD", "NONE"])))
             }
         }
     }
