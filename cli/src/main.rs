@@ -1,12 +1,13 @@
 //! Reads the command line and hands over to the command.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use jiff::Timestamp;
-use kiln_cli::args::{Cli, Command, StoreArgs, StoreCommand};
+use kiln_cli::args::{Cli, Command, StoreArgs, StoreCommand, explain_slip};
 use kiln_cli::commands::prune::Terminal;
 use kiln_cli::exit::Exit;
 use kiln_cli::report::Report;
@@ -17,7 +18,9 @@ fn main() -> ExitCode {
     // A step's helper is this program, too; nothing may come before.
     kiln_worker::sandbox::run_if_helper();
     limit_arenas();
-    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let parsed = Cli::try_parse_from(&typed);
+    let cli = parsed.unwrap_or_else(|error| refuse(&explain_slip(error, &typed)));
     let environment = Environment::of_this_process();
     let exit = dispatch(&cli, &environment);
     exit.unwrap_or_else(|error| tell(&error, &environment))

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::fmt;
 
 use crate::limits;
@@ -183,23 +184,50 @@ impl Suggestions {
     }
 }
 
-/// The option that fewest edits lead to: at most two, and fewer than `written` has characters. Another
-/// letter case is one edit. None if `written` is itself an option, or longer than any name.
+/// The option that fewest edits lead to: at most two, and no more than half the characters of `written`, or
+/// three if it begins like `written` or with all of it. Another letter case is one edit, and so are two letters that changed places;
+/// among equals an option of the same letters wins, and then one that begins alike. None if `written`
+/// is itself an option, or longer than any name.
 pub fn closest<'a>(written: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > LONGEST_NAME {
         return None;
     }
     let edits = |option: &str| match option.eq_ignore_ascii_case(written) && option != written {
         true => 1,
-        false => strsim::levenshtein(written, option),
+        false => strsim::osa_distance(written, option),
     };
     let length = written.chars().count();
+    let letters = letters_of(written);
     let distances = options
         .into_iter()
         .filter(|option| !option.is_empty() && option.len().abs_diff(written.len()) <= 8)
         .map(|option| (edits(option), option));
-    let (distance, option) = distances.min_by_key(|(distance, _)| *distance)?;
-    ((1..=2).contains(&distance) && distance < length).then_some(option)
+    let (distance, option) = distances.min_by_key(|(distance, option)| {
+        let has_other_letters = letters_of(option) != letters;
+        let alike = common_beginning(written, option);
+        (*distance, has_other_letters, Reverse(alike))
+    })?;
+    let alike = common_beginning(written, option);
+    let is_near = match alike >= SURE_BEGINNING || (alike > 1 && alike == length) {
+        true => distance <= 3,
+        false => distance <= 2 && 2 * distance <= length,
+    };
+    (is_near && distance > 0).then_some(option)
+}
+
+/// So many equal letters at the beginning of two names make a third edit as credible as two elsewhere:
+/// `retry` and `retries`.
+const SURE_BEGINNING: usize = 4;
+
+fn letters_of(name: &str) -> Vec<char> {
+    let mut letters: Vec<char> = name.to_lowercase().chars().collect();
+    letters.sort_unstable();
+    letters
+}
+
+fn common_beginning(one: &str, other: &str) -> usize {
+    let pairs = one.chars().zip(other.chars());
+    pairs.take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]
@@ -227,8 +255,14 @@ mod tests {
         assert_eq!(closest("COYP", ["COPY", "ADD"]), Some("COPY"));
         assert_eq!(closest("COPY", ["COPY", "COPYX"]), None);
         assert_eq!(closest("frobnicate", ["COPY"]), None);
+        assert_eq!(closest("tmp", ["bind", "tmpfs"]), Some("tmpfs"));
+        assert_eq!(closest("FOO", ["FPE"]), None);
         assert_eq!(closest("x", []), None);
         assert_eq!(closest("x", ["y", ""]), None);
+        assert_eq!(closest("RNU", ["ENV", "RUN"]), Some("RUN"));
+        assert_eq!(closest("AGR", ["ADD", "ARG"]), Some("ARG"));
+        assert_eq!(closest("tga", ["target", "tag"]), Some("tag"));
+        assert_eq!(closest("retry", ["timeout", "retries"]), Some("retries"));
         assert_eq!(closest("goPath", ["PATH", "GOPATH"]), Some("GOPATH"));
     }
 }

@@ -227,14 +227,29 @@ pub struct History {
 /// What PATH is where an image does not say.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The PATH of images that name none; those for Windows know it from the system.
+pub(crate) fn default_path(os: &str) -> Option<&'static str> {
+    (os != "windows").then_some(DEFAULT_PATH)
+}
+
 impl ImageConfig {
     /// The config that `FROM scratch` begins with.
     pub fn empty(platform: &Platform) -> Self {
         let mut config = Self::default();
         config.set_platform(platform);
         config.config.working_dir = "/".to_owned();
-        config.config.env = vec![format!("PATH={DEFAULT_PATH}")];
+        config.config.env = default_path(&platform.os)
+            .map(|path| format!("PATH={path}"))
+            .into_iter()
+            .collect();
         config
+    }
+
+    /// Turns the slashes of an image for Windows: what a build makes of its directory has those of Linux.
+    pub(crate) fn write_directory_of_windows(&mut self) {
+        if self.os == "windows" && self.config.working_dir.starts_with('/') {
+            self.config.working_dir = self.config.working_dir.replace('/', "\\");
+        }
     }
 
     /// How many bytes it takes in memory, about; its history and its layers not counted.

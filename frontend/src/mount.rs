@@ -116,6 +116,9 @@ pub enum MountError {
     /// A key that needs a value and has none.
     #[error("the mount option {0:?} needs a value")]
     NeedsValue(String),
+    /// Nothing between two commas, or behind the last one.
+    #[error("an option of the mount is empty")]
+    EmptyOption,
     /// A value that the key does not take.
     #[error("{value:?} is not a value of the mount option {key:?}")]
     InvalidValue {
@@ -161,6 +164,9 @@ impl MountError {
                 key: "sharing",
                 value,
             } => finding.did_you_mean(value, SHARINGS.map(|(name, _)| name)),
+            Self::EmptyOption => {
+                finding.hint("commas stand only between options, and no blank behind a comma")
+            }
             Self::VariableInFrom => finding
                 .hint("name the image with FROM in a stage of its own, and mount from that stage"),
             _ => finding,
@@ -175,7 +181,11 @@ impl MountError {
             Self::UnknownKey(key) | Self::NeedsValue(key) => Some(key),
             Self::InvalidValue { key, .. } | Self::NotForType { key, .. } => Some(key),
             Self::VariableInFrom => Some("from"),
-            Self::Csv(_) | Self::NamelessSecret | Self::TwoNames | Self::Expand(_) => None,
+            Self::EmptyOption
+            | Self::Csv(_)
+            | Self::NamelessSecret
+            | Self::TwoNames
+            | Self::Expand(_) => None,
         }
     }
 }
@@ -204,7 +214,8 @@ fn of_option(key: &str, text: &str, flag: Span) -> Span {
 }
 
 impl MountType {
-    fn name(self) -> &'static str {
+    /// Its name as written.
+    pub fn name(self) -> &'static str {
         TYPES
             .iter()
             .find(|(_, kind)| *kind == self)
@@ -267,6 +278,7 @@ impl MountSpec {
                 "readonly" | "ro" => *read_only = Some(true),
                 "readwrite" | "rw" => *read_only = Some(false),
                 "required" => self.set_required("true")?,
+                "" => return Err(MountError::EmptyOption),
                 _ => return Err(MountError::NeedsValue(field.to_owned())),
             }
             return Ok(());

@@ -1,8 +1,16 @@
 //! The ports of EXPOSE: `port`, `from-to`, with `/tcp`, `/udp` or `/sctp`; a mapping to the host is
 //! accepted and left out.
 
+mod exposed;
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+
+use crate::diagnostic::closest;
+
+pub(crate) use exposed::Exposed;
+
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// Why a text is not a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +25,35 @@ pub(crate) enum PortError {
     Lengths(String, String),
 }
 
-/// The ports that a text stands for, as `80/tcp`.
-pub(crate) fn parse(text: &str) -> Result<Vec<String>, PortError> {
+/// A range of ports of one protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ports {
+    pub(crate) range: RangeInclusive<u16>,
+    pub(crate) protocol: &'static str,
+}
+
+impl Ports {
+    /// Each of them, as `80/tcp`.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let protocol = self.protocol;
+        self.range
+            .clone()
+            .map(move |port| format!("{port}/{protocol}"))
+    }
+}
+
+impl PortError {
+    /// The protocol that was probably meant, if a protocol is wrong.
+    pub(crate) fn meant(&self) -> Option<&'static str> {
+        match self {
+            Self::Protocol(written) => closest(&written.to_lowercase(), PROTOCOLS),
+            Self::Port(_) | Self::Address(_) | Self::Lengths(..) => None,
+        }
+    }
+}
+
+/// The ports that a text stands for.
+pub(crate) fn parse(text: &str) -> Result<Ports, PortError> {
     let (address, host, container) = split(text);
     let (ports, protocol) = split_protocol(container)?;
     check_address(address)?;
@@ -29,7 +64,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<String>, PortError> {
             return Err(PortError::Lengths(ports.to_owned(), host.to_owned()));
         }
     }
-    Ok(range.map(|port| format!("{port}/{protocol}")).collect())
+    Ok(Ports { range, protocol })
 }
 
 /// `[[address:]host:]container`
@@ -43,13 +78,18 @@ pub(crate) fn split(text: &str) -> (&str, &str, &str) {
     }
 }
 
-pub(crate) fn split_protocol(text: &str) -> Result<(&str, String), PortError> {
+pub(crate) fn split_protocol(text: &str) -> Result<(&str, &'static str), PortError> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, ""));
-    match protocol.to_lowercase().as_str() {
-        _ if ports.is_empty() => Err(PortError::Port(text.to_owned())),
-        "" => Ok((ports, "tcp".to_owned())),
-        known @ ("tcp" | "udp" | "sctp") => Ok((ports, known.to_owned())),
-        _ => Err(PortError::Protocol(protocol.to_owned())),
+    if ports.is_empty() {
+        return Err(PortError::Port(text.to_owned()));
+    }
+    if protocol.is_empty() {
+        return Ok((ports, "tcp"));
+    }
+    let mut known = PROTOCOLS.into_iter();
+    match known.find(|known| known.eq_ignore_ascii_case(protocol)) {
+        Some(known) => Ok((ports, known)),
+        None => Err(PortError::Protocol(protocol.to_owned())),
     }
 }
 
@@ -96,10 +136,15 @@ mod tests {
             ("8080-8090:80", &["80/tcp"]),
         ];
         for (text, ports) in cases {
-            assert_eq!(parse(text).expect(text), ports, "{text}");
+            let found: Vec<String> = parse(text).expect(text).names().collect();
+            assert_eq!(found, ports, "{text}");
         }
         for text in ["", "x", "80/x", "65536", "9-8", "1-3:4-5", "a:1:2", "/tcp"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
+        let meant = |text: &str| parse(text).err().and_then(|error| error.meant());
+        assert_eq!(meant("80/tpc"), Some("tcp"));
+        assert_eq!(meant("80/UPD"), Some("udp"));
+        assert_eq!(meant("80/x"), None);
     }
 }

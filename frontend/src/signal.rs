@@ -1,5 +1,7 @@
 //! The signals that STOPSIGNAL takes, by Linux's names or by number.
 
+use crate::diagnostic::closest;
+
 const NAMES: [&str; 36] = [
     "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
     "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
@@ -16,6 +18,15 @@ pub(crate) fn is_signal(text: &str) -> bool {
     NAMES.contains(&name) || is_real_time(name, "RTMIN+", 15) || is_real_time(name, "RTMAX-", 14)
 }
 
+/// The signal that was probably meant, with `SIG` if that was written.
+pub(crate) fn nearest(text: &str) -> Option<String> {
+    let upper = text.to_uppercase();
+    match upper.strip_prefix("SIG") {
+        Some(name) => closest(name, NAMES).map(|name| format!("SIG{name}")),
+        None => closest(&upper, NAMES).map(str::to_owned),
+    }
+}
+
 fn is_real_time(name: &str, prefix: &str, most: u32) -> bool {
     let Some(digits) = name.strip_prefix(prefix) else {
         return false;
@@ -29,7 +40,21 @@ fn is_real_time(name: &str, prefix: &str, most: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_signal;
+    use super::{is_signal, nearest};
+
+    #[test]
+    fn what_was_meant_is_found() {
+        let cases = [
+            ("SIGTRM", Some("SIGTERM")),
+            ("SIGTREM", Some("SIGTERM")),
+            ("sigkil", Some("SIGKILL")),
+            ("HPU", Some("HUP")),
+            ("whatever", None),
+        ];
+        for (text, meant) in cases {
+            assert_eq!(nearest(text).as_deref(), meant, "{text}");
+        }
+    }
 
     #[test]
     fn names_and_numbers() {

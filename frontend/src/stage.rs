@@ -15,6 +15,8 @@ pub struct Stage<'a> {
     pub name: Option<String>,
     /// Its FROM.
     pub from: &'a From,
+    /// Whether its FROM could be read; otherwise the base is unknown.
+    pub is_read: bool,
     /// The instruction of its FROM.
     pub instruction: &'a Instruction,
     /// The instructions behind its FROM.
@@ -43,11 +45,11 @@ impl<'a> Stages<'a> {
         let mut rest = dockerfile.instructions.as_slice();
         while let Some((instruction, behind)) = rest.split_first() {
             rest = behind;
-            let Command::From(from) = &instruction.command else {
+            let (Command::From(from) | Command::UnreadFrom(from)) = &instruction.command else {
                 stages.global.push(instruction);
                 continue;
             };
-            let is_from = |next: &Arc<Instruction>| matches!(next.command, Command::From(_));
+            let is_from = |next: &Arc<Instruction>| next.command.begins_a_stage();
             let end = rest.iter().position(is_from).unwrap_or(rest.len());
             let (instructions, behind) = rest.split_at(end);
             stages.begin(from, instruction, instructions);
@@ -71,6 +73,7 @@ impl<'a> Stages<'a> {
             index,
             name,
             from,
+            is_read: !instruction.command.is_unread(),
             instruction,
             instructions,
         });
@@ -91,6 +94,17 @@ impl<'a> Stages<'a> {
     /// The names of all stages.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.positions.keys().map(String::as_str)
+    }
+
+    /// A warning for each name that no stage has, among those whose stages may not come from the cache.
+    pub(crate) fn unknown_without_cache(&self, names: &[String]) -> Vec<Diagnostic> {
+        let unknown = names.iter().filter(|name| self.by_name(name).is_none());
+        let warning = |name: &String| {
+            let message = format!("there is no stage {name:?} to build without the cache");
+            let warning = Diagnostic::warning_nowhere("unknown-stage", message);
+            warning.did_you_mean(&name.to_lowercase(), self.names())
+        };
+        unknown.map(warning).collect()
     }
 
     /// The stage to build: the one of that name, or the last.
@@ -124,5 +138,11 @@ mod tests {
         assert_eq!(stages.target(None).expect("a target"), 2);
         let error = stages.target(Some("onw")).expect_err("no such stage");
         assert_eq!(error.hints, ["did you mean one?"]);
+        let unknown = stages.unknown_without_cache(&["ONE".into(), "noe".into()]);
+        let told: Vec<String> = unknown.iter().map(Diagnostic::to_string).collect();
+        assert_eq!(
+            told,
+            ["there is no stage \"noe\" to build without the cache (did you mean one?)"]
+        );
     }
 }

@@ -19,7 +19,8 @@ pub struct Dockerfile {
     pub source: Source,
     /// The directives at its head.
     pub directives: Directives,
-    /// The instructions in order; what could not be read is [`Command::Invalid`].
+    /// The instructions in order; what could not be read is [`Command::Invalid`], or
+    /// [`Command::UnreadFrom`] where a stage begins.
     pub instructions: Vec<Arc<Instruction>>,
     /// Every byte of the file, comments and blanks included.
     pub layout: Layout,
@@ -108,6 +109,21 @@ pub enum Command {
     Workdir(Word),
     /// Something that is not an instruction or not a correct one; a diagnostic says why.
     Invalid,
+    /// A FROM that is not correct, with what it seems to name: a stage begins here all the same, whose
+    /// base is unknown. A diagnostic says why.
+    UnreadFrom(From),
+}
+
+impl Command {
+    /// Whether it is not what its instruction means, because that is wrong.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Self::Invalid | Self::UnreadFrom(_))
+    }
+
+    /// Whether it is a FROM, correct or not.
+    pub fn begins_a_stage(&self) -> bool {
+        matches!(self, Self::From(_) | Self::UnreadFrom(_))
+    }
 }
 
 /// FROM

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use kiln_frontend::image_config::ImageConfig;
 use kiln_frontend::lower::remote::{Pinned, PinnedGit, PinnedHttp, RemoteRequest, RemoteSource};
-use kiln_frontend::lower::{Allowed, Images, MainContext, NamedContext, NoCache};
+use kiln_frontend::lower::{Allowed, Extent, Images, MainContext, NamedContext, NoCache, survey};
 use kiln_frontend::{ImageRequest, LowerError, Options, ResolvedImage, Source, lower, parse};
 use kiln_solver::Sha256Digest;
 use serde::Deserialize;
@@ -157,7 +157,8 @@ fn run(directory: &Path) -> String {
         return shown + &dump::tree(&parsed.dockerfile);
     }
     if parsed.has_errors() {
-        return shown;
+        let survey = survey(&parsed, &case.options(), &Known::default(), Extent::Needed);
+        return dump::diagnostics(&source, &survey.diagnostics);
     }
     let mut known = Known::default();
     loop {

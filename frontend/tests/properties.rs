@@ -36,7 +36,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
                 prop_assert!(lies_in(&source, word.span), "{:?}", word);
             }
         }
-        if instruction.command == Command::Invalid {
+        if instruction.command.is_unread() {
             prop_assert!(parsed.has_errors(), "invalid without a reason: {:?}", text);
         }
     }

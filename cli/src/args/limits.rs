@@ -9,6 +9,9 @@ pub struct LimitArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Limits of steps")]
     pub shm_size: Option<String>,
     /// Limit of each process, such as nofile=1024:2048
+    ///
+    /// nproc counts for root as well: a step's root is an ordinary user to the kernel. --pids-limit limits the
+    /// processes of each step by itself.
     #[arg(
         long = "ulimit",
         value_name = "NAME=SOFT[:HARD]",

@@ -15,6 +15,7 @@ mod explain;
 mod fmt;
 mod limits;
 mod manual;
+mod slip;
 mod store;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub use explain::ExplainArgs;
 pub use fmt::FmtArgs;
 pub use limits::LimitArgs;
 pub use manual::{CompletionsArgs, ManArgs};
+pub use slip::explain as explain_slip;
 pub use store::{
     DuArgs, Format, HistoryArgs, ImagesArgs, InspectArgs, PruneArgs, StoreArgs, StoreCommand,
     VerifyArgs,

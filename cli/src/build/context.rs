@@ -218,7 +218,8 @@ impl Opening<'_> {
         let remote = remote.with_context(wrong)?;
         let pinned = pin_source(&self.backends.sources, &remote, self.reporter)
             .await
-            .with_context(wrong)?;
+            // It says the address itself.
+            .context("the build context")?;
         let source = remote.source(&pinned).with_context(wrong)?;
         let main = MainContext::Remote {
             source,

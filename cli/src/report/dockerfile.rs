@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use kiln_frontend::check::{self, Rule};
 use kiln_frontend::diagnostic::{MORE_FINDINGS, shortened};
 use kiln_frontend::{Diagnostic, Severity, Source, Span};
@@ -119,6 +119,9 @@ fn render_one(
                 .span
                 .map(|span| snippet(source, span, diagnostic)),
         );
+    if diagnostic.span.is_none() {
+        return without_place(group, diagnostic, rule, renderer);
+    }
     for hint in &diagnostic.hints {
         group = group.element(Level::HELP.message(hint.as_str()));
     }
@@ -126,6 +129,23 @@ fn render_one(
         group = group.element(Level::NOTE.message(wrapped(rule.reason)));
     }
     renderer.render(&[group])
+}
+
+/// A finding beside which no line stands, and therefore no margin either.
+fn without_place(
+    title: Group<'_>,
+    diagnostic: &Diagnostic,
+    rule: Option<&Rule>,
+    renderer: &Renderer,
+) -> String {
+    let told = |level: Level<'static>, text: String| {
+        renderer.render(&[Group::with_title(level.primary_title(text))])
+    };
+    let mut lines = vec![renderer.render(&[title])];
+    let hints = diagnostic.hints.iter().cloned();
+    lines.extend(hints.map(|hint| told(Level::HELP, hint)));
+    lines.extend(rule.map(|rule| told(Level::NOTE, wrapped(rule.reason))));
+    lines.join("\n")
 }
 
 /// Broken into lines of a width that people like to read.

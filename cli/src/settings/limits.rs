@@ -36,7 +36,7 @@ const LEAST_MEMORY: u64 = 6 << 20;
 pub(super) fn parse(args: &LimitArgs) -> Result<Limits, UsageError> {
     let memory = size("--memory", args.memory.as_deref())?;
     Ok(Limits {
-        shm_size: size("--shm-size", args.shm_size.as_deref())?,
+        shm_size: shm_size(args.shm_size.as_deref())?,
         ulimits: ulimits(&args.ulimits)?,
         resources: Resources {
             memory: memory.map(at_least_alive).transpose()?,
@@ -54,6 +54,14 @@ pub(super) fn parse(args: &LimitArgs) -> Result<Limits, UsageError> {
         },
         cgroup_parent: args.cgroup_parent.clone().filter(|path| !path.is_empty()),
     })
+}
+
+/// As in Docker, 0 asks for the usual size.
+fn shm_size(typed: Option<&str>) -> Result<Option<u64>, UsageError> {
+    match typed.and_then(byte_size::parse) {
+        Some(0) => Ok(None),
+        _ => size("--shm-size", typed),
+    }
 }
 
 fn size(option: &'static str, typed: Option<&str>) -> Result<Option<u64>, UsageError> {
@@ -242,6 +250,11 @@ mod tests {
             })
             .is_err()
         );
+        let shared = |size: &str| shm_size(Some(size));
+        assert_eq!(shared("0"), Ok(None));
+        assert_eq!(shared("0m"), Ok(None));
+        assert_eq!(shared("1m"), Ok(Some(1 << 20)));
+        assert!(shared("m").is_err());
         for list in ["", "a", "2-1", "1,", "-1"] {
             let typed = LimitArgs {
                 cpuset_cpus: Some(list.into()),

@@ -91,6 +91,12 @@ fn dockerfiles_that_cannot_be_built() {
 /// Command lines that make no sense, with parts of what is said of them.
 const LINES: &[(&str, i32, &[&str])] = &[
     ("--taget x", 2, &["--taget", "--target"]),
+    ("--tga x", 2, &["'--tag'"]),
+    (
+        "--network=container:x",
+        2,
+        &["'container:x'", "default, none, host"],
+    ),
     ("-o type=imgae", 2, &["did you mean image?"]),
     (
         "--build-context x=oci-layuot://y",

@@ -45,6 +45,20 @@ fn limits_of_processes_are_set() {
 }
 
 #[test]
+fn fewer_open_files_than_kiln_itself_needs() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    bench.build("--ulimit nofile=4");
+    machine::assert_clean(&bench.store());
+}
+
+#[test]
+fn a_limit_that_cannot_be_set_is_named_as_it_was_typed() {
+    let bench = Bench::with("FROM base\nRUN true\n");
+    let failed = bench.try_build("--ulimit rtprio=99 --ulimit nofile=99999999999");
+    failed.assert_failed(1, &["the limit nofile", ">>> RUN true"]);
+}
+
+#[test]
 fn only_a_limit_that_a_command_can_see_runs_it_again() {
     let bench = Bench::with("FROM base\nRUN ulimit -n >/limit\n");
     assert_eq!(bench.build("").ran().len(), 1);

@@ -87,7 +87,7 @@ pub(super) static UNPINNED: Rule = Rule {
 
 /// Bases that are images without a digest; what variables stand for is not known here.
 pub(super) fn unpinned(findings: &Findings, stages: &Stages<'_>) {
-    for stage in &stages.all {
+    for stage in stages.all.iter().filter(|stage| stage.is_read) {
         let image = &stage.from.image;
         let is_stage = stages.before(stage.index, &image.value).is_some();
         if is_stage || image.value == "scratch" || image.value.contains('$') {
@@ -137,7 +137,7 @@ pub(super) fn stages(findings: &Findings, stages: &Stages<'_>, scope: &Scope<'_>
         .collect();
     let known: std::collections::BTreeSet<&str> =
         declared.iter().chain(&scope.names).copied().collect();
-    for stage in &stages.all {
+    for stage in stages.all.iter().filter(|stage| stage.is_read) {
         default_name(findings, stage, scope);
         let expander = Expander::new(scope.escape, scope.variables).growing_by(limits::FROM);
         let used = |word: &Word| {

@@ -226,7 +226,7 @@ impl<'a> Lexer<'a> {
             return Err(ExpandError::TooDeep);
         }
         self.depth += 1;
-        let start = self.position();
+        let (start, from) = (self.position(), self.rest);
         self.next();
         let value = if self.peek() == Some('{') {
             self.braces()
@@ -235,7 +235,10 @@ impl<'a> Lexer<'a> {
         };
         self.depth -= 1;
         if value.is_err() && self.failed.is_none() {
-            self.failed = Some(start..self.position());
+            // What is never closed runs on to the end of the text; its first line says enough.
+            let read = &from[..self.position() - start];
+            let line = read.find(['\r', '\n']).unwrap_or(read.len());
+            self.failed = Some(start..start + line);
         }
         value
     }
@@ -276,14 +279,15 @@ impl<'a> Lexer<'a> {
             Some('}') => self.plain_braces(name),
             Some(':') => match self.next() {
                 Some(operator @ ('-' | '+' | '?')) => self.conditional(name, operator, true),
+                None | Some('\n' | '\r') => Err(ExpandError::Missing('}')),
                 Some(other) => Err(ExpandError::UnknownOperator(format!(":{other}"))),
-                None => Err(ExpandError::Missing('}')),
             },
             Some(operator @ ('-' | '+' | '?')) => self.conditional(name, operator, false),
             Some(operator @ ('#' | '%')) => self.trim(name, operator),
             Some('/') => self.replace(name),
+            // No operator begins with the end of a line.
+            None | Some('\n' | '\r') => Err(ExpandError::Missing('}')),
             Some(other) => Err(ExpandError::UnknownOperator(other.to_string())),
-            None => Err(ExpandError::Missing('}')),
         }
     }
 

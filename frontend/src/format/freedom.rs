@@ -123,6 +123,7 @@ impl Reader<'_> {
             | Command::StopSignal(_)
             | Command::User(_)
             | Command::Workdir(_)
+            | Command::UnreadFrom(_)
             | Command::Invalid => {}
         }
     }

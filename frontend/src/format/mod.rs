@@ -19,7 +19,7 @@ mod line;
 use crate::directive::DirectiveReader;
 use crate::layout::{Piece, PieceKind};
 use crate::source::{Source, Span};
-use crate::syntax::{Command, Dockerfile};
+use crate::syntax::Dockerfile;
 use line::Line;
 
 /// The file in the style that the module describes.
@@ -33,7 +33,7 @@ pub fn format(dockerfile: &Dockerfile) -> String {
         at = instruction.pieces.end;
         let lines = line::lines(&dockerfile.source, &pieces[instruction.pieces.start..at]);
         writer.outside(before);
-        if instruction.command == Command::Invalid {
+        if instruction.command.is_unread() {
             writer.unreadable(before.last(), &lines);
         } else {
             writer.separate(false);

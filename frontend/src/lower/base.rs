@@ -17,7 +17,7 @@ use super::stage::{Builder, State, describe};
 use super::{Checked, ImageLocation, NoCache, ResolvedImage};
 use crate::check;
 use crate::diagnostic::Diagnostic;
-use crate::image_config::DEFAULT_PATH;
+use crate::image_config::default_path;
 use crate::source::Span;
 use crate::syntax::Command;
 
@@ -43,8 +43,10 @@ impl Builder<'_> {
         }
         state.ignore_cache = self.ignores_cache(index);
         state.config.config.on_build.clear();
-        if !state.variables.contains("PATH") {
-            state.variables.set("PATH", DEFAULT_PATH);
+        if let Some(path) = default_path(&state.platform.os)
+            && !state.variables.contains("PATH")
+        {
+            state.variables.set("PATH", path);
         }
         state.environment.set_all(state.variables.iter());
         if state.arguments.len() > 0 {

@@ -5,10 +5,12 @@ use kiln_solver::op::{FileAction, FileOp, InputIndex, Op, Owner};
 
 use super::plan::Step;
 use super::stage::{Builder, State, describe};
-use super::{Checked, arguments};
+use super::{Checked, arguments, epoch};
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::image_config::{self, Empty, ImageConfig};
+use crate::port::Ports;
+use crate::source::Span;
 use crate::syntax::{Argument, Command, CommandLine, Healthcheck, Instruction, KeyValue, Word};
 use crate::{duration, port, printed, signal};
 
@@ -107,7 +109,7 @@ impl Builder<'_> {
     }
 
     fn expose(&self, state: &mut State, words: &[Word]) -> Checked<()> {
-        let mut exposed = Vec::new();
+        let mut message = "EXPOSE [".to_owned();
         for word in words {
             let expander =
                 Expander::new(self.dockerfile.directives.escape_char(), &state.environment);
@@ -116,20 +118,30 @@ impl Builder<'_> {
             })?;
             for text in ports {
                 let ports = port::parse(&text).map_err(|error| {
-                    Box::new(Diagnostic::error(
-                        "invalid-port",
-                        word.span,
-                        error.to_string(),
-                    ))
+                    let finding = Diagnostic::error("invalid-port", word.span, error.to_string());
+                    Box::new(finding.did_you_mean_this(error.meant()))
                 })?;
-                self.charge(PORT_COST * ports.len(), word.span)?;
-                exposed.extend(ports);
+                for port in ports.names() {
+                    message.extend([port.as_str(), " "]);
+                }
+                self.expose_new(state, &ports, word.span)?;
             }
         }
-        let message = format!("EXPOSE {}", printed::list(&exposed));
-        let ports = exposed.into_iter().map(|port| (port, Empty {}));
-        state.config.config.exposed_ports.extend(ports);
+        if message.ends_with(' ') {
+            message.pop();
+        }
+        message.push(']');
         self.record(state, message)
+    }
+
+    /// Adds to the config what no EXPOSE before has added.
+    fn expose_new(&self, state: &mut State, ports: &Ports, span: Span) -> Checked<()> {
+        for fresh in state.exposed.add(ports) {
+            self.charge(PORT_COST * fresh.range.len(), span)?;
+            let ports = fresh.names().map(|port| (port, Empty {}));
+            state.config.config.exposed_ports.extend(ports);
+        }
+        Ok(())
     }
 
     fn healthcheck(&self, state: &mut State, check: &Healthcheck) -> Checked<()> {
@@ -164,11 +176,9 @@ impl Builder<'_> {
         let name = self.expand(state, &word.value, word.span)?;
         if !signal::is_signal(&name) {
             let message = format!("there is no signal {name:?}");
-            return Err(Box::new(Diagnostic::error(
-                "invalid-signal",
-                word.span,
-                message,
-            )));
+            let finding = Diagnostic::error("invalid-signal", word.span, message);
+            let meant = signal::nearest(&name);
+            return Err(Box::new(finding.did_you_mean_this(meant.as_deref())));
         }
         state.config.config.stop_signal.clone_from(&name);
         self.record(state, format!("STOPSIGNAL {name}"))
@@ -229,11 +239,13 @@ impl Builder<'_> {
     /// `--build-arg`, or else the default, or else the value of the whole file.
     fn argument_value(&self, state: &State, argument: &Argument) -> Checked<Option<String>> {
         let name = &argument.name.value;
-        if let Some(value) = self.options.build_args.get(name) {
+        let given = self.options.build_args.get(name);
+        if let Some(value) = given.filter(|value| !epoch::is_none(name, value)) {
             return Ok(Some(value.clone()));
         }
         match &argument.default {
             Some(default) => self.expand(state, &default.value, default.span).map(Some),
+            None if given.is_some() => Ok(None),
             None => Ok(self.global.value(name).map(str::to_owned)),
         }
     }

@@ -125,6 +125,12 @@ fn unknown(text: &str, stages: &Stages<'_>, options: &Options) -> Diagnostic {
     Diagnostic::error_nowhere("invalid-epoch", message).did_you_mean(text, names)
 }
 
+/// Whether a build argument says that there is no time. As in BuildKit, its ARG then has no value, not even
+/// an empty one or that of the whole file.
+pub(super) fn is_none(name: &str, value: &str) -> bool {
+    name == NAME && value.is_empty()
+}
+
 /// The options with the time as a number, as ARGs of that name see it.
 pub(super) fn with_number(options: Cow<'_, Options>, epoch: Option<i64>) -> Cow<'_, Options> {
     let number = epoch.map_or(String::new(), |epoch| epoch.to_string());

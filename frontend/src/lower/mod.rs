@@ -332,7 +332,11 @@ fn lower_or_stop(
         check::unused_build_argument(&findings, unused);
     }
     let builder = stage::Builder::new(dockerfile, options, &global, &plan, images, epoch, findings);
-    let lowered = builder.lower(target)?;
+    let mut lowered = builder.lower(target)?;
+    if let NoCache::Stages(names) = &options.no_cache {
+        let unknown = stages.unknown_without_cache(names);
+        lowered.warnings.extend(unknown);
+    }
     if lowered.warnings.iter().any(Diagnostic::is_error) {
         return Err(LowerError::Invalid(lowered.warnings));
     }

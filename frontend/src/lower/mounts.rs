@@ -260,8 +260,12 @@ fn hides_root(state: &State, spec: &MountSpec) -> bool {
 }
 
 fn not_a_target(spec: &MountSpec, span: Span) -> Box<Diagnostic> {
-    let message = format!("{:?} cannot be the target of a mount", spec.target);
-    Box::new(Diagnostic::error("invalid-mount", span, message))
+    let error = |message| Diagnostic::error("invalid-mount", span, message);
+    Box::new(match spec.target.as_str() {
+        "" => error(format!("a {} mount needs a target", spec.kind.name()))
+            .hint("add target= and a path to its options"),
+        target => error(format!("{target:?} cannot be the target of a mount")),
+    })
 }
 
 fn below_working_directory(state: &State, target: &str) -> RelPath {

@@ -105,6 +105,10 @@ impl<'a> Plan<'a> {
         };
         let mut errors = Vec::new();
         for stage in &stages.all {
+            if !stage.is_read {
+                plan.planned.push(PlannedStage::broken());
+                continue;
+            }
             match plan.stage(stage, global) {
                 Ok(planned) => plan.planned.push(planned),
                 Err(error) => {

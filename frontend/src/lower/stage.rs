@@ -24,6 +24,7 @@ use crate::diagnostic::Diagnostic;
 use crate::expand::{ExpandError, Expander, Failure};
 use crate::image_config::ImageConfig;
 use crate::limits;
+use crate::port::Exposed;
 use crate::source::{Source, Span};
 use crate::syntax::{Command, Dockerfile, Instruction};
 
@@ -43,6 +44,8 @@ pub(super) struct State {
     /// What commands and expansions see: ENVs, and ARGs with a value.
     pub(super) environment: Environment,
     pub(super) arguments: Declared,
+    /// The ports that the file has exposed.
+    pub(super) exposed: Exposed,
     pub(super) numbering: Numbering,
     pub(super) ignore_cache: bool,
     /// Whether this stage has had a CMD.
@@ -68,6 +71,7 @@ impl State {
             platform,
             environment: Environment::default(),
             arguments: Declared::default(),
+            exposed: Exposed::default(),
             numbering,
             ignore_cache: false,
             has_cmd: false,
@@ -167,6 +171,7 @@ impl<'a> Builder<'a> {
             state.config.set_platform(platform);
         }
         state.config.normalize_platform();
+        state.config.write_directory_of_windows();
         state.config.config.env = state.variables.list();
         let layers = self.write_history(&mut state, target)?;
         let directive = self.dockerfile.directives.check.as_ref();
@@ -250,7 +255,7 @@ impl<'a> Builder<'a> {
             Command::Arg(arguments) => self.arguments(state, arguments),
             // The parser has said why.
             Command::Invalid => Ok(()),
-            Command::From(_) => {
+            Command::From(_) | Command::UnreadFrom(_) => {
                 let message = "the instruction cannot be used here";
                 Err(Box::new(Diagnostic::error(
                     "invalid-instruction",
@@ -368,7 +373,7 @@ impl<'a> Builder<'a> {
             }
             None => {
                 let message = format!(
-                    "variables take more than {} MiB in all",
+                    "variables, ports and the texts of the history take more than {} MiB in all",
                     limits::VARIABLES >> 20
                 );
                 Err(Box::new(Diagnostic::error(TOO_LARGE, span, message)))
@@ -415,7 +420,8 @@ impl<'a> Builder<'a> {
     fn write_history(&self, state: &mut State, target: usize) -> Result<Vec<Layer>, Diagnostic> {
         if state.past.size() > limits::HISTORY {
             let message = format!(
-                "the history of the image takes more than {} MiB; that of a RUN repeats all ARGs",
+                "the history of the image takes more than {} MiB; that of a RUN repeats all ARGs, and that of \
+                 EXPOSE lists all ports",
                 limits::HISTORY >> 20
             );
             let span = self.plan.stage_at(target).instruction.span;

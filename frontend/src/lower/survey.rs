@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::parse::Parsed;
 use crate::source::Spanned;
 use crate::stage::Stages;
-use crate::syntax::{Command, Dockerfile};
+use crate::syntax::Dockerfile;
 
 /// Which stages are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +71,7 @@ pub(super) fn survey_tree(
     check::file(&findings, dockerfile, &stages);
     let target = stages.target(options.target.as_deref());
     let findings = match target {
-        // Without its FROM, a stage's instructions would count for the stage before.
-        Ok(target) if !misses_a_from(dockerfile) => {
+        Ok(target) => {
             let surveyor = Surveyor {
                 dockerfile,
                 options,
@@ -82,11 +81,11 @@ pub(super) fn survey_tree(
             surveyor.stages(target, extent, findings, &mut survey)
         }
         // Where a FROM is missing or wrong, that has been told.
-        Err(error) if !stages.all.is_empty() && !misses_a_from(dockerfile) => {
+        Err(error) if !stages.all.is_empty() && !misses_a_base(&stages) => {
             survey.diagnostics.push(error);
             findings
         }
-        Ok(_) | Err(_) => findings,
+        Err(_) => findings,
     };
     let directive = dockerfile.directives.check.as_ref();
     survey
@@ -112,11 +111,9 @@ pub(super) fn settings(dockerfile: &Dockerfile, options: &Options) -> Result<Set
     Ok(settings)
 }
 
-fn misses_a_from(dockerfile: &Dockerfile) -> bool {
-    dockerfile
-        .instructions
-        .iter()
-        .any(|instruction| instruction.command == Command::Invalid && instruction.is("from"))
+/// Whether the base of some stage could not be read, so that nobody knows which stages it needs.
+fn misses_a_base(stages: &Stages<'_>) -> bool {
+    stages.all.iter().any(|stage| !stage.is_read)
 }
 
 struct Surveyor<'a> {
@@ -143,7 +140,7 @@ impl Surveyor<'_> {
         survey.diagnostics.extend(errors);
         let (mut plan, errors) = Plan::new(dockerfile, stages, options, &global);
         survey.diagnostics.extend(errors);
-        let all = extent == Extent::All && options.target.is_none();
+        let all = (extent == Extent::All && options.target.is_none()) || misses_a_base(stages);
         let (missing, errors) = plan.survey((!all).then_some(target), self.images);
         survey.missing = missing;
         survey.diagnostics.extend(errors);

@@ -61,16 +61,25 @@ impl<'a> Reader<'a> {
             }
         };
         if command == Command::Invalid && keyword == "FROM" {
-            self.ask_rules_about_from();
+            return self.unread_from();
         }
         command
     }
 
-    /// What rules find in a FROM that is not in the tree.
-    fn ask_rules_about_from(&mut self) {
+    /// What can be said of a FROM that is wrong. A third word is the name that later stages use, whatever
+    /// stands before it.
+    fn unread_from(&mut self) -> Command {
         let words = self.arguments("FROM").blank_separated();
         let found = check::of_rejected_from(self.head.keyword, &words);
         self.diagnostics.extend(found);
+        let mut words = words.into_iter();
+        let nothing = || Spanned::new(String::new(), self.keyword().span);
+        Command::UnreadFrom(From {
+            platform: None,
+            image: words.next().unwrap_or_else(nothing),
+            r#as: words.next(),
+            name: words.next(),
+        })
     }
 
     fn arguments<'k>(&self, keyword: &'k str) -> Arguments<'k>
@@ -171,11 +180,9 @@ impl<'a> Reader<'a> {
             }),
             _ => {
                 let message = format!("HEALTHCHECK takes CMD or NONE, not {:?}", kind.value);
-                Err(Box::new(Diagnostic::error(
-                    "invalid-healthcheck",
-                    kind.span,
-                    message,
-                )))
+                let finding = Diagnostic::error("invalid-healthcheck", kind.span, message);
+                let written = kind.value.to_ascii_uppercase();
+                Err(Box::new(finding.did_you_mean(&written, ["CMD", "NONE"])))
             }
         }
     }

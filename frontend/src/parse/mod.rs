@@ -23,7 +23,8 @@ use crate::syntax::{Command, Dockerfile, Instruction};
 /// A tree and what is wrong with it.
 #[derive(Debug)]
 pub struct Parsed {
-    /// The tree; instructions that cannot be read are [`Command::Invalid`].
+    /// The tree; instructions that cannot be read are [`Command::Invalid`] or
+    /// [`Command::UnreadFrom`].
     pub dockerfile: Dockerfile,
     /// The errors, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
@@ -100,9 +101,7 @@ pub(crate) fn parse_trigger(text: &str, span: Span) -> Result<Instruction, Vec<D
 
 /// Before the first FROM, only ARG may stand.
 fn check_order(instructions: &[Arc<Instruction>], diagnostics: &mut Vec<Diagnostic>) {
-    let is_from = |instruction: &Arc<Instruction>| {
-        matches!(instruction.command, Command::From(_)) || instruction.is("from")
-    };
+    let is_from = |instruction: &Arc<Instruction>| instruction.command.begins_a_stage();
     let first_from = instructions
         .iter()
         .position(is_from)

@@ -160,23 +160,45 @@ fn glob_character(rest: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> 
 fn expression_character(rest: &mut Peekable<Chars<'_>>) -> Result<char, &'static str> {
     match rest.next() {
         None => Err(MALFORMED),
-        Some('\\') => rest.next().and_then(escaped).ok_or("an escape is unknown"),
+        Some('\\') => escaped(rest).ok_or("an escape is unknown"),
         Some(character) => Ok(character),
     }
 }
 
-/// The one character that an escape of a regular expression stands for.
-pub(super) fn escaped(letter: char) -> Option<char> {
-    match letter {
+/// The one character that an escape of a regular expression stands for, behind its backslash.
+pub(super) fn escaped(rest: &mut Peekable<Chars<'_>>) -> Option<char> {
+    match rest.next()? {
         'a' => Some('\u{7}'),
         'f' => Some('\u{c}'),
         'n' => Some('\n'),
         'r' => Some('\r'),
         't' => Some('\t'),
         'v' => Some('\u{b}'),
+        'x' => {
+            let (high, low) = (rest.next()?.to_digit(16)?, rest.next()?.to_digit(16)?);
+            char::from_u32(16 * high + low)
+        }
+        '0' => octal(0, rest),
+        // One digit alone would refer to a group.
+        digit @ '1'..='7' if rest.peek().is_some_and(|next| next.is_digit(8)) => {
+            octal(digit.to_digit(8)?, rest)
+        }
         letter if letter.is_ascii() && !letter.is_ascii_alphanumeric() => Some(letter),
         _ => None,
     }
+}
+
+/// At most two more octal digits.
+fn octal(first: u32, rest: &mut Peekable<Chars<'_>>) -> Option<char> {
+    let mut value = first;
+    for _ in 0..2 {
+        let Some(digit) = rest.peek().and_then(|next| next.to_digit(8)) else {
+            break;
+        };
+        value = 8 * value + digit;
+        rest.next();
+    }
+    char::from_u32(value)
 }
 
 fn posix_ranges(name: &str) -> Option<&'static [(char, char)]> {

@@ -271,6 +271,32 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_windows_are_read_as_by_buildkit() {
+        let cases = [
+            ("app\\build", "app/build", false),
+            ("app\\build", "appbuild", false),
+            ("app\\b-x", "app-x", true),
+            ("app\\Build", "appuild", true),
+            ("src\\App", "srcpp", false),
+            ("\\App", "pp", true),
+            ("fuz\\z", "fuz", true),
+            ("fuz\\zx", "fuzx", false),
+            ("\\x41b", "Ab", true),
+            ("\\101b", "Ab", true),
+            ("\\0", "0", false),
+            ("[\\x41-\\103]x", "Bx", true),
+            ("a\\Q*.b", "a[^/]*\\.b$anything", true),
+            ("a\\Q*.b", "ax.b", false),
+            ("a\\Qb?\\E*", "ab[^/]x", true),
+            ("a\\Q**", "a.*$", true),
+        ];
+        for (pattern, text, expected) in cases {
+            let excludes = compiled(&[pattern]).excludes(&path(text));
+            assert_eq!(excludes, expected, "{pattern:?} on {text:?}");
+        }
+    }
+
+    #[test]
     fn what_is_taken_back_is_looked_for_below() {
         let patterns = compiled(&["a", "b", "!a/c/d", "!w*/x"]);
         let may = |text: &str| patterns.may_include_below(&path(text));
@@ -282,7 +308,8 @@ mod tests {
     #[test]
     fn malformed_patterns_are_refused() {
         for text in [
-            "[", "a[", "[]a", "a\\", "!", "[-a]", "[b-a]", "\\p", "[\\q]", "[^]",
+            "[", "a[", "[]a", "a\\", "!", "[-a]", "[b-a]", "\\p", "[\\q]", "[^]", "\\1", "\\xg",
+            "\\C", "[\\b]",
         ] {
             assert!(Patterns::new([text].into_iter()).is_err(), "{text:?}");
         }

@@ -4,6 +4,9 @@
 //! kept here: classes match `/`, `**` need not be followed by a slash, `^` is the start, and escaped
 //! letters have the meaning that Go's expressions give them.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use super::class::{self, Class};
 use super::token::{self, Token, push_literal};
 
@@ -85,6 +88,62 @@ fn is_plain(text: &str) -> bool {
     !text.contains(['*', '?', '[', ']', '\\'])
 }
 
+/// What stands behind a backslash. A path of Windows such as `src\App` is full of these, too.
+fn escape(rest: &mut Peekable<Chars<'_>>, tokens: &mut Vec<Token>) -> Result<(), &'static str> {
+    let letter = *rest.peek().ok_or("it ends in a backslash")?;
+    let token = match letter {
+        'A' => Token::Start,
+        'z' => Token::End,
+        'b' => Token::Boundary(true),
+        'B' => Token::Boundary(false),
+        'Q' => {
+            rest.next();
+            return quote(rest, tokens);
+        }
+        _ => match Class::named(letter) {
+            Some(class) => Token::Class(class),
+            None => {
+                let character = class::escaped(rest).ok_or("an escape is unknown")?;
+                push_literal(tokens, character);
+                return Ok(());
+            }
+        },
+    };
+    rest.next();
+    tokens.push(token);
+    Ok(())
+}
+
+/// Behind `\Q`, up to `\E`, characters stand for themselves: those of the expression that the pattern was
+/// turned into before. Without `\E` the `$` at its end is one of them, so that anything may follow.
+fn quote(rest: &mut Peekable<Chars<'_>>, tokens: &mut Vec<Token>) -> Result<(), &'static str> {
+    let mut push = |text: &str| text.chars().for_each(|c| push_literal(tokens, c));
+    while let Some(next) = rest.next() {
+        match next {
+            '\\' if rest.next_if_eq(&'E').is_some() => return Ok(()),
+            '\\' => {
+                push("\\");
+                push(&rest.next().ok_or("it ends in a backslash")?.to_string());
+            }
+            '*' if rest.next_if_eq(&'*').is_some() => {
+                rest.next_if_eq(&'/');
+                push(if rest.peek().is_none() {
+                    ".*"
+                } else {
+                    "(.*/)?"
+                });
+            }
+            '*' => push("[^/]*"),
+            '?' => push("[^/]"),
+            '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => push(&format!("\\{next}")),
+            other => push(&other.to_string()),
+        }
+    }
+    push("$");
+    tokens.push(Token::Rest);
+    Ok(())
+}
+
 fn parse_tokens(pattern: &str) -> Result<Vec<Token>, &'static str> {
     let mut rest = pattern.chars().peekable();
     let mut tokens = Vec::new();
@@ -105,14 +164,7 @@ fn parse_tokens(pattern: &str) -> Result<Vec<Token>, &'static str> {
                 let class = Class::of_expression(&mut rest)?;
                 tokens.push(class.map_or(Token::Never, Token::Class));
             }
-            '\\' => {
-                let letter = rest.next().ok_or("it ends in a backslash")?;
-                match (Class::named(letter), class::escaped(letter)) {
-                    (Some(class), _) => tokens.push(Token::Class(class)),
-                    (None, Some(character)) => push_literal(&mut tokens, character),
-                    (None, None) => return Err("an escape is unknown"),
-                }
-            }
+            '\\' => escape(&mut rest, &mut tokens)?,
             '^' => tokens.push(Token::Start),
             literal => push_literal(&mut tokens, literal),
         }

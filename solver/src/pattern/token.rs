@@ -19,6 +19,12 @@ pub(super) enum Token {
     Everything,
     /// The start of the path.
     Start,
+    /// The end of the path.
+    End,
+    /// Whatever follows.
+    Rest,
+    /// Between two bytes of which one belongs to an ASCII word, or, if not so, no such place.
+    Boundary(bool),
     /// Matches nothing.
     Never,
 }
@@ -110,6 +116,9 @@ impl<'p> Reached<'p> {
             Token::Everything => self.repeat(|byte| byte != b'\n'),
             Token::Directories => self.directories(),
             Token::Start => self.next[0] = self.places[0],
+            Token::End => self.next[self.path.len()] = self.is_at_end(),
+            Token::Rest => self.next[self.path.len()] = self.places.contains(&true),
+            Token::Boundary(wanted) => self.boundaries(*wanted),
             Token::Never => {}
         }
         std::mem::swap(&mut self.places, &mut self.next);
@@ -141,6 +150,17 @@ impl<'p> Reached<'p> {
             let at_boundary = self.path.get(place).is_none_or(|byte| byte & 0xc0 != 0x80);
             self.next[place] = running && (at_boundary || self.places[place]);
             running &= self.path.get(place).is_some_and(|byte| accepts(*byte));
+        }
+    }
+
+    fn boundaries(&mut self, wanted: bool) {
+        let is_word = |byte: Option<&u8>| {
+            byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        };
+        for place in 0..=self.path.len() {
+            let before = place.checked_sub(1).and_then(|at| self.path.get(at));
+            let is_boundary = is_word(before) != is_word(self.path.get(place));
+            self.next[place] = self.places[place] && is_boundary == wanted;
         }
     }
 

@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
-use rustix::process::{Resource as Kernel, Rlimit, chdir, setrlimit, setsid, umask};
+use rustix::process::{Resource as Kernel, Rlimit, chdir, getrlimit, setrlimit, setsid, umask};
 use rustix::thread::{
     set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
@@ -90,10 +90,10 @@ impl Prepared<'_> {
         process::reset_signals();
         umask(Mode::from_raw_mode(0o022));
         for limit in &self.command.limits {
-            setrlimit(resource(limit.resource), rlimit(limit)).needs(
-                &format!("set the limit {:?}", limit.resource),
-                "it is above Kiln's own, which only a process with CAP_SYS_RESOURCE can raise",
-            )?;
+            match limit.resource {
+                Resource::OpenFiles => set_limit(limit.resource, until_the_last_moment(limit))?,
+                other => set_limit(other, rlimit(limit))?,
+            }
         }
         // As root first, who may pass where the user may not; then as the user, for whom a file
         // system may open what it does not open for root.
@@ -128,6 +128,11 @@ impl Prepared<'_> {
             .or_else(|_| chdir(&*self.command.cwd))
             .during("enter the working directory", &self.command.cwd)?;
         stay_inside(&self.command.cwd)?;
+        // Only now, because all of the above opens files.
+        let limits = self.command.limits.iter();
+        for limit in limits.filter(|limit| limit.resource == Resource::OpenFiles) {
+            set_limit(limit.resource, rlimit(limit))?;
+        }
         close_all_at_exec().during("close", "all descriptors but the first three")
     }
 
@@ -229,6 +234,24 @@ fn close_all_at_exec() -> io::Result<()> {
     match unsafe { libc::close_range(3, libc::c_uint::MAX, flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn set_limit(limited: Resource, limit: Rlimit) -> Result<(), Failure> {
+    setrlimit(resource(limited), limit).needs(
+        &format!("set the limit {}", limited.name()),
+        "it is above Kiln's own, which only a process with CAP_SYS_RESOURCE can raise",
+    )
+}
+
+/// The limit of open files as long as this process opens some itself: raised where that is asked for,
+/// which takes root's powers, and not lowered yet.
+fn until_the_last_moment(limit: &Limit) -> Rlimit {
+    let now = getrlimit(Kernel::Nofile);
+    let more = |one: Option<u64>, other: Option<u64>| Some(one?.max(other?));
+    Rlimit {
+        current: more(limit.soft, now.current),
+        maximum: more(limit.hard, now.maximum),
     }
 }
 

@@ -309,11 +309,19 @@ fn reason(complaint: &str, status: std::process::ExitStatus) -> String {
         .filter(|line| !line.is_empty());
     let telling = ["fatal: ", "error: ", "remote: ", "ERROR: "];
     let lines: Vec<&str> = lines.collect();
-    let is_telling = |line: &&str| telling.iter().any(|prefix| line.starts_with(prefix));
-    let told = lines.iter().copied().filter(is_telling);
-    let told: Vec<&str> = told
-        .map(|line| line.strip_prefix("fatal: ").unwrap_or(line))
-        .collect();
+    let is_telling = |line: &str| telling.iter().any(|prefix| line.starts_with(prefix));
+    let mut told: Vec<String> = Vec::new();
+    for line in &lines {
+        match told.last_mut() {
+            _ if is_telling(line) => {
+                told.push(line.strip_prefix("fatal: ").unwrap_or(line).to_owned());
+            }
+            // What it announces stands on the next lines: for each address, why it cannot connect.
+            Some(last) if last.ends_with(':') => last.extend([" ", line]),
+            Some(last) if line.contains("errno=") => last.extend([", ", line]),
+            _ => {}
+        }
+    }
     match (told.is_empty(), lines.last()) {
         (false, _) => told.join("; "),
         (true, Some(line)) => (*line).to_owned(),
@@ -363,4 +371,32 @@ fn token_scope(remote: &str) -> &str {
     let github = ["https://github.com/", "https://www.github.com/"];
     let known = github.into_iter().find(|prefix| remote.starts_with(prefix));
     known.unwrap_or(remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    #[test]
+    fn all_that_git_says_of_the_reason_is_told() {
+        let refused = "fatal: unable to connect to host:\nhost[0: ::1]: errno=Connection refused\n\
+            host[1: 127.0.0.1]: errno=Connection refused\n\n";
+        let cases = [
+            (
+                refused,
+                "unable to connect to host: host[0: ::1]: errno=Connection refused, \
+                    host[1: 127.0.0.1]: errno=Connection refused",
+            ),
+            (
+                "remote: no\nfatal: it failed\nthe end\n",
+                "remote: no; it failed",
+            ),
+            ("a\nb\n", "b"),
+        ];
+        for (complaint, expected) in cases {
+            assert_eq!(reason(complaint, ExitStatus::default()), expected);
+        }
+    }
 }

@@ -1,0 +1,3 @@
+FROM scratch
+EXPOSE 80/tpc
+EXPOSE 81 82/UPD

@@ -1,0 +1,4 @@
+FROM scratch
+HEALTHCHECK CDM true
+HEALTHCHECK non
+HEALTHCHECK --retry=3 CMD true

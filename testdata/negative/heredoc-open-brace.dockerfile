@@ -1,0 +1,11 @@
+FROM scratch
+COPY <<A /
+${Z
+A
+COPY <<B /
+$a ${Z:-x
+y
+B
+COPY <<C /
+${Z:
+C

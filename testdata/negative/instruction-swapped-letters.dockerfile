@@ -1,0 +1,4 @@
+FROM scratch
+RNU x
+AGR x
+CDM x
