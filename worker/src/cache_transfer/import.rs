@@ -1,22 +1,22 @@
 //! A build's cache that somebody else made: looked at beside the store's own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use kiln_solver::{DiffId, Earlier, Key, LogStream, Reporter, StepError, StepKeys, StepReporter};
 
-use super::document::{CONFIG, MAXIMUM_CONFIG, StepCache};
+use super::document::{CONFIG, Decoded, MAXIMUM_CONFIG, StepCache};
 use super::error::TransferError;
 use super::proof::{Proofs, claimed};
-use crate::executor::{LayerSource, is_present, missing_layers};
+use crate::executor::{LayerSource, missing_layers};
 use crate::image::{
     ArtifactKind, Descriptor, ImageLayer, Images, LayoutHold, Origin, ResolvedImage, StoredArtifact,
 };
 use crate::layer::{IngestError, look_into};
 use crate::snapshot::Snapshot;
-use crate::store::{KnownStep, Store};
+use crate::store::Store;
 
 /// What a cache is called in its layout, unless something else is asked for.
 pub const DEFAULT_TAG: &str = "latest";
@@ -27,9 +27,7 @@ pub struct StepImport {
     store: Store,
     images: Arc<Images>,
     reporter: Reporter,
-    steps: Vec<(StepKeys, Snapshot)>,
-    /// Which of the steps has a key, of either kind.
-    by_key: HashMap<Key, usize>,
+    steps: Decoded,
     layers: HashSet<DiffId>,
     image: ResolvedImage,
     proofs: Proofs,
@@ -51,12 +49,12 @@ impl StepImport {
             name: "caches",
         };
         let artifact = StoredArtifact::find(path, kind, tag)?;
-        let decoded = StepCache::decode(&artifact.config, artifact.layers.len());
-        let decoded = decoded.map_err(|problem| TransferError::Document {
+        let steps = StepCache::decode(&artifact.config, artifact.layers.len());
+        let steps = steps.map_err(|problem| TransferError::Document {
             what: artifact.config_name.clone(),
             problem,
         })?;
-        let carried = decoded.carried.into_iter().zip(artifact.layers.clone());
+        let carried = steps.carried().zip(artifact.layers.clone());
         let present = carried.filter(|(_, descriptor)| artifact.has(descriptor));
         let layers: Vec<ImageLayer> = present
             .map(|(diff_id, descriptor)| ImageLayer {
@@ -64,18 +62,12 @@ impl StepImport {
                 descriptor,
             })
             .collect();
-        let mut by_key = HashMap::new();
-        for (index, (keys, _)) in decoded.steps.iter().enumerate() {
-            by_key.entry(keys.definition).or_insert(index);
-            by_key.entry(keys.content).or_insert(index);
-        }
         Ok(Self {
             path: path.to_owned(),
             store: store.clone(),
             images,
             reporter: reporter.clone(),
-            by_key,
-            steps: decoded.steps,
+            steps,
             layers: layers.iter().map(|layer| layer.diff_id).collect(),
             image: artifact.into_image(layers),
             proofs: Proofs::default(),
@@ -94,7 +86,7 @@ impl StepImport {
 
     /// Whether it knows none.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.len() == 0
     }
 
     /// How a layer travels that it has.
@@ -106,36 +98,13 @@ impl StepImport {
 
     /// What a step yielded that has this key.
     /// It is what the cache says: see [`StepImport::proves`].
-    pub(crate) fn find(&self, key: &Key) -> Option<&(StepKeys, Snapshot)> {
-        Some(&self.steps[*self.by_key.get(key)?])
+    pub(crate) fn find(&self, key: &Key) -> Option<(StepKeys, Snapshot)> {
+        self.steps.find(key)
     }
 
     /// Steps that do the same or read the same.
     pub(crate) fn similar(&self, keys: &StepKeys) -> impl Iterator<Item = Earlier> {
-        let (outline, inputs) = (keys.outline, keys.inputs);
-        let steps = self.steps.iter();
-        let similar = steps.filter(move |(k, _)| k.outline == outline || k.inputs == inputs);
-        similar.map(|(keys, _)| Earlier {
-            content: keys.content,
-            explanation: keys.explanation.clone(),
-        })
-    }
-
-    /// The steps of which the store has every layer, and whose layers hold what is said of them: those that
-    /// may be recorded there.
-    pub(crate) fn whole(&self) -> Result<Vec<KnownStep>, TransferError> {
-        let mut whole = whole(&self.store, &self.steps)?;
-        let mut error = None;
-        whole.retain(|(keys, snapshot)| {
-            let examined = self.proofs.examine(&self.store, keys, snapshot);
-            examined
-                .map_err(|source| error = Some(self.of_a_layer(source)))
-                .is_ok_and(|examined| examined.is_ok())
-        });
-        match error {
-            Some(error) => Err(error),
-            None => Ok(whole.into_iter().map(known).collect()),
-        }
+        self.steps.similar(keys)
     }
 
     /// Whether what one of the steps yielded is what is said of it. Layers are brought that must be looked
@@ -192,45 +161,6 @@ impl StepImport {
         let path = self.path.clone();
         TransferError::Layer { path, source }
     }
-}
-
-/// The steps of which a store has every layer.
-fn whole(
-    store: &Store,
-    steps: &[(StepKeys, Snapshot)],
-) -> Result<Vec<(StepKeys, Snapshot)>, TransferError> {
-    let mut here: HashMap<DiffId, bool> = HashMap::new();
-    let mut whole = Vec::new();
-    for step in steps {
-        let mut is_whole = true;
-        for diff_id in step.1.diff_ids() {
-            let is_here = match here.get(&diff_id) {
-                Some(is_here) => *is_here,
-                None => is_present(store, &diff_id)?,
-            };
-            here.insert(diff_id, is_here);
-            is_whole &= is_here;
-        }
-        if is_whole {
-            whole.push(step.clone());
-        }
-    }
-    Ok(whole)
-}
-
-fn known((keys, snapshot): (StepKeys, Snapshot)) -> KnownStep {
-    KnownStep {
-        keys,
-        result: snapshot.encode(),
-    }
-}
-
-/// Those of some steps, of which the store knew the results itself, that may be recorded.
-pub(crate) fn recordable(
-    store: &Store,
-    steps: &[(StepKeys, Snapshot)],
-) -> Result<Vec<KnownStep>, TransferError> {
-    Ok(whole(store, steps)?.into_iter().map(known).collect())
 }
 
 /// Runs work that blocks on disks away from the threads that wait for others.

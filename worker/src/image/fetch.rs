@@ -174,8 +174,9 @@ impl Images {
             digest,
             size,
             media_type: layer.descriptor.media_type.clone(),
+            is_proven: false,
         };
-        if !known.contains(&blob) {
+        if !known.iter().any(|known| known.digest == digest) {
             self.store.index().put_layer_blob(&layer.diff_id, &blob)?;
         }
         Ok(())

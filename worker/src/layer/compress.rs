@@ -211,6 +211,7 @@ fn put(
         digest,
         size,
         media_type: compression.media_type().to_owned(),
+        is_proven: true,
     };
     store.index().put_layer_blob(diff_id, &blob)?;
     Ok(blob)
