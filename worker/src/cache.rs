@@ -184,8 +184,8 @@ impl StoreCache {
             return Some(snapshot);
         }
         let mut found = self.imports.iter().filter_map(|import| import.find(step));
-        let (_, snapshot) =
-            found.find(|(_, snapshot)| beliefs.allow(step, snapshot) && is_within_reach(snapshot))?;
+        let (_, snapshot) = found
+            .find(|(_, snapshot)| beliefs.allow(step, snapshot) && is_within_reach(snapshot))?;
         Some(snapshot)
     }
 

@@ -87,9 +87,7 @@ impl Beliefs {
             }
         }
         let is_new = |layer: &SnapshotLayer| !layer.is_named_by_its_bytes();
-        !expected.is_named_by_digest
-            && rest.len() == expected.new_layers
-            && rest.iter().all(is_new)
+        !expected.is_named_by_digest && rest.len() == expected.new_layers && rest.iter().all(is_new)
     }
 
     fn yielded(&self) -> MutexGuard<'_, HashMap<Key, Arc<Snapshot>>> {
@@ -99,9 +97,8 @@ impl Beliefs {
 
 /// Layers that differ in nothing but times hold the same: see [`Snapshot::content`].
 fn hold_the_same(some: &[SnapshotLayer], others: &[SnapshotLayer]) -> bool {
-    let contents = |layers: &[SnapshotLayer]| -> Vec<_> {
-        layers.iter().map(|layer| layer.content).collect()
-    };
+    let contents =
+        |layers: &[SnapshotLayer]| -> Vec<_> { layers.iter().map(|layer| layer.content).collect() };
     contents(some) == contents(others)
 }
 

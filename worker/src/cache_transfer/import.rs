@@ -1,8 +1,8 @@
 //! A build's cache that somebody else made: looked at beside the store's own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kiln_solver::{DiffId, Earlier, Key, LogStream, Reporter, StepError, StepKeys, StepReporter};
@@ -31,6 +31,9 @@ pub struct StepImport {
     layers: HashSet<DiffId>,
     image: ResolvedImage,
     proofs: Proofs,
+    ignores_errors: bool,
+    /// Layers that could not be had from here, which was told.
+    lost: Mutex<HashMap<DiffId, String>>,
 }
 
 impl StepImport {
@@ -71,7 +74,17 @@ impl StepImport {
             layers: layers.iter().map(|layer| layer.diff_id).collect(),
             image: artifact.into_image(layers),
             proofs: Proofs::default(),
+            ignores_errors: false,
+            lost: Mutex::default(),
         })
+    }
+
+    /// The same, whose layers are done without if they cannot be had and `ignores_errors` says so.
+    pub fn ignoring_errors(self, ignores_errors: bool) -> Self {
+        Self {
+            ignores_errors,
+            ..self
+        }
     }
 
     /// Where it is.
@@ -119,9 +132,14 @@ impl StepImport {
         let title = || format!("importing cache from {}", self.path.display());
         if !missing.is_empty() {
             let step = self.reporter.start(title());
-            let fetched = layer_source.fetch(&missing, &step).await;
-            let fetched = fetched.inspect_err(|error| step.failed(error.to_string()));
-            fetched.map_err(TransferError::Fetch)?;
+            if let Err(error) = layer_source.fetch(&missing, &step).await {
+                if self.ignores_errors && self.loses(&missing, &step).await {
+                    step.finished();
+                    return Ok(false);
+                }
+                step.failed(error.to_string());
+                return Err(TransferError::Fetch(error));
+            }
             step.finished();
         }
         let (import, keys, snapshot) = (Arc::clone(self), keys.clone(), snapshot.clone());
@@ -152,9 +170,30 @@ impl StepImport {
         }
     }
 
-    /// What was told of records that are not believed.
+    /// Which of some layers cannot be had from here is noted and told; whether there are any.
+    async fn loses(&self, layers: &[DiffId], step: &StepReporter) -> bool {
+        let mut loses_some = false;
+        for layer in layers.iter().filter(|layer| self.has(layer)) {
+            if let Err(error) = self.fetch(std::slice::from_ref(layer), step).await {
+                let told = format!("cannot fetch layers of a cache: {error}");
+                step.log(LogStream::Stderr, format!("{told}\n").as_bytes());
+                self.lost().insert(*layer, told);
+                loses_some = true;
+            }
+        }
+        loses_some
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashMap<DiffId, String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was told of records that are not believed, and of layers that are done without.
     pub fn doubts(&self) -> Vec<String> {
-        self.proofs.told(&self.path)
+        let mut lost: Vec<String> = self.lost().values().cloned().collect();
+        lost.sort_unstable();
+        lost.extend(self.proofs.told(&self.path));
+        lost
     }
 
     fn of_a_layer(&self, source: IngestError) -> TransferError {
@@ -177,7 +216,7 @@ async fn blocking<T: Send + 'static>(
 #[async_trait]
 impl LayerSource for StepImport {
     fn has(&self, diff_id: &DiffId) -> bool {
-        self.layers.contains(diff_id)
+        self.layers.contains(diff_id) && !self.lost().contains_key(diff_id)
     }
 
     async fn fetch(&self, layers: &[DiffId], reporter: &StepReporter) -> Result<(), StepError> {
@@ -187,10 +226,12 @@ impl LayerSource for StepImport {
         let (store, layers) = (self.store.clone(), layers.to_vec());
         let path = self.path.clone();
         let looking = blocking(move || {
-            let mut unknown = layers
+            let unknown = layers
                 .iter()
                 .filter(|layer| !store.layers().contains(layer));
-            let looked = unknown.try_for_each(|layer| look_into(&store, layer));
+            // All of them: what is said of one that is not looked into would be left behind.
+            let looked: Vec<_> = unknown.map(|layer| look_into(&store, layer)).collect();
+            let looked: Result<(), _> = looked.into_iter().collect();
             looked.map_err(|source| TransferError::Layer { path, source })
         });
         Ok(looking.await?)

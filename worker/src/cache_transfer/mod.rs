@@ -12,7 +12,7 @@ mod export;
 mod import;
 mod proof;
 
+pub(crate) use belief::Beliefs;
 pub use error::TransferError;
 pub use export::{ExportedSteps, StepExport, StepExportMode, export_steps, remove_unnamed_blobs};
-pub(crate) use belief::Beliefs;
 pub use import::{DEFAULT_TAG, StepImport};

@@ -276,7 +276,9 @@ impl Index {
     pub fn put_layer_blob(&self, diff_id: &DiffId, blob: &LayerBlob) -> Result<(), IndexError> {
         self.change(|connection| {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO layer_blob VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO layer_blob VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
                 .execute(params![
                     &diff_id.as_bytes()[..],
                     blob.compression,
@@ -314,8 +316,9 @@ impl Index {
     /// All that is known of which blob holds which layer.
     pub fn all_layer_blobs(&self) -> Result<Vec<(DiffId, LayerBlob)>, IndexError> {
         self.with(|connection| {
-            let mut statement = connection
-                .prepare("SELECT compression, digest, size, media_type, proven, diff_id FROM layer_blob")?;
+            let mut statement = connection.prepare(
+                "SELECT compression, digest, size, media_type, proven, diff_id FROM layer_blob",
+            )?;
             let rows = statement.query_map([], |row| {
                 Ok((DiffId::new(digest_bytes(row, 5)?), layer_blob(row)?))
             })?;

@@ -84,8 +84,9 @@ impl Index {
     pub fn put_record(&self, key: &Key, result: &[u8]) -> Result<(), IndexError> {
         let now = Timestamp::now().seconds;
         self.change(|connection| {
-            let mut statement = connection
-                .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?1, ?4, ?4, NULL, NULL)")?;
+            let mut statement = connection.prepare_cached(
+                "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?1, ?4, ?4, NULL, NULL)",
+            )?;
             let (key, kind) = (&key.as_bytes()[..], RecordKind::Content as i64);
             statement.execute(params![key, kind, result, now])?;
             Ok(())
