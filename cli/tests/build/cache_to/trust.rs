@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{build_in, saved, verify};
 use crate::artifact::Artifact;
 use crate::bench::{Bench, text};
+use crate::finished::Finished;
 use crate::servers::{Answer, HttpServer};
 
 const EVIL: &str = "FROM base\nRUN echo evil >/v\n";
@@ -170,6 +171,18 @@ fn what_is_used_is_kept_and_marked() {
         .filter_map(|record| origin(&record.key))
         .collect();
     assert_eq!(origins, [text(&cache).to_owned()]);
+    // A later build tells it, too.
+    let inspect = Finished::of(
+        bench
+            .kiln()
+            .args(["builds", "inspect", "--root"])
+            .arg(bench.path("second")),
+    );
+    let told = String::from_utf8_lossy(&inspect.stdout).into_owned();
+    assert!(
+        told.contains(&format!("by the cache in {}", text(&cache))),
+        "{told}"
+    );
 }
 
 /// A cache that knows very many steps leaves nothing of those that nobody asks for.
