@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::digest::{ContentDigest, Key};
-use crate::graph::VertexId;
+use crate::graph::{Graph, VertexId};
 use crate::key::{KeyPart, content_key, definition_key, explain, inputs_key, outline_key};
 use crate::op::{Op, Reading, Reads};
 use crate::progress::StepReporter;
@@ -189,14 +189,17 @@ pub struct Earlier {
 /// Remembers what steps yielded.
 #[async_trait]
 pub trait Cache<O>: Send + Sync + 'static {
-    /// What was recorded under a key (of either kind), if it is still there whole.
-    async fn look_up(&self, key: Key) -> Result<Option<O>, StepError>;
+    /// Tells what will be looked up: the vertices that are needed, inputs first, and the definition key of
+    /// every vertex that has one, by [`VertexId::index`]. Who believes all records needs it not.
+    fn expect(&self, _graph: &Graph, _needed: &[VertexId], _definitions: &[Option<Key>]) {}
 
-    /// The same of a step that did much the same, of which only bytes are used again: nothing has to be
+    /// What was recorded under a key (of either kind) of the step that has the definition key `step`, if it
+    /// is still there whole.
+    async fn look_up(&self, step: Key, key: Key) -> Result<Option<O>, StepError>;
+
+    /// What a step yielded that did much the same, of which only bytes are used again: nothing has to be
     /// brought for it, and nothing that is said of it has to be true.
-    async fn recall(&self, key: Key) -> Result<Option<O>, StepError> {
-        self.look_up(key).await
-    }
+    async fn recall(&self, key: Key) -> Result<Option<O>, StepError>;
 
     /// Whose record it was that was found under a key, for people; `None` if it was this cache's own.
     fn origin(&self, _key: &Key) -> Option<String> {

@@ -86,7 +86,11 @@ impl Drop for Claimed {
 
 #[async_trait]
 impl Cache<Arc<str>> for Memory {
-    async fn look_up(&self, key: Key) -> Result<Option<Arc<str>>, StepError> {
+    async fn look_up(&self, _step: Key, key: Key) -> Result<Option<Arc<str>>, StepError> {
+        self.recall(key).await
+    }
+
+    async fn recall(&self, key: Key) -> Result<Option<Arc<str>>, StepError> {
         Ok(self.0.lock().expect("unpoisoned").get(&key).cloned())
     }
 

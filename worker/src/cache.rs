@@ -1,19 +1,21 @@
 //! The solver's cache, on the store's index.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kiln_solver::{
-    Cache, Claim, Earlier, Event, EventKind, Key, LogStream, Progress, StepError, StepKeys,
-    StepReporter,
+    Cache, Claim, Earlier, Event, EventKind, Graph, Key, LogStream, Progress, StepError, StepKeys,
+    StepReporter, VertexId,
 };
 
-use crate::cache_transfer::{StepImport, TransferError, recordable};
+use crate::cache_transfer::{Beliefs, StepImport, TransferError};
 use crate::executor::{LayerSource, Output, is_present, is_within_reach};
 use crate::snapshot::Snapshot;
-use crate::store::{Attempt, ForeignStep, IndexError, KnownStep, Owner, StepClaim, Store};
+use crate::store::{
+    AskedForBy, Attempt, ForeignStep, IndexError, KnownStep, Owner, Recorded, StepClaim, Store,
+};
 
 /// How often a step that another build runs is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -31,10 +33,12 @@ pub struct StoreCache {
     layer_source: Arc<dyn LayerSource>,
     /// Caches of others, which are asked in turn where the store knows nothing.
     imports: Vec<Arc<StepImport>>,
-    /// Which of them had what was found.
-    origins: Mutex<HashMap<Key, usize>>,
-    /// What was found there under other keys than it has in this build.
-    found_elsewhere: Mutex<Vec<(StepKeys, Snapshot)>>,
+    /// What they may say of the steps of this build.
+    beliefs: OnceLock<Beliefs>,
+    /// Where what was found under a key is from, if from them, now or in an earlier build.
+    origins: Mutex<HashMap<Key, String>>,
+    /// What rests on them, and is recorded once it has come whole.
+    found_elsewhere: Mutex<Vec<(KnownStep, Snapshot)>>,
     used: Mutex<Vec<Key>>,
 }
 
@@ -45,6 +49,7 @@ impl StoreCache {
             store,
             layer_source,
             imports: Vec::new(),
+            beliefs: OnceLock::new(),
             origins: Mutex::default(),
             found_elsewhere: Mutex::default(),
             used: Mutex::default(),
@@ -57,22 +62,27 @@ impl StoreCache {
         Self { imports, ..self }
     }
 
-    /// Records in the index what others knew and of which the store has all layers by now. What is recorded
-    /// already stays.
+    /// Records in the index what this build used of what others knew, and of which the store has all layers
+    /// by now, each under the keys that this build computed. What is recorded already stays.
     pub fn keep_imports(&self) -> Result<(), TransferError> {
-        if self.imports.is_empty() {
-            return Ok(());
+        let found = std::mem::take(&mut *self.found_elsewhere());
+        let mut whole = Vec::new();
+        for (step, snapshot) in found {
+            let mut is_whole = true;
+            for layer in &snapshot.layers {
+                is_whole &= is_present(&self.store, &layer.diff_id)?;
+            }
+            if is_whole {
+                whole.push(step);
+            }
         }
-        let found = self.found_elsewhere().clone();
-        let mut lists = vec![recordable(&self.store, &found)?];
-        for import in &self.imports {
-            lists.push(import.whole()?);
+        match whole.is_empty() {
+            true => Ok(()),
+            false => Ok(self.store.index().add_steps(&whole)?),
         }
-        let mut lists = lists.iter();
-        Ok(lists.try_for_each(|steps| self.store.index().add_steps(steps))?)
     }
 
-    fn found_elsewhere(&self) -> MutexGuard<'_, Vec<(StepKeys, Snapshot)>> {
+    fn found_elsewhere(&self) -> MutexGuard<'_, Vec<(KnownStep, Snapshot)>> {
         let found = self.found_elsewhere.lock();
         found.unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,7 +90,7 @@ impl StoreCache {
     /// All that is known of the step of a definition key, by the store or by others; what others say has not
     /// been proved if they are returned, too.
     pub(crate) fn known_step(&self, definition: &Key) -> Result<Option<KnownBy>, IndexError> {
-        if let Some(KnownStep { keys, result }) = self.store.index().known_step(definition)?
+        if let Some(KnownStep { keys, result, .. }) = self.store.index().known_step(definition)?
             && let Ok(snapshot) = Snapshot::decode(&result)
         {
             return Ok(Some(((keys, snapshot), None)));
@@ -88,12 +98,14 @@ impl StoreCache {
         let found = self.found_elsewhere();
         let mut found = found
             .iter()
-            .filter(|(keys, _)| keys.definition == *definition);
-        if let Some(step) = found.next() {
-            return Ok(Some((step.clone(), None)));
+            .filter(|(step, _)| step.keys.definition == *definition);
+        if let Some((step, snapshot)) = found.next() {
+            return Ok(Some(((step.keys.clone(), snapshot.clone()), None)));
         }
         let mut known = self.imports.iter().filter_map(|import| {
-            Some((import.find(definition)?.clone(), Some(Arc::clone(import))))
+            let step = import.find(definition)?;
+            let is_allowed = self.allow(definition, &step.1);
+            is_allowed.then(|| (step, Some(Arc::clone(import))))
         });
         Ok(known.next())
     }
@@ -119,35 +131,77 @@ impl StoreCache {
         }
     }
 
-    /// What is known under a key and can be had; what others say of it must be true if `must_be_proved`.
-    async fn find(&self, key: Key, must_be_proved: bool) -> Result<Option<Snapshot>, StepError> {
-        if let Some(snapshot) = self.find_own(&key)?
+    /// What is known under a key of a step and can be had; what others say of it must be true.
+    async fn find(&self, step: Key, key: Key) -> Result<Option<Snapshot>, StepError> {
+        if let Some((snapshot, origin)) = self.find_own(&key)?
             && self.is_within_reach(&snapshot)?
         {
             self.used
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(key);
+            if let Some(origin) = origin {
+                self.origins().insert(key, origin);
+            }
             return Ok(Some(snapshot));
         }
-        for (index, import) in self.imports.iter().enumerate() {
-            if let Some(step) = import.find(&key)
-                && self.is_within_reach(&step.1)?
-                && (!must_be_proved || import.proves(step, &*self.layer_source).await?)
+        for import in &self.imports {
+            if let Some(found) = import.find(&key)
+                && self.allow(&step, &found.1)
+                && self.is_within_reach(&found.1)?
+                && import.proves(&found, &*self.layer_source).await?
             {
-                let origins = self.origins.lock();
-                let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
-                origins.insert(key, index);
-                return Ok(Some(step.1.clone()));
+                let origin = import.path().display().to_string();
+                self.origins().insert(key, origin.clone());
+                let (keys, snapshot) = found;
+                if key == step {
+                    // Under its content key, it stands only where that was asked for: see `record`.
+                    let step = known(&keys, &snapshot, Some(origin), AskedForBy::Definition);
+                    self.found_elsewhere().push((step, snapshot.clone()));
+                }
+                return Ok(Some(snapshot));
             }
         }
         Ok(None)
     }
 
-    /// What the index knows. A record of another version of Kiln is no record.
-    fn find_own(&self, key: &Key) -> Result<Option<Snapshot>, IndexError> {
-        let bytes = self.store.index().record(key)?;
-        Ok(bytes.and_then(|bytes| Snapshot::decode(&bytes).ok()))
+    /// Whether others may say this of a step.
+    fn allow(&self, step: &Key, result: &Snapshot) -> bool {
+        let beliefs = self.beliefs.get();
+        beliefs.is_some_and(|beliefs| beliefs.allow(step, result))
+    }
+
+    fn yields(&self, step: &Key, result: &Snapshot) {
+        if let Some(beliefs) = self.beliefs.get() {
+            beliefs.yields(step, result);
+        }
+    }
+
+    /// What will be used of a step, as far as nothing has to be proved for that.
+    fn presume(&self, beliefs: &Beliefs, step: &Key) -> Option<Snapshot> {
+        let is_within_reach = |snapshot: &Snapshot| self.is_within_reach(snapshot).unwrap_or(false);
+        if let Some((snapshot, _)) = self.find_own(step).ok()?
+            && is_within_reach(&snapshot)
+        {
+            return Some(snapshot);
+        }
+        let mut found = self.imports.iter().filter_map(|import| import.find(step));
+        let (_, snapshot) = found
+            .find(|(_, snapshot)| beliefs.allow(step, snapshot) && is_within_reach(snapshot))?;
+        Some(snapshot)
+    }
+
+    fn origins(&self) -> MutexGuard<'_, HashMap<Key, String>> {
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the index knows, and where that is from. A record of another version of Kiln is no record.
+    fn find_own(&self, key: &Key) -> Result<Option<(Snapshot, Option<String>)>, IndexError> {
+        let Some(Recorded { result, origin }) = self.store.index().recorded(key)? else {
+            return Ok(None);
+        };
+        let snapshot = Snapshot::decode(&result).ok();
+        Ok(snapshot.map(|snapshot| (snapshot, origin)))
     }
 
     fn is_within_reach(&self, snapshot: &Snapshot) -> Result<bool, StepError> {
@@ -157,6 +211,20 @@ impl StoreCache {
             }
         }
         Ok(true)
+    }
+}
+
+fn known(
+    keys: &StepKeys,
+    snapshot: &Snapshot,
+    origin: Option<String>,
+    asked_for_by: AskedForBy,
+) -> KnownStep {
+    KnownStep {
+        keys: keys.clone(),
+        result: snapshot.encode(),
+        origin,
+        asked_for_by,
     }
 }
 
@@ -226,32 +294,54 @@ impl WaitNotice {
 
 #[async_trait]
 impl Cache<Output> for StoreCache {
-    async fn look_up(&self, key: Key) -> Result<Option<Output>, StepError> {
-        Ok(self.find(key, true).await?.map(output))
+    fn expect(&self, graph: &Graph, needed: &[VertexId], definitions: &[Option<Key>]) {
+        if self.imports.is_empty() {
+            return;
+        }
+        let find = |beliefs: &Beliefs, step: &Key| self.presume(beliefs, step);
+        let beliefs = Beliefs::of(graph, needed, definitions, &find);
+        // A cache belongs to one build.
+        let _ = self.beliefs.set(beliefs);
+    }
+
+    async fn look_up(&self, step: Key, key: Key) -> Result<Option<Output>, StepError> {
+        let found = self.find(step, key).await?;
+        if let Some(snapshot) = &found {
+            self.yields(&step, snapshot);
+        }
+        Ok(found.map(output))
     }
 
     async fn recall(&self, key: Key) -> Result<Option<Output>, StepError> {
-        Ok(self.find(key, false).await?.map(output))
+        let own = self.find_own(&key)?.map(|(snapshot, _)| snapshot);
+        let others = self.imports.iter().filter_map(|import| import.find(&key));
+        for snapshot in own.into_iter().chain(others.map(|(_, snapshot)| snapshot)) {
+            if self.is_within_reach(&snapshot)? {
+                return Ok(Some(output(snapshot)));
+            }
+        }
+        Ok(None)
     }
 
     fn origin(&self, key: &Key) -> Option<String> {
-        let origins = self.origins.lock();
-        let origins = origins.unwrap_or_else(PoisonError::into_inner);
-        let import = &self.imports[*origins.get(key)?];
-        Some(import.path().display().to_string())
+        self.origins().get(key).cloned()
     }
 
     async fn record(&self, keys: &StepKeys, output: &Output) -> Result<(), StepError> {
         let Output::Snapshot(snapshot) = output else {
             return Ok(());
         };
+        self.yields(&keys.definition, snapshot);
+        let origin = self.origin(&keys.content);
         // A record names nothing that is not there.
         if self.rests_on_imports(snapshot)? {
-            let step = (keys.clone(), Snapshot::clone(snapshot));
-            self.found_elsewhere().push(step);
+            let step = known(keys, snapshot, origin, AskedForBy::BothKeys);
+            self.found_elsewhere()
+                .push((step, Snapshot::clone(snapshot)));
             return Ok(());
         }
-        Ok(self.store.index().put_step(keys, &snapshot.encode())?)
+        let (index, result) = (self.store.index(), snapshot.encode());
+        Ok(index.put_step_of(keys, &result, origin.as_deref())?)
     }
 
     async fn claim(&self, content: Key, reporter: &StepReporter) -> Result<Claim, StepError> {

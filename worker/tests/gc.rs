@@ -21,6 +21,7 @@ fn fill(store: &Store) {
             digest,
             size: 3,
             media_type,
+            is_proven: true,
         };
         store
             .index()
@@ -242,6 +243,7 @@ fn the_cap_is_a_cap() {
             digest,
             size: 100_000,
             media_type: "tar".to_owned(),
+            is_proven: true,
         };
         let index = store.index();
         index

@@ -74,7 +74,11 @@ fn open_one(
     let import = match StepImport::open(&backends.store, directory, tag, images, reporter) {
         // Who saved cache mounts alone may want them alone.
         Err(TransferError::Artifact(ArtifactError::None { .. })) if wanted.is_some() => None,
-        import => Some(import.with_context(failed)?),
+        import => Some(
+            import
+                .with_context(failed)?
+                .ignoring_errors(from.ignores_errors),
+        ),
     };
     let steps = import.as_ref().map_or(0, StepImport::len);
     tell(step, &format!("it knows {steps} steps"));

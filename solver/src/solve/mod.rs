@@ -135,6 +135,8 @@ impl<'s, E: Executor, C: Cache<E::Output>> Run<'s, E, C> {
         let keyed = self.compute_definitions(needed).await;
         self.finish_sources(needed);
         keyed.inspect_err(|error| self.fail(error))?;
+        let cache = &self.solver.cache;
+        cache.expect(self.graph, needed, &self.definitions);
         let mut schedule = Schedule::new(self.graph, self.solver.parallel_steps);
         for id in needed {
             if self.is_source(*id) {

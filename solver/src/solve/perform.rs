@@ -87,7 +87,7 @@ pub(super) async fn perform<E: Executor, C: Cache<E::Output>>(
         .definition
         .expect("all definition keys are computed first");
     let output = match task.action {
-        Action::LookUpDefinition(_) => look_up(solver, &task, definition).await?,
+        Action::LookUpDefinition(_) => look_up(solver, &task, definition, definition).await?,
         Action::LookUpContent(_) => look_up_content(solver, &task, definition, &inputs).await?,
         Action::Run(_) => Some(run_and_record(solver, &task, definition, inputs).await?),
     };
@@ -101,9 +101,11 @@ pub(super) async fn perform<E: Executor, C: Cache<E::Output>>(
 async fn look_up<E: Executor, C: Cache<E::Output>>(
     solver: &Solver<E, C>,
     task: &Task,
+    definition: Key,
     key: Key,
 ) -> Result<Option<E::Output>, SolveError> {
-    let found = solver.cache.look_up(key).await.map_err(task.fail())?;
+    let found = solver.cache.look_up(definition, key).await;
+    let found = found.map_err(task.fail())?;
     if found.is_some()
         && let Some(origin) = solver.cache.origin(&key)
     {
@@ -121,7 +123,7 @@ async fn look_up_content<E: Executor, C: Cache<E::Output>>(
     inputs: &[E::Output],
 ) -> Result<Option<E::Output>, SolveError> {
     let mut keys = step_keys(solver, task, definition, inputs).await?;
-    let found = look_up(solver, task, keys.content).await?;
+    let found = look_up(solver, task, definition, keys.content).await?;
     if let Some(output) = &found {
         list_files(solver, task, &mut keys, inputs).await;
         solver
@@ -150,7 +152,8 @@ async fn run_and_record<E: Executor, C: Cache<E::Output>>(
     } else {
         let claim = cache.claim(keys.content, &task.reporter).await;
         let claim = claim.map_err(task.fail())?;
-        let found = cache.look_up(keys.content).await.map_err(task.fail())?;
+        let found = cache.look_up(definition, keys.content).await;
+        let found = found.map_err(task.fail())?;
         if let Some(output) = found {
             cache.record(&keys, &output).await.map_err(task.fail())?;
             return Ok(output);

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use kiln_solver::key::KeyPart;
-use kiln_solver::{ContentDigest, DiffId, Key, StepKeys};
+use kiln_solver::{ContentDigest, DiffId, Earlier, Key, StepKeys};
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::image::parse_config;
 use crate::snapshot::{Snapshot, SnapshotLayer};
@@ -45,7 +46,7 @@ struct LayerRecord {
     carried: bool,
 }
 
-/// A step and what it yielded.
+/// A step and what it yielded. There may be very many of which nobody asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StepRecord {
@@ -53,16 +54,17 @@ struct StepRecord {
     content: Key,
     outline: Key,
     inputs: Key,
-    explanation: Vec<KeyPart>,
+    /// Key parts, as they stand in the document.
+    explanation: Box<RawValue>,
     /// Positions in the list of layers, lowest first.
-    result: Vec<usize>,
+    result: Box<[u32]>,
 }
 
-/// What a document says.
+/// What a document says. A step is put together when it is asked for.
 pub(super) struct Decoded {
-    pub(super) steps: Vec<(StepKeys, Snapshot)>,
-    /// The layers that the artifact has, in its order.
-    pub(super) carried: Vec<DiffId>,
+    cache: StepCache,
+    /// Which of the steps has a key, of either kind.
+    by_key: HashMap<Key, u32>,
 }
 
 impl StepCache {
@@ -77,7 +79,7 @@ impl StepCache {
             layers: Vec::new(),
             steps: Vec::new(),
         };
-        let mut places: HashMap<SnapshotLayer, usize> = HashMap::new();
+        let mut places: HashMap<SnapshotLayer, u32> = HashMap::new();
         let mut carried: Vec<DiffId> = Vec::new();
         for (keys, snapshot) in steps {
             let mut place = |layer: &SnapshotLayer| {
@@ -93,7 +95,7 @@ impl StepCache {
                         created: layer.created,
                         carried: is_new,
                     });
-                    cache.layers.len() - 1
+                    u32::try_from(cache.layers.len() - 1).expect("a build has not so many layers")
                 })
             };
             let result = snapshot.layers.iter().map(&mut place).collect();
@@ -102,7 +104,7 @@ impl StepCache {
                 content: keys.content,
                 outline: keys.outline,
                 inputs: keys.inputs,
-                explanation: keys.explanation.clone(),
+                explanation: to_raw_value(&keys.explanation).expect("it is made of strings"),
                 result,
             });
         }
@@ -117,52 +119,97 @@ impl StepCache {
     pub(super) fn decode(bytes: &[u8], layers: usize) -> Result<Decoded, String> {
         let cache: Self = parse_config(bytes, VERSION)?;
         let carried = cache.layers.iter().filter(|layer| layer.carried);
-        let carried: Vec<DiffId> = carried.map(|layer| layer.diff_id).collect();
-        if carried.len() != layers {
-            let named = carried.len();
+        let named = carried.count();
+        if named != layers {
             return Err(format!("it has {layers} layers, but names {named}"));
         }
-        let steps = cache.steps.iter().map(|step| cache.step(step));
-        Ok(Decoded {
-            steps: steps.collect::<Result<_, _>>()?,
-            carried,
-        })
+        let mut by_key = HashMap::with_capacity(2 * cache.steps.len());
+        for (place, step) in (0..).zip(&cache.steps) {
+            cache.check(step)?;
+            by_key.entry(step.definition).or_insert(place);
+            by_key.entry(step.content).or_insert(place);
+        }
+        Ok(Decoded { cache, by_key })
     }
 
-    fn step(&self, step: &StepRecord) -> Result<(StepKeys, Snapshot), String> {
+    fn check(&self, step: &StepRecord) -> Result<(), String> {
         if step.result.len() > MAXIMUM_CHAIN {
             let (length, key) = (step.result.len(), step.definition);
             return Err(format!(
                 "the step {key} has {length} layers; at most {MAXIMUM_CHAIN} can be used"
             ));
         }
-        let layer = |place: &usize| {
-            let layer = self.layers.get(*place);
+        step.result.iter().try_for_each(|place| {
+            let layer = self.layers.get(*place as usize);
             let layer = layer.ok_or_else(|| format!("there is no layer {place}"))?;
-            if layer.created.is_some_and(|created| !is_in_range(created)) {
-                return Err(format!("the time of layer {place} is out of range"));
+            match layer.created {
+                Some(created) if !is_in_range(created) => {
+                    Err(format!("the time of layer {place} is out of range"))
+                }
+                _ => Ok(()),
             }
-            Ok(SnapshotLayer {
+        })
+    }
+
+    fn step(&self, step: &StepRecord) -> (StepKeys, Snapshot) {
+        let layers = step.result.iter().map(|place| {
+            let layer = &self.layers[*place as usize];
+            SnapshotLayer {
                 diff_id: layer.diff_id,
                 content: layer.content,
                 created: layer.created,
-            })
-        };
-        let layers = step
-            .result
-            .iter()
-            .map(layer)
-            .collect::<Result<_, String>>()?;
+            }
+        });
+        let layers = layers.collect();
         let keys = StepKeys {
             definition: step.definition,
             content: step.content,
             outline: step.outline,
             inputs: step.inputs,
-            explanation: step.explanation.clone(),
+            explanation: step.explanation(),
         };
-        Ok((keys, Snapshot { layers }))
+        (keys, Snapshot { layers })
     }
 }
+
+impl StepRecord {
+    /// What is no explanation explains nothing.
+    fn explanation(&self) -> Vec<KeyPart> {
+        serde_json::from_str(self.explanation.get()).unwrap_or_default()
+    }
+}
+
+impl Decoded {
+    /// How many steps it has.
+    pub(super) fn len(&self) -> usize {
+        self.cache.steps.len()
+    }
+
+    /// The layers that the artifact has, in its order.
+    pub(super) fn carried(&self) -> impl Iterator<Item = DiffId> {
+        let layers = self.cache.layers.iter();
+        let carried = layers.filter(|layer| layer.carried);
+        carried.map(|layer| layer.diff_id)
+    }
+
+    /// The step that has this key, and what it yielded.
+    pub(super) fn find(&self, key: &Key) -> Option<(StepKeys, Snapshot)> {
+        let step = &self.cache.steps[*self.by_key.get(key)? as usize];
+        Some(self.cache.step(step))
+    }
+
+    /// Steps that do the same or read the same.
+    pub(super) fn similar(&self, keys: &StepKeys) -> impl Iterator<Item = Earlier> {
+        let (outline, inputs) = (keys.outline, keys.inputs);
+        let steps = self.cache.steps.iter();
+        let similar = steps.filter(move |step| step.outline == outline || step.inputs == inputs);
+        similar.map(|step| Earlier {
+            content: step.content,
+            explanation: step.explanation(),
+        })
+    }
+}
+
 /// Whether a time is one of the years 1 to 9999, which all who write times can write.
 fn is_in_range(time: Timestamp) -> bool {
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;

@@ -76,7 +76,7 @@ pub async fn export_steps(
     }
     let layers = carried.iter().map(|diff_id| BuiltLayer {
         diff_id: *diff_id,
-        original: as_it_came(imports, diff_id, export.compression),
+        original: as_it_came(store, imports, diff_id, export.compression),
     });
     let (layers, config): (Vec<BuiltLayer>, _) = (layers.collect(), document.encode());
     let (store, reporter, count) = (store.clone(), reporter.clone(), steps.len());
@@ -129,16 +129,24 @@ pub fn remove_unnamed_blobs(
     }
 }
 
-/// A layer keeps the form in which another cache had it, if that is what is asked for.
+/// A layer keeps the form in which another cache had it, if that is what is asked for, and if the blob is known
+/// to hold the layer.
 fn as_it_came(
+    store: &Store,
     imports: &[Arc<StepImport>],
     diff_id: &DiffId,
     compression: Compression,
 ) -> Option<crate::image::Descriptor> {
+    let known = store.index().layer_blobs(diff_id).ok()?;
+    let is_proven = |descriptor: &crate::image::Descriptor| {
+        let mut proven = known.iter().filter(|blob| blob.is_proven);
+        proven.any(|blob| blob.digest == descriptor.digest)
+    };
     let mut descriptors = imports
         .iter()
         .filter_map(|import| import.descriptor(diff_id));
-    let fitting = descriptors.find(|found| found.media_type == compression.media_type());
+    let fitting =
+        descriptors.find(|found| found.media_type == compression.media_type() && is_proven(found));
     fitting.cloned()
 }
 

@@ -2,21 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kiln_solver::{DiffId, Earlier, Key, LogStream, Reporter, StepError, StepKeys, StepReporter};
 
-use super::document::{CONFIG, MAXIMUM_CONFIG, StepCache};
+use super::document::{CONFIG, Decoded, MAXIMUM_CONFIG, StepCache};
 use super::error::TransferError;
 use super::proof::{Proofs, claimed};
-use crate::executor::{LayerSource, is_present, missing_layers};
+use crate::executor::{LayerSource, missing_layers};
 use crate::image::{
     ArtifactKind, Descriptor, ImageLayer, Images, LayoutHold, Origin, ResolvedImage, StoredArtifact,
 };
 use crate::layer::{IngestError, look_into};
 use crate::snapshot::Snapshot;
-use crate::store::{KnownStep, Store};
+use crate::store::Store;
 
 /// What a cache is called in its layout, unless something else is asked for.
 pub const DEFAULT_TAG: &str = "latest";
@@ -27,12 +27,13 @@ pub struct StepImport {
     store: Store,
     images: Arc<Images>,
     reporter: Reporter,
-    steps: Vec<(StepKeys, Snapshot)>,
-    /// Which of the steps has a key, of either kind.
-    by_key: HashMap<Key, usize>,
+    steps: Decoded,
     layers: HashSet<DiffId>,
     image: ResolvedImage,
     proofs: Proofs,
+    ignores_errors: bool,
+    /// Layers that could not be had from here, which was told.
+    lost: Mutex<HashMap<DiffId, String>>,
 }
 
 impl StepImport {
@@ -51,12 +52,12 @@ impl StepImport {
             name: "caches",
         };
         let artifact = StoredArtifact::find(path, kind, tag)?;
-        let decoded = StepCache::decode(&artifact.config, artifact.layers.len());
-        let decoded = decoded.map_err(|problem| TransferError::Document {
+        let steps = StepCache::decode(&artifact.config, artifact.layers.len());
+        let steps = steps.map_err(|problem| TransferError::Document {
             what: artifact.config_name.clone(),
             problem,
         })?;
-        let carried = decoded.carried.into_iter().zip(artifact.layers.clone());
+        let carried = steps.carried().zip(artifact.layers.clone());
         let present = carried.filter(|(_, descriptor)| artifact.has(descriptor));
         let layers: Vec<ImageLayer> = present
             .map(|(diff_id, descriptor)| ImageLayer {
@@ -64,22 +65,26 @@ impl StepImport {
                 descriptor,
             })
             .collect();
-        let mut by_key = HashMap::new();
-        for (index, (keys, _)) in decoded.steps.iter().enumerate() {
-            by_key.entry(keys.definition).or_insert(index);
-            by_key.entry(keys.content).or_insert(index);
-        }
         Ok(Self {
             path: path.to_owned(),
             store: store.clone(),
             images,
             reporter: reporter.clone(),
-            by_key,
-            steps: decoded.steps,
+            steps,
             layers: layers.iter().map(|layer| layer.diff_id).collect(),
             image: artifact.into_image(layers),
             proofs: Proofs::default(),
+            ignores_errors: false,
+            lost: Mutex::default(),
         })
+    }
+
+    /// The same, whose layers are done without if they cannot be had and `ignores_errors` says so.
+    pub fn ignoring_errors(self, ignores_errors: bool) -> Self {
+        Self {
+            ignores_errors,
+            ..self
+        }
     }
 
     /// Where it is.
@@ -94,7 +99,7 @@ impl StepImport {
 
     /// Whether it knows none.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.len() == 0
     }
 
     /// How a layer travels that it has.
@@ -106,36 +111,13 @@ impl StepImport {
 
     /// What a step yielded that has this key.
     /// It is what the cache says: see [`StepImport::proves`].
-    pub(crate) fn find(&self, key: &Key) -> Option<&(StepKeys, Snapshot)> {
-        Some(&self.steps[*self.by_key.get(key)?])
+    pub(crate) fn find(&self, key: &Key) -> Option<(StepKeys, Snapshot)> {
+        self.steps.find(key)
     }
 
     /// Steps that do the same or read the same.
     pub(crate) fn similar(&self, keys: &StepKeys) -> impl Iterator<Item = Earlier> {
-        let (outline, inputs) = (keys.outline, keys.inputs);
-        let steps = self.steps.iter();
-        let similar = steps.filter(move |(k, _)| k.outline == outline || k.inputs == inputs);
-        similar.map(|(keys, _)| Earlier {
-            content: keys.content,
-            explanation: keys.explanation.clone(),
-        })
-    }
-
-    /// The steps of which the store has every layer, and whose layers hold what is said of them: those that
-    /// may be recorded there.
-    pub(crate) fn whole(&self) -> Result<Vec<KnownStep>, TransferError> {
-        let mut whole = whole(&self.store, &self.steps)?;
-        let mut error = None;
-        whole.retain(|(keys, snapshot)| {
-            let examined = self.proofs.examine(&self.store, keys, snapshot);
-            examined
-                .map_err(|source| error = Some(self.of_a_layer(source)))
-                .is_ok_and(|examined| examined.is_ok())
-        });
-        match error {
-            Some(error) => Err(error),
-            None => Ok(whole.into_iter().map(known).collect()),
-        }
+        self.steps.similar(keys)
     }
 
     /// Whether what one of the steps yielded is what is said of it. Layers are brought that must be looked
@@ -150,9 +132,14 @@ impl StepImport {
         let title = || format!("importing cache from {}", self.path.display());
         if !missing.is_empty() {
             let step = self.reporter.start(title());
-            let fetched = layer_source.fetch(&missing, &step).await;
-            let fetched = fetched.inspect_err(|error| step.failed(error.to_string()));
-            fetched.map_err(TransferError::Fetch)?;
+            if let Err(error) = layer_source.fetch(&missing, &step).await {
+                if self.ignores_errors && self.loses(&missing, &step).await {
+                    step.finished();
+                    return Ok(false);
+                }
+                step.failed(error.to_string());
+                return Err(TransferError::Fetch(error));
+            }
             step.finished();
         }
         let (import, keys, snapshot) = (Arc::clone(self), keys.clone(), snapshot.clone());
@@ -183,54 +170,36 @@ impl StepImport {
         }
     }
 
-    /// What was told of records that are not believed.
+    /// Which of some layers cannot be had from here is noted and told; whether there are any.
+    async fn loses(&self, layers: &[DiffId], step: &StepReporter) -> bool {
+        let mut loses_some = false;
+        for layer in layers.iter().filter(|layer| self.has(layer)) {
+            if let Err(error) = self.fetch(std::slice::from_ref(layer), step).await {
+                let told = format!("cannot fetch layers of a cache: {error}");
+                step.log(LogStream::Stderr, format!("{told}\n").as_bytes());
+                self.lost().insert(*layer, told);
+                loses_some = true;
+            }
+        }
+        loses_some
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashMap<DiffId, String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was told of records that are not believed, and of layers that are done without.
     pub fn doubts(&self) -> Vec<String> {
-        self.proofs.told(&self.path)
+        let mut lost: Vec<String> = self.lost().values().cloned().collect();
+        lost.sort_unstable();
+        lost.extend(self.proofs.told(&self.path));
+        lost
     }
 
     fn of_a_layer(&self, source: IngestError) -> TransferError {
         let path = self.path.clone();
         TransferError::Layer { path, source }
     }
-}
-
-/// The steps of which a store has every layer.
-fn whole(
-    store: &Store,
-    steps: &[(StepKeys, Snapshot)],
-) -> Result<Vec<(StepKeys, Snapshot)>, TransferError> {
-    let mut here: HashMap<DiffId, bool> = HashMap::new();
-    let mut whole = Vec::new();
-    for step in steps {
-        let mut is_whole = true;
-        for diff_id in step.1.diff_ids() {
-            let is_here = match here.get(&diff_id) {
-                Some(is_here) => *is_here,
-                None => is_present(store, &diff_id)?,
-            };
-            here.insert(diff_id, is_here);
-            is_whole &= is_here;
-        }
-        if is_whole {
-            whole.push(step.clone());
-        }
-    }
-    Ok(whole)
-}
-
-fn known((keys, snapshot): (StepKeys, Snapshot)) -> KnownStep {
-    KnownStep {
-        keys,
-        result: snapshot.encode(),
-    }
-}
-
-/// Those of some steps, of which the store knew the results itself, that may be recorded.
-pub(crate) fn recordable(
-    store: &Store,
-    steps: &[(StepKeys, Snapshot)],
-) -> Result<Vec<KnownStep>, TransferError> {
-    Ok(whole(store, steps)?.into_iter().map(known).collect())
 }
 
 /// Runs work that blocks on disks away from the threads that wait for others.
@@ -247,7 +216,7 @@ async fn blocking<T: Send + 'static>(
 #[async_trait]
 impl LayerSource for StepImport {
     fn has(&self, diff_id: &DiffId) -> bool {
-        self.layers.contains(diff_id)
+        self.layers.contains(diff_id) && !self.lost().contains_key(diff_id)
     }
 
     async fn fetch(&self, layers: &[DiffId], reporter: &StepReporter) -> Result<(), StepError> {
@@ -257,10 +226,12 @@ impl LayerSource for StepImport {
         let (store, layers) = (self.store.clone(), layers.to_vec());
         let path = self.path.clone();
         let looking = blocking(move || {
-            let mut unknown = layers
+            let unknown = layers
                 .iter()
                 .filter(|layer| !store.layers().contains(layer));
-            let looked = unknown.try_for_each(|layer| look_into(&store, layer));
+            // All of them: what is said of one that is not looked into would be left behind.
+            let looked: Vec<_> = unknown.map(|layer| look_into(&store, layer)).collect();
+            let looked: Result<(), _> = looked.into_iter().collect();
             looked.map_err(|source| TransferError::Layer { path, source })
         });
         Ok(looking.await?)

@@ -78,13 +78,19 @@ pub(crate) fn is_present(store: &Store, diff_id: &DiffId) -> Result<bool, Execut
     Ok(blobs.iter().any(|blob| store.has_blob(&blob.digest)))
 }
 
-/// Whether a layer is in the store or can be brought there.
+/// Whether a layer is in the store or can be brought there. A blob of which only an image says what it holds
+/// does not count: if the image is none of this build's, nothing else would be left if it lied.
 pub(crate) fn is_within_reach(
     store: &Store,
     source: &dyn LayerSource,
     diff_id: &DiffId,
 ) -> Result<bool, ExecutorError> {
-    Ok(source.has(diff_id) || is_present(store, diff_id)?)
+    if source.has(diff_id) || store.has_layer(diff_id) {
+        return Ok(true);
+    }
+    let blobs = store.index().layer_blobs(diff_id)?;
+    let mut proven = blobs.iter().filter(|blob| blob.is_proven);
+    Ok(proven.any(|blob| store.has_blob(&blob.digest)))
 }
 
 /// What a snapshot shows. Its layers must have been fetched.

@@ -10,6 +10,7 @@ use super::incoming::{Incoming, Piece};
 use super::layout::LayoutError;
 use super::origin::{LayoutOrigin, Origin};
 use super::resolve::{ImageLayer, Images, ResolvedImage};
+use crate::gc::DiskSpace;
 use crate::io_error::{AtPath, IoError, what_to_do};
 use crate::layer::decompress;
 use crate::registry::RegistryError;
@@ -65,6 +66,18 @@ pub enum FetchError {
         /// The image.
         image: String,
     },
+    /// There is no room for it.
+    #[error(
+        "layers of {image} are said to have {needed} bytes, and the store's disk has {free} left"
+    )]
+    Room {
+        /// The image.
+        image: String,
+        /// What its layers are said to have together, in bytes.
+        needed: u64,
+        /// What is left, in bytes.
+        free: u64,
+    },
     /// The thread that writes died.
     #[error("the thread that writes {0} ended unexpectedly")]
     Thread(Sha256Digest),
@@ -113,6 +126,7 @@ impl Images {
             })
         };
         let layers = layers.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        self.check_room(image, &layers)?;
         // Collected first: a closure in the stream would not be general over lifetimes where the
         // future must be `Send`.
         let fetches: Vec<_> = layers
@@ -123,6 +137,28 @@ impl Images {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await
+    }
+
+    /// Refuses what cannot fit before anything is written.
+    fn check_room(&self, image: &ResolvedImage, layers: &[&ImageLayer]) -> Result<(), FetchError> {
+        if image.origin.says_no_sizes() {
+            return Ok(());
+        }
+        let coming = layers
+            .iter()
+            .filter(|layer| !self.is_present(layer, &image.origin));
+        let needed = coming.fold(0_u64, |sum, layer| {
+            sum.saturating_add(layer.descriptor.size)
+        });
+        let free = DiskSpace::at(self.store.root())?.free;
+        if needed <= free {
+            return Ok(());
+        }
+        Err(FetchError::Room {
+            image: image.reference.clone(),
+            needed,
+            free,
+        })
     }
 
     async fn fetch_layer(
@@ -174,8 +210,9 @@ impl Images {
             digest,
             size,
             media_type: layer.descriptor.media_type.clone(),
+            is_proven: false,
         };
-        if !known.contains(&blob) {
+        if !known.iter().any(|known| known.digest == digest) {
             self.store.index().put_layer_blob(&layer.diff_id, &blob)?;
         }
         Ok(())

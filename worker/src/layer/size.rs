@@ -41,11 +41,16 @@ pub fn tar_size(store: &Store, diff_id: &DiffId) -> Result<u64, SizeError> {
     let is_foreign =
         |blob: &crate::store::LayerBlob| is_original(blob) && store.has_blob(&blob.digest);
     if blobs.iter().any(is_foreign) {
-        let mut tar = open_compressed(store, diff_id)?;
-        return io::copy(&mut tar, &mut io::sink()).map_err(|source| SizeError::Read {
-            layer: *diff_id,
-            source,
-        });
+        match open_compressed(store, diff_id) {
+            Ok(mut tar) => {
+                let size = io::copy(&mut tar, &mut io::sink());
+                let layer = *diff_id;
+                return size.map_err(|source| SizeError::Read { layer, source });
+            }
+            // It was said to be there, and what is there is another.
+            Err(OpenTarError::Layer(LayerError::Missing(_))) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(packed_size(&*store.layers().tree(diff_id)?))
 }

@@ -3,11 +3,12 @@
 use std::io::{self, BufReader, Read};
 
 use kiln_solver::DiffId;
+use sha2::{Digest, Sha256};
 
 use super::contents::Contents;
 use super::pack::{PackEntry, PackError, pack};
 use crate::io_error::{AtPath, IoError};
-use crate::store::{BlobError, IndexError, LayerBlob, LayerError, Store};
+use crate::store::{BlobError, IndexError, LayerBlob, LayerError, Store, sha256_of};
 use crate::tree::{DirectoryKind, EntryKind};
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
@@ -35,10 +36,13 @@ pub enum OpenTarError {
 }
 
 /// Opens the uncompressed tar of a layer. A layer that is only a directory is packed again while it
-/// is read; an error on the way ends the stream with that error.
+/// is read; an error on the way ends the stream with that error, and so does what is not the layer.
 pub fn open_tar(store: &Store, diff_id: &DiffId) -> Result<Box<dyn Read + Send>, OpenTarError> {
     match Contents::open(store, diff_id)? {
-        Some(Contents::Tar(_)) => Ok(Box::new(store.open_blob(&(*diff_id).into())?)),
+        Some(Contents::Tar(_)) => {
+            let tar = store.open_blob(&(*diff_id).into())?;
+            Ok(Box::new(Checked::new(tar, *diff_id)))
+        }
         Some(contents @ Contents::Directory { .. }) => match open_compressed(store, diff_id) {
             // What others packed cannot be packed again to the same bytes.
             Err(OpenTarError::Layer(LayerError::Missing(_))) => repack(store, diff_id, &contents),
@@ -48,14 +52,32 @@ pub fn open_tar(store: &Store, diff_id: &DiffId) -> Result<Box<dyn Read + Send>,
     }
 }
 
-/// Opens the uncompressed tar of a layer that the store has as a compressed blob.
+/// Opens the uncompressed tar of a layer that the store has as a compressed blob. What only an image or a cache
+/// says of a blob is proved before, and forgotten if it is not true.
 pub(super) fn open_compressed(
     store: &Store,
     diff_id: &DiffId,
 ) -> Result<Box<dyn Read + Send>, OpenTarError> {
-    let blobs = store.index().layer_blobs(diff_id)?;
-    let present = blobs.iter().find(|blob| store.has_blob(&blob.digest));
-    open_blob(store, present.ok_or(LayerError::Missing(*diff_id))?)
+    for blob in store.index().layer_blobs(diff_id)? {
+        if store.has_blob(&blob.digest) && (blob.is_proven || is_true(store, diff_id, &blob)?) {
+            let tar = open_blob(store, &blob)?;
+            return Ok(Box::new(Checked::new(tar, *diff_id)));
+        }
+    }
+    Err(LayerError::Missing(*diff_id).into())
+}
+
+/// Whether a blob holds the layer that it is said to hold, which is noted.
+fn is_true(store: &Store, diff_id: &DiffId, blob: &LayerBlob) -> Result<bool, OpenTarError> {
+    // What cannot be read or decompressed is no layer either.
+    let read = open_blob(store, blob).map(sha256_of);
+    let is_true = matches!(read, Ok(Ok((found, _))) if found == (*diff_id).into());
+    let (index, label) = (store.index(), &blob.compression);
+    match is_true {
+        true => index.prove_layer_blob(diff_id, label)?,
+        false => index.remove_layer_blob(diff_id, label)?,
+    }
+    Ok(is_true)
 }
 
 /// Opens the uncompressed bytes of a blob that is said to hold a layer.
@@ -101,6 +123,49 @@ fn is_zstd(magic: &[u8]) -> bool {
         None => false,
     };
     magic.starts_with(ZSTD_MAGIC) || is_skippable
+}
+
+/// A layer's tar that fails before its end if it is not the layer's, so that a damaged store does not become a
+/// published image.
+struct Checked<R> {
+    inner: R,
+    hasher: Sha256,
+    expected: DiffId,
+    is_done: bool,
+}
+
+impl<R> Checked<R> {
+    fn new(inner: R, expected: DiffId) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            expected,
+            is_done: false,
+        }
+    }
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_done || buffer.is_empty() {
+            return Ok(0);
+        }
+        let length = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        if length > 0 {
+            return Ok(length);
+        }
+        let found = DiffId::new(std::mem::take(&mut self.hasher).finalize().into());
+        let expected = self.expected;
+        self.is_done = found == expected;
+        match self.is_done {
+            true => Ok(0),
+            false => Err(io::Error::other(format!(
+                "the store's copy is damaged: it hashes to {found} instead of {expected}; \
+                 remove it with kiln prune --all and build again"
+            ))),
+        }
+    }
 }
 
 fn repack(

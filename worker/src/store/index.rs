@@ -80,6 +80,17 @@ pub struct LayerBlob {
     pub size: u64,
     /// Its OCI or Docker media type.
     pub media_type: String,
+    /// Whether somebody has looked into it; else it is what an image or a cache says.
+    pub is_proven: bool,
+}
+
+/// What stands under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// What the step yielded, encoded.
+    pub result: Vec<u8>,
+    /// The cache of somebody else's that it came from, if it did.
+    pub origin: Option<String>,
 }
 
 /// An image that has a name.
@@ -127,11 +138,22 @@ impl Index {
 
     /// The result recorded under a key.
     pub fn record(&self, key: &Key) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.recorded(key)?.map(|recorded| recorded.result))
+    }
+
+    /// The same, with where it came from.
+    pub fn recorded(&self, key: &Key) -> Result<Option<Recorded>, IndexError> {
         self.with(|connection| {
             let mut statement =
-                connection.prepare_cached("SELECT result FROM record WHERE key = ?1")?;
+                connection.prepare_cached("SELECT result, origin FROM record WHERE key = ?1")?;
+            let recorded = |row: &Row<'_>| {
+                Ok(Recorded {
+                    result: row.get(0)?,
+                    origin: row.get(1)?,
+                })
+            };
             statement
-                .query_row([&key.as_bytes()[..]], |row| row.get(0))
+                .query_row([&key.as_bytes()[..]], recorded)
                 .optional()
         })
     }
@@ -238,11 +260,12 @@ impl Index {
         })
     }
 
-    /// The blobs that hold a layer; they need not be in the store.
+    /// The blobs that hold a layer, first those that were looked into; they need not be in the store.
     pub fn layer_blobs(&self, diff_id: &DiffId) -> Result<Vec<LayerBlob>, IndexError> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT compression, digest, size, media_type FROM layer_blob WHERE diff_id = ?1",
+                "SELECT compression, digest, size, media_type, proven FROM layer_blob \
+                 WHERE diff_id = ?1 ORDER BY proven DESC",
             )?;
             let rows = statement.query_map([&diff_id.as_bytes()[..]], layer_blob)?;
             rows.collect()
@@ -253,14 +276,29 @@ impl Index {
     pub fn put_layer_blob(&self, diff_id: &DiffId, blob: &LayerBlob) -> Result<(), IndexError> {
         self.change(|connection| {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO layer_blob VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO layer_blob VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
                 .execute(params![
                     &diff_id.as_bytes()[..],
                     blob.compression,
                     &blob.digest.as_bytes()[..],
                     blob.size,
-                    blob.media_type
+                    blob.media_type,
+                    blob.is_proven
                 ])?;
+            Ok(())
+        })
+    }
+
+    /// Notes that somebody has looked into a blob of a layer, and that it holds the layer.
+    pub fn prove_layer_blob(&self, diff_id: &DiffId, compression: &str) -> Result<(), IndexError> {
+        self.change(|connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE layer_blob SET proven = 1 WHERE diff_id = ?1 AND compression = ?2",
+                )?
+                .execute(params![&diff_id.as_bytes()[..], compression])?;
             Ok(())
         })
     }
@@ -278,10 +316,11 @@ impl Index {
     /// All that is known of which blob holds which layer.
     pub fn all_layer_blobs(&self) -> Result<Vec<(DiffId, LayerBlob)>, IndexError> {
         self.with(|connection| {
-            let mut statement = connection
-                .prepare("SELECT compression, digest, size, media_type, diff_id FROM layer_blob")?;
+            let mut statement = connection.prepare(
+                "SELECT compression, digest, size, media_type, proven, diff_id FROM layer_blob",
+            )?;
             let rows = statement.query_map([], |row| {
-                Ok((DiffId::new(digest_bytes(row, 4)?), layer_blob(row)?))
+                Ok((DiffId::new(digest_bytes(row, 5)?), layer_blob(row)?))
             })?;
             rows.collect()
         })
@@ -451,6 +490,7 @@ fn layer_blob(row: &Row<'_>) -> rusqlite::Result<LayerBlob> {
         digest: Sha256Digest::new(digest_bytes(row, 1)?),
         size: row.get(2)?,
         media_type: row.get(3)?,
+        is_proven: row.get(4)?,
     })
 }
 

@@ -40,13 +40,13 @@ use std::sync::Arc;
 pub use blobs::{BlobError, BlobWriter, sha256, sha256_of};
 pub use claims::{Attempt, ForeignStep, Owner, StepClaim};
 pub use disk::{Disk, DiskFile};
-pub use index::{ImageRecord, Index, IndexError, LayerBlob, StoredRecord};
+pub use index::{ImageRecord, Index, IndexError, LayerBlob, Recorded, StoredRecord};
 pub use layers::{LayerError, Layers};
 pub use lease::{Gate, Tenant};
 pub use salvage::{Salvaged, salvage};
 pub use scratch::Scratch;
 pub(crate) use scratch::{random, remove_tree};
-pub use steps::KnownStep;
+pub use steps::{AskedForBy, KnownStep};
 
 use kiln_solver::DiffId;
 

@@ -13,9 +13,25 @@ impl Index {
     /// Records what a step yielded under both of its keys, and what it was, all or nothing and in
     /// place of earlier records.
     pub fn put_step(&self, keys: &StepKeys, result: &[u8]) -> Result<(), IndexError> {
+        self.put_step_of(keys, result, None)
+    }
+
+    /// The same of a step whose result came from somebody else's cache, if `origin` tells from which.
+    pub fn put_step_of(
+        &self,
+        keys: &StepKeys,
+        result: &[u8],
+        origin: Option<&str>,
+    ) -> Result<(), IndexError> {
+        let step = KnownStep {
+            keys: keys.clone(),
+            result: result.to_owned(),
+            origin: origin.map(str::to_owned),
+            asked_for_by: AskedForBy::BothKeys,
+        };
         self.change(|connection| {
             let transaction = connection.transaction()?;
-            insert(&transaction, Existing::GoesAway, keys, result)?;
+            insert(&transaction, Existing::GoesAway, &step)?;
             transaction.commit()
         })
     }
@@ -25,7 +41,8 @@ impl Index {
     pub fn known_step(&self, definition: &Key) -> Result<Option<KnownStep>, IndexError> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT record.result, step.content, step.outline, step.inputs, step.explanation \
+                "SELECT record.result, ifnull(record.claimed, step.content), step.outline, \
+                 step.inputs, step.explanation, record.origin, record.claimed IS NULL \
                  FROM record JOIN step ON step.content = record.content WHERE record.key = ?1",
             )?;
             let known = |row: &Row<'_>| {
@@ -39,6 +56,11 @@ impl Index {
                         inputs: Key::new(digest_bytes(row, 3)?),
                         explanation: postcard::from_bytes(&explanation).unwrap_or_default(),
                     },
+                    origin: row.get(5)?,
+                    asked_for_by: match row.get(6)? {
+                        true => AskedForBy::BothKeys,
+                        false => AskedForBy::Definition,
+                    },
                 })
             };
             statement
@@ -51,8 +73,8 @@ impl Index {
     pub fn add_steps(&self, steps: &[KnownStep]) -> Result<(), IndexError> {
         self.change(|connection| {
             let transaction = connection.transaction()?;
-            for KnownStep { keys, result } in steps {
-                insert(&transaction, Existing::Stays, keys, result)?;
+            for step in steps {
+                insert(&transaction, Existing::Stays, step)?;
             }
             transaction.commit()
         })
@@ -62,8 +84,9 @@ impl Index {
     pub fn put_record(&self, key: &Key, result: &[u8]) -> Result<(), IndexError> {
         let now = Timestamp::now().seconds;
         self.change(|connection| {
-            let mut statement = connection
-                .prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?1, ?4, ?4)")?;
+            let mut statement = connection.prepare_cached(
+                "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?1, ?4, ?4, NULL, NULL)",
+            )?;
             let (key, kind) = (&key.as_bytes()[..], RecordKind::Content as i64);
             statement.execute(params![key, kind, result, now])?;
             Ok(())
@@ -118,6 +141,20 @@ pub struct KnownStep {
     pub keys: StepKeys,
     /// What it yielded, encoded.
     pub result: Vec<u8>,
+    /// The cache of somebody else's that this came from, if it did.
+    pub origin: Option<String>,
+    /// Which of the keys a build of this store has computed.
+    pub asked_for_by: AskedForBy,
+}
+
+/// Which keys of a step a build has computed itself. A result stands under no other: that it is another's,
+/// too, is only what somebody else says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedForBy {
+    /// The definition key.
+    Definition,
+    /// The definition key and the content key.
+    BothKeys,
 }
 
 /// What happens to what is recorded under the same keys.
@@ -130,31 +167,34 @@ enum Existing {
 fn insert(
     transaction: &Transaction<'_>,
     existing: Existing,
-    keys: &StepKeys,
-    result: &[u8],
+    step: &KnownStep,
 ) -> rusqlite::Result<()> {
+    let keys = &step.keys;
     let now = Timestamp::now();
     let explanation = postcard::to_stdvec(&keys.explanation)
         .expect("an explanation holds nothing that postcard refuses");
-    let records = [
-        (RecordKind::Definition, &keys.definition),
-        (RecordKind::Content, &keys.content),
-    ];
+    let definition = (RecordKind::Definition, &keys.definition);
+    let both = [definition, (RecordKind::Content, &keys.content)];
+    let (records, content, claimed) = match step.asked_for_by {
+        AskedForBy::BothKeys => (&both[..], &keys.content, None),
+        AskedForBy::Definition => (&both[..1], &keys.definition, Some(&keys.content)),
+    };
     let verb = match existing {
         Existing::GoesAway => "REPLACE",
         Existing::Stays => "IGNORE",
     };
-    let content = &keys.content.as_bytes()[..];
+    let content = &content.as_bytes()[..];
     for (kind, key) in records {
-        let sql = format!("INSERT OR {verb} INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5)");
+        let sql = format!("INSERT OR {verb} INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)");
         let mut statement = transaction.prepare_cached(&sql)?;
-        let kind = kind as i64;
         statement.execute(params![
             &key.as_bytes()[..],
-            kind,
-            result,
+            *kind as i64,
+            step.result,
             content,
-            now.seconds
+            now.seconds,
+            step.origin,
+            claimed.map(|key| &key.as_bytes()[..]),
         ])?;
     }
     let nanoseconds = now

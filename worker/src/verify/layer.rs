@@ -128,6 +128,7 @@ fn from_tar(
         digest: (*diff_id).into(),
         size: 0,
         media_type: String::new(),
+        is_proven: true,
     };
     let claims = state.claims.get(diff_id).into_iter().flatten();
     let mut found = None;

@@ -3,6 +3,7 @@
 mod collection;
 mod damage;
 mod trips;
+mod trust;
 
 use std::fs;
 use std::path::{Path, PathBuf};

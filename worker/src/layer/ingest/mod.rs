@@ -63,7 +63,14 @@ fn first_that_holds<T>(
                 store.remove_damaged_blob(&blob.digest);
                 refused = error;
             }
-            result => return result,
+            result => {
+                if result.is_ok() && !blob.is_proven {
+                    let index = store.index();
+                    let proven = index.prove_layer_blob(diff_id, &blob.compression);
+                    proven.map_err(OpenTarError::from)?;
+                }
+                return result;
+            }
         }
     }
     Err(refused)
