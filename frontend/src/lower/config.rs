@@ -1,5 +1,7 @@
 //! Instructions that only change the image's config or the stage's variables.
 
+use std::fmt::Write;
+
 use kiln_solver::RelPath;
 use kiln_solver::op::{FileAction, FileOp, InputIndex, Op, Owner};
 
@@ -121,8 +123,9 @@ impl Builder<'_> {
                     let finding = Diagnostic::error("invalid-port", word.span, error.to_string());
                     Box::new(finding.did_you_mean_this(error.meant()))
                 })?;
-                for port in ports.names() {
-                    message.extend([port.as_str(), " "]);
+                for port in ports.range.clone() {
+                    // Writing to a text cannot fail.
+                    let _ = write!(message, "{port}/{} ", ports.protocol);
                 }
                 self.expose_new(state, &ports, word.span)?;
             }
@@ -342,5 +345,24 @@ fn healthcheck_test(command: &CommandLine) -> Vec<String> {
         CommandLine::Exec(words) => std::iter::once("CMD".to_owned())
             .chain(values(words))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::{Options, Source, lower, parse};
+
+    #[test]
+    fn exposing_all_ports_again_takes_nothing_but_history() {
+        let text = format!("FROM scratch\n{}", "EXPOSE 1-65535\n".repeat(62));
+        let parsed = parse(&Source::new("Dockerfile", &text));
+        let options = Options::new("linux/amd64".parse().expect("a platform"));
+        let lowered = lower(&parsed.dockerfile, &options, &BTreeMap::new());
+        let config = lowered.expect("it is no error").config;
+        assert_eq!(config.config.exposed_ports.len(), 65_535);
+        let last = &config.history.last().expect("62 entries").created_by;
+        assert!(last.starts_with("EXPOSE [1/tcp 2/tcp ") && last.ends_with(" 65535/tcp]"));
     }
 }
