@@ -268,6 +268,10 @@ fn layers_that_would_look_different() {
     }
     let bench = app();
     for home in below(&bench.store().join("layers")) {
+        // What a tar tells again is not missed.
+        if !home.join("fs").exists() {
+            continue;
+        }
         fs::remove_file(home.join("tree")).expect("it is whole");
         assert_found_and_repaired(&bench, &format!("no tree in {}", home.display()));
         changed += 1;

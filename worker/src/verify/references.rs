@@ -1,6 +1,7 @@
 //! Whether what records and images name is there.
 
 use std::collections::HashSet;
+use std::fs;
 
 use kiln_solver::{DiffId, Sha256Digest};
 
@@ -48,11 +49,15 @@ pub(super) fn check(store: &Store, state: &State, verified: &mut Verified) -> Re
     Ok(())
 }
 
-/// A recorded layer was whole, and what it holds was noted: its directory is not being made.
+/// A recorded layer was whole, and what it holds was noted: its directory is not being made. Unless nothing is
+/// there at all: somebody may just have begun to look into its blob.
 fn treeless(store: &Store, state: &State, diff_id: &DiffId) -> Option<Damage> {
-    let lacks_tree = state.without_tree.contains(diff_id) && !store.layers().contains(diff_id);
+    let home = store.root().join("layers").join(diff_id.hex());
+    let has_something = || fs::read_dir(&home).is_ok_and(|mut entries| entries.next().is_some());
+    let is_without = state.without_tree.contains(diff_id) && !store.layers().contains(diff_id);
+    let lacks_tree = is_without && has_something();
     lacks_tree.then(|| Damage {
-        what: Damaged::Directory(store.root().join("layers").join(diff_id.hex())),
+        what: Damaged::Directory(home),
         problem: "what says what the layer holds is missing".to_owned(),
     })
 }
