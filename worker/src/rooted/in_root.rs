@@ -12,10 +12,6 @@ const WITHIN: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICL
 /// As many links as the kernel follows in one path.
 const MOST_LINKS: usize = 40;
 
-/// How often the kernel is asked again: it gives up a path with `..`, of links too, if anybody on the machine
-/// renames anything meanwhile.
-const ATTEMPTS: usize = 1;
-
 /// Finds what `path` names within `root`, without opening it for anything; an empty path is `root`.
 pub(crate) fn find_in_root(root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
     open_in_root(root, path, OFlags::PATH)
@@ -29,13 +25,12 @@ pub(crate) fn open_in_root(
 ) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC;
     let asked = if path.is_empty() { "." } else { path };
-    for _ in 0..ATTEMPTS {
-        match openat2(root, asked, flags, Mode::empty(), WITHIN) {
-            Err(Errno::AGAIN) => {}
-            result => return result,
-        }
+    match openat2(root, asked, flags, Mode::empty(), WITHIN) {
+        // The kernel gives up a path with `..`, of links too, if anybody on the machine renames anything
+        // meanwhile. It would do so again where somebody goes on.
+        Err(Errno::AGAIN) => walk_in_root(root, path, flags, &mut |_, _, _| Err(Errno::NOENT)),
+        result => result,
     }
-    walk_in_root(root, path, flags, &mut |_, _, _| Err(Errno::NOENT))
 }
 
 /// What a name becomes that is not there: it is given the directory, the name, and whether it is the path's

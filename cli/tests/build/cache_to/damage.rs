@@ -143,7 +143,7 @@ COPY source /implied/parents/of/this
 COPY --chown=7:8 --chmod=4711 source /d/copied
 ADD archive.tar /unpacked/
 RUN N=$(printf '%0150d' 1) && mkdir -p /$N/$N && echo long >/$N/$N/$N
-WORKDIR /work/down
+WORKDIR /deep/down
 "#;
 
 #[test]
