@@ -17,7 +17,9 @@ use super::owner::{Ids, number, resolve_owner};
 use super::reuse::EarlierLayer;
 use crate::context::Context;
 use crate::io_error::AtPath;
-use crate::layer::{CommitError, PackEntry, PackError, Wanted, commit_layer, commit_layer_ahead};
+use crate::layer::{
+    Ahead, CommitError, PackEntry, PackError, commit_layer, commit_layer_of_result,
+};
 use crate::snapshot::{Snapshot, SnapshotLayer};
 use crate::store::Store;
 use crate::tree::{Entry, Timestamp, View};
@@ -37,7 +39,7 @@ impl Worker {
         };
         let (operation, inputs) = (operation.clone(), inputs.to_vec());
         let earlier = step.earlier.clone();
-        let wanted = self.foresight.wanted_of(step.vertex);
+        let ahead = self.foresight.ahead(step.vertex).cloned();
         let most_unpacked = self.bounds.disk;
         self.blocking(move |store| {
             let change = Change {
@@ -49,7 +51,7 @@ impl Worker {
             };
             let relatives = change.relatives(earlier.as_ref());
             let earlier = EarlierLayer::open(store, earlier.as_ref());
-            let layer = change.layer(earlier, &wanted)?;
+            let layer = change.layer(earlier, ahead.as_deref())?;
             store.layers().relate(&layer.diff_id, relatives.into_iter());
             Ok(base.with(layer))
         })
@@ -73,19 +75,19 @@ impl Change<'_> {
     fn layer(
         &self,
         earlier: Option<EarlierLayer>,
-        wanted: &Wanted,
+        ahead: Option<&Ahead>,
     ) -> Result<SnapshotLayer, ExecutorError> {
         let entries = self.entries()?;
         let Some(mut earlier) = earlier else {
-            return Ok(commit_layer_ahead(self.store, entries, wanted)?);
+            return Ok(commit_layer_of_result(self.store, entries, ahead)?);
         };
         let entries = entries.map(move |mut entry| {
             earlier.provide(&mut entry);
             entry
         });
-        match commit_layer_ahead(self.store, entries, wanted) {
+        match commit_layer_of_result(self.store, entries, ahead) {
             Err(CommitError::Pack(PackError::Changed(_) | PackError::Read(_))) => {
-                Ok(commit_layer_ahead(self.store, self.entries()?, wanted)?)
+                Ok(commit_layer_of_result(self.store, self.entries()?, ahead)?)
             }
             layer => Ok(layer?),
         }

@@ -4,17 +4,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use kiln_solver::op::InputIndex;
-use kiln_solver::{Graph, Op, Vertex, VertexId};
+use kiln_solver::op::Op;
+use kiln_solver::{Graph, VertexId};
 
-use crate::layer::{Ahead, Wanted};
+use crate::layer::Ahead;
 
 /// What is foreseen; nothing by default.
 #[derive(Default)]
 pub struct Foresight {
     exported: Option<ExportedLayers>,
     before_commands: HashSet<VertexId>,
-    seen_by_commands: HashSet<VertexId>,
 }
 
 /// The steps whose layers will leave the store compressed, and what compresses them meanwhile.
@@ -28,32 +27,16 @@ pub struct ExportedLayers {
 impl Foresight {
     /// What will follow in `graph` on the way to `target`, whose `exported` layers will leave the store.
     pub fn of(graph: &Graph, target: VertexId, exported: Option<ExportedLayers>) -> Self {
-        let (mut before_commands, mut seen_by_commands) = (HashSet::new(), HashSet::new());
+        let is_command = |id: &VertexId| matches!(*graph.vertex(*id).op, Op::Exec(_));
+        let mut before_commands = HashSet::new();
         for id in graph.needed_by(target).into_iter().rev() {
-            let Vertex { op, inputs, .. } = graph.vertex(id);
-            let is_command = matches!(**op, Op::Exec(_));
-            if is_command || before_commands.contains(&id) {
-                before_commands.extend(inputs);
-            }
-            if is_command {
-                seen_by_commands.extend(inputs);
-            } else if seen_by_commands.contains(&id) {
-                let bases = op.bases(inputs.len()).into_iter();
-                seen_by_commands.extend(bases.filter_map(|InputIndex(index)| inputs.get(index)));
+            if is_command(&id) || before_commands.contains(&id) {
+                before_commands.extend(&graph.vertex(id).inputs);
             }
         }
         Self {
             exported,
             before_commands,
-            seen_by_commands,
-        }
-    }
-
-    /// What of the layer of a step will be wanted, beside the layer itself.
-    pub(super) fn wanted_of(&self, vertex: VertexId) -> Wanted {
-        Wanted {
-            compressed: self.ahead(vertex).cloned(),
-            directory: self.seen_by_commands.contains(&vertex),
         }
     }
 

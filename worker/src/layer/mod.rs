@@ -10,7 +10,6 @@ mod compress;
 mod contents;
 mod diff;
 mod directory;
-mod directory_ahead;
 mod extract;
 mod growing;
 mod gzip;
@@ -25,7 +24,7 @@ mod twins;
 mod zstd;
 
 pub use ahead::Ahead;
-pub use commit::{CommitError, Wanted, commit_layer, commit_layer_ahead};
+pub use commit::{CommitError, commit_layer, commit_layer_of_result};
 pub use compress::{CompressError, Compression, LevelError, layer_blob};
 pub use contents::{Contents, FileBytes};
 pub use diff::{DiffError, diff};

@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::contents::FileBytes;
-use super::directory_ahead::DirectoryAhead;
 use super::header::{self, Times};
 use crate::io_error::{IoError, is_not_found};
 use crate::tree::{DirectoryKind, EncodedTree, Entry, EntryKind, TreeWriter};
@@ -90,21 +89,7 @@ pub fn pack(
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
     sink: &mut dyn Write,
 ) -> Result<Packed, PackError> {
-    pack_for(Purpose::Layer, entries, sink, None)
-}
-
-/// The same, and fills the layer's directory meanwhile.
-pub(super) fn pack_beside(
-    entries: impl ExactSizeIterator<Item = PackEntry> + Send,
-    sink: &mut dyn Write,
-    directory: Option<&DirectoryAhead>,
-) -> Result<Packed, PackError> {
-    pack_for(Purpose::Layer, entries, sink, directory)
-}
-
-/// Whether a file is too large to be read ahead.
-pub(super) fn is_large(size: u64) -> bool {
-    size > SMALL
+    pack_for(Purpose::Layer, entries, sink)
 }
 
 /// The same for a directory that others write to meanwhile. Files that are not what their entries say any
@@ -114,7 +99,7 @@ pub(crate) fn pack_restless(
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
     sink: &mut dyn Write,
 ) -> Result<Packed, PackError> {
-    pack_for(Purpose::Restless, entries, sink, None)
+    pack_for(Purpose::Restless, entries, sink)
 }
 
 /// What is packed.
@@ -130,9 +115,7 @@ fn pack_for(
     purpose: Purpose,
     entries: impl ExactSizeIterator<Item = PackEntry> + Send,
     sink: &mut dyn Write,
-    directory: Option<&DirectoryAhead>,
 ) -> Result<Packed, PackError> {
-    let reading = Reading { purpose, directory };
     let mut tar = TarWriter {
         purpose,
         sink,
@@ -147,8 +130,7 @@ fn pack_for(
     let is_alone = rayon::current_thread_index().is_some();
     if is_alone || entries.len() < WORTH_A_THREAD {
         for entry in entries {
-            reading.come_to(&entry);
-            let read_ahead = reading.read(&entry);
+            let read_ahead = read_small(purpose, &entry);
             if let Some(entry) = tar.append(entry, read_ahead)? {
                 tree.push(&entry);
             }
@@ -156,7 +138,7 @@ fn pack_for(
     } else {
         std::thread::scope(|scope| {
             let (sender, batches) = mpsc::sync_channel(1);
-            scope.spawn(move || reading.read_ahead(entries, &sender));
+            scope.spawn(move || read_ahead(purpose, entries, &sender));
             for (entry, read_ahead) in batches.into_iter().flatten() {
                 if let Some(entry) = tar.append(entry, read_ahead)? {
                     tree.push(&entry);
@@ -178,67 +160,38 @@ fn pack_for(
 /// A small file's bytes and their hash, read before its turn; `None` for what has none or is too long.
 type ReadAhead = Option<Result<(Vec<u8>, blake3::Hash), PackError>>;
 
-/// What is done with entries before their turn.
-#[derive(Clone, Copy)]
-struct Reading<'d> {
+fn read_ahead(
     purpose: Purpose,
-    /// What they are put into beside.
-    directory: Option<&'d DirectoryAhead>,
-}
-
-impl Reading<'_> {
-    /// Reads several entries at a time.
-    fn read_ahead(
-        self,
-        entries: impl Iterator<Item = PackEntry>,
-        sender: &mpsc::SyncSender<Vec<(PackEntry, ReadAhead)>>,
-    ) {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        let flush = |batch: &mut Vec<PackEntry>| {
-            let entries = std::mem::take(batch);
-            let read = entries.into_par_iter().map(|entry| {
-                let bytes = self.read(&entry);
-                (entry, bytes)
-            });
-            // The receiver is gone only after an error, which is reported there.
-            sender.send(read.collect()).is_ok()
-        };
-        for entry in entries {
-            self.come_to(&entry);
-            bytes += small_size(&entry).unwrap_or(0);
-            batch.push(entry);
-            if bytes >= BATCH_BYTES || batch.len() >= BATCH_FILES {
-                bytes = 0;
-                if !flush(&mut batch) {
-                    return;
-                }
+    entries: impl Iterator<Item = PackEntry>,
+    sender: &mpsc::SyncSender<Vec<(PackEntry, ReadAhead)>>,
+) {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let flush = |batch: &mut Vec<PackEntry>| {
+        let entries = std::mem::take(batch);
+        let read = entries.into_par_iter().map(|entry| {
+            let bytes = read_small(purpose, &entry);
+            (entry, bytes)
+        });
+        // The receiver is gone only after an error, which is reported there.
+        sender.send(read.collect()).is_ok()
+    };
+    for entry in entries {
+        bytes += small_size(&entry).unwrap_or(0);
+        batch.push(entry);
+        if bytes >= BATCH_BYTES || batch.len() >= BATCH_FILES {
+            bytes = 0;
+            if !flush(&mut batch) {
+                return;
             }
         }
-        flush(&mut batch);
     }
-
-    fn come_to(self, entry: &PackEntry) {
-        if let Some(directory) = self.directory {
-            directory.come_to(&entry.entry);
-        }
-    }
-
-    fn read(self, entry: &PackEntry) -> ReadAhead {
-        let read = read_small(self.purpose, entry);
-        if let Some(directory) = self.directory
-            && !entry.entry.is_directory()
-        {
-            let read = read.as_ref().and_then(|read| read.as_ref().ok());
-            directory.fill(&entry.entry, read.map(|(bytes, _)| &bytes[..]));
-        }
-        read
-    }
+    flush(&mut batch);
 }
 
 fn small_size(entry: &PackEntry) -> Option<u64> {
     match entry.entry.kind {
-        EntryKind::File { size, .. } if !is_large(size) => Some(size),
+        EntryKind::File { size, .. } if size <= SMALL => Some(size),
         _ => None,
     }
 }
@@ -495,7 +448,7 @@ mod tests {
         for purpose in [Purpose::Layer, Purpose::Restless] {
             for (names, refused) in cases {
                 let entries: Vec<PackEntry> = names.iter().copied().map(entry).collect();
-                let packed = pack_for(purpose, entries.into_iter(), &mut io::sink(), None);
+                let packed = pack_for(purpose, entries.into_iter(), &mut io::sink());
                 let found = match packed {
                     Err(PackError::Link { path, .. }) => Some(path.to_string()),
                     other => other.map(|_| None).expect("it packs"),
