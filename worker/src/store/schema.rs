@@ -141,6 +141,8 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::super::Store;
     use super::*;
 
@@ -150,8 +152,8 @@ mod tests {
     /// The tables as the second version made them.
     const SCHEMA_2: &str = include_str!("../../../testdata/frozen/index-v2.sql");
 
-    #[test]
-    fn an_index_of_the_second_version_is_brought_up_to_date() {
+    /// A store whose index has older tables, and where that is.
+    fn store_with(tables: &str) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().expect("a temporary directory");
         drop(Store::open(directory.path()).expect("writable"));
         let path = directory.path().join("index.db");
@@ -159,8 +161,13 @@ mod tests {
         let old = Connection::open(&path).expect("writable");
         old.pragma_update(None, "journal_mode", "WAL")
             .expect("it may");
-        old.execute_batch(SCHEMA_2).expect("it is SQL");
-        drop(old);
+        old.execute_batch(tables).expect("it is SQL");
+        (directory, path)
+    }
+
+    #[test]
+    fn an_index_of_the_second_version_is_brought_up_to_date() {
+        let (directory, _) = store_with(SCHEMA_2);
         let store = Store::open(directory.path()).expect("it is migrated");
         let key = kiln_solver::Key::new([7; 32]);
         let recorded = store.index().recorded(&key).expect("readable");
@@ -176,15 +183,7 @@ mod tests {
 
     #[test]
     fn an_index_of_the_first_version_is_brought_up_to_date() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        drop(Store::open(directory.path()).expect("writable"));
-        let path = directory.path().join("index.db");
-        std::fs::remove_file(&path).expect("it is there");
-        let old = Connection::open(&path).expect("writable");
-        old.pragma_update(None, "journal_mode", "WAL")
-            .expect("it may");
-        old.execute_batch(SCHEMA_1).expect("it is SQL");
-        drop(old);
+        let (directory, path) = store_with(SCHEMA_1);
         for _ in 0..2 {
             let store = Store::open(directory.path()).expect("it is migrated");
             let images = store.index().images().expect("readable");
